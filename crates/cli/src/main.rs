@@ -1,0 +1,2 @@
+//! The `lissom` binary.
+fn main() {}

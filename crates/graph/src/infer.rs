@@ -1,0 +1,98 @@
+//! Types and shapes of all values from those of the inputs.
+
+use lissom_tensor::Tensor;
+
+use crate::{Fact, Facts, Graph, Inputs, KnownValue, LoadError, Node};
+
+/// Values up to this many elements are computed while inferring when everything they depend on is known: shape
+/// arithmetic is tiny, and anything larger is left to the pass that folds constants.
+const MAX_INFERRED_ELEMENTS: usize = 4096;
+
+/// Infers the facts of all values, in place, from the facts of inputs and constants.
+///
+/// # Errors
+/// [`LoadError::Operator`] with the first node no run of which can succeed.
+pub fn infer(graph: &mut Graph) -> Result<(), LoadError> {
+    let facts = infer_facts(graph, &[])?;
+    for (value, fact) in graph.values.iter_mut().zip(facts) {
+        value.fact = fact;
+    }
+    Ok(())
+}
+
+/// The facts of all values (indexed by [`ValueId::index`](crate::ValueId::index)) when the inputs have these facts, e.g.
+/// shapes of numbers. Captures keep what the graph says of them.
+///
+/// # Errors
+/// As [`infer`].
+pub fn infer_with_inputs(graph: &Graph, inputs: &[Fact]) -> Result<Vec<Fact>, LoadError> {
+    infer_facts(graph, inputs)
+}
+
+fn infer_facts(graph: &Graph, inputs: &[Fact]) -> Result<Vec<Fact>, LoadError> {
+    let mut facts: Vec<Fact> = vec![Fact::unknown(); graph.values.len()];
+    for (position, &id) in graph.inputs.iter().enumerate() {
+        facts[id.index()] = inputs.get(position).unwrap_or(&graph.value(id).fact).clone();
+    }
+    for id in graph.constants.keys().chain(graph.captures.iter().map(|(_, id)| id)) {
+        facts[id.index()] = graph.value(*id).fact.clone();
+    }
+    for node in &graph.nodes {
+        let outputs = infer_node(node, &facts).map_err(|source| LoadError::Operator {
+            node: node.name.clone(),
+            op: node.op_type.clone(),
+            source,
+        })?;
+        for (id, fact) in node.outputs.iter().zip(outputs) {
+            if let Some(id) = id {
+                // What the file declares of a value fills in what inference cannot know.
+                facts[id.index()] = match (&graph.value(*id).declared, inputs.is_empty()) {
+                    (Some(declared), true) => fact.merged(&crate::read::declared_fact(declared)).simplified(),
+                    _ => fact.simplified(),
+                };
+            }
+        }
+    }
+    Ok(facts)
+}
+
+fn infer_node(node: &Node, facts: &[Fact]) -> Result<Vec<Fact>, crate::OpError> {
+    let inputs: Vec<Option<&Fact>> = node
+        .inputs
+        .iter()
+        .map(|id| id.map(|id| &facts[id.index()]))
+        .chain(node.captures.iter().map(|id| Some(&facts[id.index()])))
+        .collect();
+    let mut outputs = node.op.infer(&Facts(&inputs))?;
+    outputs.resize(node.outputs.len(), Fact::unknown());
+    if node.op.is_deterministic()
+        && node.attributes.graphs().next().is_none()
+        && outputs.iter().all(|fact| fact.tensor().is_none() && is_small(fact))
+        && let Some(tensors) = known_tensors(&inputs)
+        && let Ok(values) = node.op.evaluate(&Inputs(&tensors))
+    {
+        for (fact, value) in outputs.iter_mut().zip(&values) {
+            *fact = Fact::constant(value);
+        }
+    }
+    Ok(outputs)
+}
+
+fn is_small(fact: &Fact) -> bool {
+    fact.known_shape()
+        .and_then(|shape| shape.iter().try_fold(1usize, |len, &dim| len.checked_mul(dim)))
+        .is_some_and(|len| len <= MAX_INFERRED_ELEMENTS)
+}
+
+fn known_tensors<'a>(inputs: &[Option<&'a Fact>]) -> Option<Vec<Option<&'a Tensor>>> {
+    inputs
+        .iter()
+        .map(|fact| match fact {
+            None => Some(None),
+            Some(Fact { value: Some(KnownValue::Tensor(tensor)), .. }) if tensor.len() <= MAX_INFERRED_ELEMENTS => {
+                Some(Some(tensor))
+            }
+            Some(_) => None,
+        })
+        .collect()
+}

@@ -1,0 +1,290 @@
+//! Convolutions in f32 on NHWC images.
+//!
+//! Depthwise ones run over vectors of channels ([`DEPTHWISE`]); all others are matrix products (`gemm::KERNELS`) whose
+//! rows are windows gathered block by block, so the unfolded image never exists as a whole.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub(crate) mod depthwise;
+pub(crate) mod gather;
+mod scalar;
+mod shape;
+#[cfg(test)]
+mod tests;
+
+pub use shape::{ConvShape, Images, Window};
+
+use crate::activation::Epilogue;
+use crate::error::ShapeError;
+use crate::gemm::driver::{MatrixRows, Product, Rows};
+use crate::gemm::tile::ROW_STRIDE;
+use crate::gemm::{self, PackedB, check_epilogue, pointer};
+use crate::threads::{Shareable, Threads};
+use gather::Pixels;
+use std::ops::Range;
+use std::sync::OnceLock;
+
+/// A variant of the depthwise loop.
+pub struct Depthwise {
+    /// `depthwise_f32_{lanes}_{isa}`.
+    pub name: &'static str,
+    /// Whether this CPU can run it.
+    pub is_supported: fn() -> bool,
+    run: unsafe fn(&depthwise::Row<'_>),
+}
+
+/// All depthwise variants, fastest first. Dispatch, tests and benches walk this list.
+pub static DEPTHWISE: &[Depthwise] = &[
+    #[cfg(target_arch = "x86_64")]
+    Depthwise { name: "depthwise_f32_16_avx512", is_supported: crate::isa::has_avx512, run: avx512::depthwise_row },
+    #[cfg(target_arch = "x86_64")]
+    Depthwise { name: "depthwise_f32_8_avx2", is_supported: crate::isa::has_avx2, run: avx2::depthwise_row },
+    Depthwise { name: "depthwise_f32_1_scalar", is_supported: || true, run: scalar::depthwise_row },
+];
+
+impl Depthwise {
+    /// The first supported variant.
+    pub fn best() -> &'static Self {
+        static BEST: OnceLock<&Depthwise> = OnceLock::new();
+        BEST.get_or_init(|| {
+            DEPTHWISE.iter().find(|kernel| (kernel.is_supported)()).unwrap_or(&DEPTHWISE[DEPTHWISE.len() - 1])
+        })
+    }
+}
+
+/// A convolution with constant weights, packed once.
+#[derive(Clone)]
+pub struct PackedConv {
+    shape: ConvShape,
+    weight: Weight,
+}
+
+#[derive(Clone)]
+enum Weight {
+    /// One product a group, `[taps · c_in / groups, c_out / groups]`.
+    Products(Vec<PackedB>),
+    /// `[taps, channels]`.
+    Depthwise(&'static Depthwise, Vec<f32>),
+}
+
+impl std::fmt::Debug for Depthwise {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PackedConv {
+    /// Packs `weight`, `[c_out, c_in / groups, kh, kw]` as ONNX has it, for the fastest kernel of this CPU.
+    ///
+    /// # Errors
+    /// [`ShapeError`] if the groups do not divide the channels, a size is 0 or `weight` has another length.
+    pub fn new(shape: ConvShape, weight: &[f32]) -> Result<Self, ShapeError> {
+        Self::for_kernels(gemm::Kernel::best(), Depthwise::best(), shape, weight)
+    }
+
+    /// Packs for one variant of `gemm::KERNELS` and one of [`DEPTHWISE`].
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    ///
+    /// # Panics
+    /// If this CPU cannot run the variant that the shape needs.
+    pub fn for_kernels(
+        product: &'static gemm::Kernel,
+        depthwise: &'static Depthwise,
+        shape: ConvShape,
+        weight: &[f32],
+    ) -> Result<Self, ShapeError> {
+        shape.check()?;
+        ShapeError::expect("weight", weight.len(), shape.weight_len())?;
+        let taps = shape.window.taps();
+        if shape.is_depthwise() {
+            assert!((depthwise.is_supported)(), "{} needs another CPU", depthwise.name);
+            let weight = taps_first(weight, shape.c_out, 1, taps);
+            return Ok(Self { shape, weight: Weight::Depthwise(depthwise, weight) });
+        }
+        let (c_in, c_out) = (shape.c_in / shape.groups, shape.c_out / shape.groups);
+        let k = taps * c_in;
+        let products = (0..shape.groups).map(|group| {
+            let weight = taps_first(&weight[group * c_out * k..(group + 1) * c_out * k], c_out, c_in, taps);
+            let weight = gemm::Matrix { data: &weight, row_stride: c_out, col_stride: 1 };
+            PackedB::for_kernel(product, weight, k, c_out)
+        });
+        Ok(Self { shape, weight: Weight::Products(products.collect::<Result<_, _>>()?) })
+    }
+
+    /// What was packed.
+    pub fn shape(&self) -> &ConvShape {
+        &self.shape
+    }
+
+    /// Name of the variant that runs it.
+    pub fn kernel_name(&self) -> &'static str {
+        match &self.weight {
+            Weight::Products(products) => products.first().map_or("none", |product| product.kernel().name),
+            Weight::Depthwise(kernel, _) => kernel.name,
+        }
+    }
+
+    /// Bytes of the packed form.
+    pub fn size_bytes(&self) -> usize {
+        match &self.weight {
+            Weight::Products(products) => products.iter().map(PackedB::size_bytes).sum(),
+            Weight::Depthwise(_, weight) => weight.len() * 4,
+        }
+    }
+}
+
+impl std::fmt::Debug for PackedConv {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PackedConv({:?} for {})", self.shape, self.kernel_name())
+    }
+}
+
+/// `[c_out, c_in, taps]` to `[taps, c_in, c_out]`.
+pub(crate) fn taps_first<T: Copy + Default>(weight: &[T], c_out: usize, c_in: usize, taps: usize) -> Vec<T> {
+    let mut to = vec![T::default(); weight.len()];
+    for (out, filter) in weight.chunks_exact((c_in * taps).max(1)).enumerate() {
+        for (channel, values) in filter.chunks_exact(taps).enumerate() {
+            for (tap, &value) in values.iter().enumerate() {
+                to[(tap * c_in + channel) * c_out + out] = value;
+            }
+        }
+    }
+    to
+}
+
+impl Rows for Pixels<'_, f32> {
+    unsafe fn pack(&self, rows: Range<usize>, ks: Range<usize>, to: *mut f32) {
+        // SAFETY: the caller's.
+        unsafe { Pixels::pack(self, rows, ks, to, ROW_STRIDE) }
+    }
+}
+
+/// `out = activation(conv(input) + bias + residual)`.
+///
+/// | value | shape |
+/// |---|---|
+/// | `input` | `[n, h, w, c_in]` |
+/// | `epilogue.bias` | `[c_out]` |
+/// | `epilogue.residual`, `out` | `[n, h', w', c_out]`, `[h', w']` = `conv.shape().window.output_size(h, w)` |
+///
+/// # Errors
+/// [`ShapeError`] if a slice has another length or the window does not fit.
+pub fn conv(
+    threads: &Threads,
+    input: &[f32],
+    images: Images,
+    conv: &PackedConv,
+    epilogue: &Epilogue<'_>,
+    out: &mut [f32],
+) -> Result<(), ShapeError> {
+    let shape = &conv.shape;
+    let Images { n, h, w } = images;
+    let out_size = shape.window.output_size(h, w)?;
+    ShapeError::expect("input", input.len(), ShapeError::product("input", &[n, h, w, shape.c_in])?)?;
+    let size = ShapeError::product("out", &[n, out_size[0], out_size[1], shape.c_out])?;
+    ShapeError::expect("out", out.len(), size)?;
+    check_epilogue(epilogue, shape.c_out, size)?;
+    match &conv.weight {
+        Weight::Depthwise(kernel, weight) => {
+            run_depthwise(threads, kernel, weight, input, images, out_size, shape, epilogue, out);
+        }
+        Weight::Products(products) => {
+            for (group, product) in products.iter().enumerate() {
+                run_group(threads, product, group, input, images, out_size, shape, epilogue, out);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[allow(clippy::too_many_arguments, reason = "the checked arguments of `conv` and one product")]
+fn run_group(
+    threads: &Threads,
+    product: &PackedB,
+    group: usize,
+    input: &[f32],
+    images: Images,
+    out_size: [usize; 2],
+    shape: &ConvShape,
+    epilogue: &Epilogue<'_>,
+    out: &mut [f32],
+) {
+    let (c_in, c_out) = (shape.c_in / shape.groups, shape.c_out / shape.groups);
+    let m = images.n * out_size[0] * out_size[1];
+    if m == 0 || c_out == 0 {
+        return;
+    }
+    let first = group * c_out;
+    let c = Shareable(out[first..].as_mut_ptr());
+    let bias = pointer(epilogue.bias.map(|bias| &bias[first..]));
+    let residual = pointer(epilogue.residual.map(|residual| &residual[first..]));
+    let channels = group * c_in..(group + 1) * c_in;
+    let (kernel, k, n, b) = (product.kernel, product.k, product.n, &product.data[..]);
+    let (c_stride, activation) = (shape.c_out, epilogue.activation);
+    // SAFETY, both: all lengths were checked by `conv`; `PackedB` holds a kernel that this CPU supports.
+    if shape.window.is_point() {
+        let rows = &MatrixRows { a: &input[channels.start..], row_stride: shape.c_in, col_stride: 1 };
+        let product = Product { kernel, m, k, n, rows, b, c, c_stride, bias, residual, activation };
+        // SAFETY: above.
+        unsafe { product.run(threads) };
+    } else {
+        let rows = &Pixels { input, images, window: shape.window, out_size, c_in: shape.c_in, channels, pad: 0.0 };
+        let product = Product { kernel, m, k, n, rows, b, c, c_stride, bias, residual, activation };
+        // SAFETY: above.
+        unsafe { product.run(threads) };
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "the checked arguments of `conv` and one kernel")]
+fn run_depthwise(
+    threads: &Threads,
+    kernel: &Depthwise,
+    weight: &[f32],
+    input: &[f32],
+    images: Images,
+    [out_h, out_w]: [usize; 2],
+    shape: &ConvShape,
+    epilogue: &Epilogue<'_>,
+    out: &mut [f32],
+) {
+    let channels = shape.c_out;
+    let Images { n, h, w } = images;
+    let row_len = out_w * channels;
+    let to = Shareable(out.as_mut_ptr());
+    let (bias, residual) = (pointer(epilogue.bias) as usize, pointer(epilogue.residual) as usize);
+    // Neighbouring rows share input lines, so a task is a band of them.
+    let band = (1usize << 14).div_ceil((row_len * shape.window.taps()).max(1));
+    let rows = n * out_h;
+    threads.run(rows.div_ceil(band), |task| {
+        for index in task * band..rows.min((task + 1) * band) {
+            let (image, y) = (index / out_h, index % out_h);
+            let at = index * row_len;
+            let residual = residual as *const f32;
+            // SAFETY: lengths were checked by `conv`; rows are disjoint; this CPU can run the variant.
+            unsafe {
+                let row = depthwise::Row {
+                    window: shape.window,
+                    h,
+                    w,
+                    channels,
+                    out_w,
+                    image: &input[image * h * w * channels..],
+                    weight,
+                    y,
+                    out: to.at(at),
+                    bias: bias as *const f32,
+                    residual: if residual.is_null() { residual } else { residual.add(at) },
+                    clamp: epilogue.activation.clamp(),
+                };
+                (kernel.run)(&row);
+                if epilogue.activation.is_curve() {
+                    epilogue.activation.apply(std::slice::from_raw_parts_mut(to.at(at), row_len));
+                }
+            }
+        }
+    });
+}

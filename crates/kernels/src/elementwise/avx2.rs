@@ -1,0 +1,35 @@
+//! The loops over elements for AVX2 and FMA.
+
+use super::{Binary, Operand, Unary, lanes};
+use crate::simd::F32x8;
+
+/// # Safety
+/// As `lanes::unary`, on a CPU with AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn unary(op: Unary, x: *const f32, out: *mut f32, n: usize) {
+    // SAFETY: the caller's.
+    unsafe { lanes::unary::<F32x8>(op, x, out, n) }
+}
+
+/// # Safety
+/// As `lanes::binary`, on a CPU with AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn binary(op: Binary, a: *const f32, b: Operand<'_>, start: usize, out: *mut f32, n: usize) {
+    // SAFETY: the caller's.
+    unsafe { lanes::binary::<F32x8>(op, a, b, start, out, n) }
+}
+
+/// # Safety
+/// As `lanes::scale_bias`, on a CPU with AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn scale_bias(
+    x: *const f32,
+    scale: &[f32],
+    bias: &[f32],
+    clamp: (f32, f32),
+    out: *mut f32,
+    rows: usize,
+) {
+    // SAFETY: the caller's.
+    unsafe { lanes::scale_bias::<F32x8>(x, scale, bias, clamp, out, rows) }
+}

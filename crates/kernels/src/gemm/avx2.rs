@@ -1,0 +1,22 @@
+//! 6 rows by 2 vectors of 8: 12 sums, two vectors of B and one broadcast in the 16 registers.
+
+use super::tile::{Tile, tile};
+use crate::simd::F32x8;
+
+/// # Safety
+/// `1 <= rows <= 6`, the panel is 8 or 16 wide, the pointers are as `Tile` says, and this CPU has AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(crate) unsafe fn run(rows: usize, panel: usize, args: &Tile) {
+    macro_rules! by_rows {
+        ($($n:literal)*) => {
+            // SAFETY: the caller's; the tile is as large as the caller says.
+            unsafe {
+                match (rows, panel) {
+                    $(($n, 8) => tile::<F32x8, $n, 1>(args), ($n, _) => tile::<F32x8, $n, 2>(args),)*
+                    _ => unreachable!("a tile of {rows} rows"),
+                }
+            }
+        };
+    }
+    by_rows!(1 2 3 4 5 6)
+}

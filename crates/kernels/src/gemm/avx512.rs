@@ -1,0 +1,22 @@
+//! 13 rows by 2 vectors of 16: 26 sums, two vectors of B and a broadcast in the 32 registers (14 rows spill).
+
+use super::tile::{Tile, tile};
+use crate::simd::F32x16;
+
+/// # Safety
+/// `1 <= rows <= 13`, the panel is 16 or 32 wide, the pointers are as `Tile` says, and this CPU has AVX-512 F, BW, DQ, VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+pub(crate) unsafe fn run(rows: usize, panel: usize, args: &Tile) {
+    macro_rules! by_rows {
+        ($($n:literal)*) => {
+            // SAFETY: the caller's; the tile is as large as the caller says.
+            unsafe {
+                match (rows, panel) {
+                    $(($n, 16) => tile::<F32x16, $n, 1>(args), ($n, _) => tile::<F32x16, $n, 2>(args),)*
+                    _ => unreachable!("a tile of {rows} rows"),
+                }
+            }
+        };
+    }
+    by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13)
+}

@@ -1,0 +1,40 @@
+//! The plain version, for every CPU: panels of 8 columns, which the compiler may turn into what vectors it has.
+
+use super::tile::{ROW_STRIDE, Tile};
+
+const PANEL: usize = 8;
+
+/// # Safety
+/// The panel is 4 or 8 wide and the pointers are as `Tile` says.
+pub(crate) unsafe fn run(rows: usize, panel: usize, args: &Tile) {
+    for row in 0..rows {
+        let mut sums = [0.0f32; PANEL];
+        // SAFETY: rows of A, whole panels of B and `n_cols` of C are there, as `Tile` says.
+        unsafe {
+            let a = std::slice::from_raw_parts(args.a.add(row * ROW_STRIDE), args.k);
+            let b = std::slice::from_raw_parts(args.b, args.k * panel);
+            let c = std::slice::from_raw_parts_mut(args.c.add(row * args.c_stride), args.n_cols);
+            if args.accumulate {
+                sums[..c.len()].copy_from_slice(c);
+            }
+            for (x, b) in a.iter().zip(b.chunks_exact(panel)) {
+                for (sum, b) in sums.iter_mut().zip(b) {
+                    *sum += x * b;
+                }
+            }
+            for (col, (c, mut sum)) in c.iter_mut().zip(sums).enumerate() {
+                if let Some(finish) = &args.finish {
+                    if !finish.bias.is_null() {
+                        sum += *finish.bias.add(col);
+                    }
+                    if !finish.residual.is_null() {
+                        sum += *finish.residual.add(row * args.c_stride + col);
+                    }
+                    sum = if finish.min > sum { finish.min } else { sum };
+                    sum = if finish.max < sum { finish.max } else { sum };
+                }
+                *c = sum;
+            }
+        }
+    }
+}

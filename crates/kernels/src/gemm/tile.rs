@@ -1,0 +1,139 @@
+//! The inner loop, written once: a tile of `ROWS` rows and `VECTORS` vectors of C stays in registers.
+
+use crate::simd::Lanes;
+
+/// Depth of one block of K: a panel block of B (32 columns, 32 KiB) stays in L1 while the rows of A pass by.
+pub(crate) const K_BLOCK: usize = 256;
+/// Floats between the rows of a packed block of A. A constant, so that every row is a fixed offset from one register;
+/// not a power of two, so that rows do not fall on the same cache sets.
+pub(crate) const ROW_STRIDE: usize = K_BLOCK + 16;
+
+/// What one call of a microkernel computes: `c = finish(accumulate · c + a · b)` on one tile.
+///
+/// | pointer | reads or writes |
+/// |---|---|
+/// | `a` | rows `ROW_STRIDE` apart, `k` floats each |
+/// | `b` | `k` rows of one whole panel |
+/// | `c`, `residual` | rows `c_stride` apart, `n_cols` floats each |
+/// | `bias` | `n_cols` floats |
+pub(crate) struct Tile {
+    pub a: *const f32,
+    pub b: *const f32,
+    pub k: usize,
+    pub c: *mut f32,
+    pub c_stride: usize,
+    /// Columns of the panel that exist; the others of B are zeros and never stored.
+    pub n_cols: usize,
+    /// Start from what `c` holds instead of 0.
+    pub accumulate: bool,
+    /// `Some` on the last block of K.
+    pub finish: Option<Finish>,
+}
+
+/// Bias, then residual, then the clamp; null pointers are absent.
+#[derive(Clone, Copy)]
+pub(crate) struct Finish {
+    pub bias: *const f32,
+    pub residual: *const f32,
+    pub min: f32,
+    pub max: f32,
+}
+
+/// # Safety
+/// The pointers of `tile` are valid as its table says for `ROWS` rows, `n_cols <= VECTORS · V::N`, and this CPU has the
+/// instruction set of `V`.
+#[inline(always)]
+pub(crate) unsafe fn tile<V: Lanes, const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
+    // SAFETY: the caller's; every access below is inside what the table of `Tile` promises.
+    unsafe {
+        let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
+        let is_whole = tile.n_cols == VECTORS * V::N;
+        if tile.accumulate {
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let c = tile.c.add(row * tile.c_stride);
+                for (vector, sum) in sums.iter_mut().enumerate() {
+                    *sum = load(c, vector, tile.n_cols, is_whole);
+                }
+            }
+        }
+        let (mut a, mut b) = (tile.a, tile.b);
+        for _ in 0..tile.k {
+            let mut column = [V::splat(0.0); VECTORS];
+            for (vector, column) in column.iter_mut().enumerate() {
+                *column = V::load(b.add(vector * V::N));
+            }
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let x = V::splat(*a.add(row * ROW_STRIDE));
+                for (sum, &column) in sums.iter_mut().zip(&column) {
+                    *sum = x.mul_add(column, *sum);
+                }
+            }
+            a = a.add(1);
+            b = b.add(VECTORS * V::N);
+        }
+        if let Some(finish) = &tile.finish {
+            end::<V, ROWS, VECTORS>(&mut sums, finish, tile);
+        }
+        for (row, sums) in sums.iter().enumerate() {
+            let c = tile.c.add(row * tile.c_stride);
+            for (vector, sum) in sums.iter().enumerate() {
+                if is_whole {
+                    sum.store(c.add(vector * V::N));
+                } else {
+                    let n = tile.n_cols.saturating_sub(vector * V::N).min(V::N);
+                    sum.store_first(c.wrapping_add(vector * V::N), n);
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
+unsafe fn load<V: Lanes>(from: *const f32, vector: usize, n_cols: usize, is_whole: bool) -> V {
+    // SAFETY: only existing columns are read.
+    unsafe {
+        if is_whole {
+            V::load(from.add(vector * V::N))
+        } else {
+            V::load_first(from.wrapping_add(vector * V::N), n_cols.saturating_sub(vector * V::N).min(V::N))
+        }
+    }
+}
+
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
+unsafe fn end<V: Lanes, const ROWS: usize, const VECTORS: usize>(
+    sums: &mut [[V; VECTORS]; ROWS],
+    finish: &Finish,
+    tile: &Tile,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let is_whole = tile.n_cols == VECTORS * V::N;
+        if !finish.bias.is_null() {
+            for vector in 0..VECTORS {
+                let bias = load::<V>(finish.bias, vector, tile.n_cols, is_whole);
+                for sums in sums.iter_mut() {
+                    sums[vector] = sums[vector].add(bias);
+                }
+            }
+        }
+        if !finish.residual.is_null() {
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let residual = finish.residual.add(row * tile.c_stride);
+                for (vector, sum) in sums.iter_mut().enumerate() {
+                    *sum = sum.add(load(residual, vector, tile.n_cols, is_whole));
+                }
+            }
+        }
+        let (min, max) = (V::splat(finish.min), V::splat(finish.max));
+        for sums in sums.iter_mut() {
+            for sum in sums.iter_mut() {
+                *sum = sum.at_least(min).at_most(max);
+            }
+        }
+    }
+}

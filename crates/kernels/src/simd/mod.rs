@@ -1,0 +1,64 @@
+//! Vectors of f32 as one trait, so that a loop is written once and compiled for each instruction set.
+//!
+//! Every function of [`Lanes`] is `unsafe` for the same two reasons: the CPU must have the instruction set of the
+//! type (the kernel lists check it), and pointers must be valid for the lanes that are read or written.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub(crate) mod math;
+mod one;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::F32x8;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::F32x16;
+
+/// A vector of `N` lanes of f32.
+///
+/// # Safety
+/// Of all its functions: this CPU has the instruction set of the implementing type; loads and stores are inside an
+/// allocation (all `N` lanes, or the first `n` of the `_first` forms, `n <= N`). No alignment is needed.
+pub(crate) trait Lanes: Copy {
+    /// Number of lanes.
+    const N: usize;
+
+    unsafe fn splat(x: f32) -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    /// Loads the first `n` lanes; the others are 0.
+    unsafe fn load_first(from: *const f32, n: usize) -> Self;
+    unsafe fn store_first(self, to: *mut f32, n: usize);
+
+    unsafe fn add(self, other: Self) -> Self;
+    unsafe fn sub(self, other: Self) -> Self;
+    unsafe fn mul(self, other: Self) -> Self;
+    unsafe fn div(self, other: Self) -> Self;
+    unsafe fn sqrt(self) -> Self;
+    /// `self · b + c`, rounded once where the instruction set can.
+    unsafe fn mul_add(self, b: Self, c: Self) -> Self;
+    /// The larger of `limit` and `self`; `self` if either is NaN.
+    unsafe fn at_least(self, limit: Self) -> Self;
+    /// The smaller of `limit` and `self`; `self` if either is NaN.
+    unsafe fn at_most(self, limit: Self) -> Self;
+    unsafe fn abs(self) -> Self;
+    /// `self` with the sign of `sign`.
+    unsafe fn copysign(self, sign: Self) -> Self;
+    /// The nearest integer, ties to even.
+    unsafe fn round(self) -> Self;
+    /// `self · 2^n` for integral `n` in -300..=300, overflowing to infinity and underflowing to 0.
+    unsafe fn ldexp(self, n: Self) -> Self;
+    /// Lane by lane, `yes` where `self < limit`, else `no` (also for NaN).
+    unsafe fn if_less(self, limit: Self, yes: Self, no: Self) -> Self;
+    /// Sum of all lanes, in a fixed order.
+    unsafe fn sum(self) -> f32;
+    /// Largest of all lanes; unspecified if any is NaN.
+    unsafe fn max(self) -> f32;
+    /// Rounds to nearest even, saturates to `0..=255` and stores `N` bytes.
+    unsafe fn store_u8(self, to: *mut u8);
+    /// Converts `N` bytes.
+    unsafe fn load_u8(from: *const u8) -> Self;
+    /// Converts `N` signed bytes.
+    unsafe fn load_i8(from: *const i8) -> Self;
+}

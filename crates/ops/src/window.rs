@@ -1,0 +1,240 @@
+//! The sliding window of convolutions and pools: kernel, stride, dilation, padding.
+
+use lissom_graph::{Dim, NodeReader, OpError};
+
+/// How padding is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AutoPad {
+    /// As the attribute `pads` says.
+    NotSet,
+    /// Output is `ceil(input / stride)`, an odd rest of padding at the end.
+    SameUpper,
+    /// The same, an odd rest at the beginning.
+    SameLower,
+    /// No padding.
+    Valid,
+}
+
+/// A window over the spatial axes. Vectors have one entry a spatial axis; an empty one stands for the default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// Length of the kernel; empty if the weight's shape says it.
+    pub kernel: Vec<usize>,
+    /// Step between neighbouring outputs.
+    pub strides: Vec<usize>,
+    /// Step between neighbouring taps.
+    pub dilations: Vec<usize>,
+    /// Padding at the beginning of all axes, then at the end of all axes.
+    pub pads: Vec<i64>,
+    /// How padding is chosen.
+    pub auto_pad: AutoPad,
+    /// Outputs whose window starts inside but ends outside count too (pools only).
+    pub ceil_mode: bool,
+}
+
+/// The window along one axis, all amounts known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AxisWindow {
+    /// Taps.
+    pub kernel: usize,
+    /// Step between neighbouring outputs.
+    pub stride: usize,
+    /// Step between neighbouring taps.
+    pub dilation: usize,
+    /// Padding at the beginning; negative crops.
+    pub pad_begin: i64,
+    /// Padding at the end; negative crops.
+    pub pad_end: i64,
+    /// Length of the output.
+    pub out: usize,
+}
+
+impl Window {
+    /// Reads `kernel_shape`, `strides`, `dilations`, `pads`, `auto_pad` and, for pools, `ceil_mode`.
+    ///
+    /// # Errors
+    /// [`OpError::BadAttribute`].
+    pub fn read(node: &NodeReader<'_>) -> Result<Self, OpError> {
+        let lengths = |name| -> Result<Vec<usize>, OpError> {
+            let values = node.ints(name)?.unwrap_or_default();
+            values
+                .into_iter()
+                .map(|value| match usize::try_from(value) {
+                    Ok(length) if length > 0 => Ok(length),
+                    _ => Err(OpError::attribute(name, format!("{value} is not a positive length"))),
+                })
+                .collect()
+        };
+        let auto_pad = match node.string_or("auto_pad", "NOTSET")?.as_str() {
+            "NOTSET" | "" => AutoPad::NotSet,
+            "SAME_UPPER" => AutoPad::SameUpper,
+            "SAME_LOWER" => AutoPad::SameLower,
+            "VALID" => AutoPad::Valid,
+            other => return Err(OpError::attribute("auto_pad", format!("unknown value `{other}`"))),
+        };
+        Ok(Self {
+            kernel: lengths("kernel_shape")?,
+            strides: lengths("strides")?,
+            dilations: lengths("dilations")?,
+            pads: node.ints("pads")?.unwrap_or_default(),
+            auto_pad,
+            ceil_mode: node.flag_or("ceil_mode", false)?,
+        })
+    }
+
+    /// The window along each spatial axis of an input of these lengths. `kernel` is the weight's, for convolutions.
+    ///
+    /// # Errors
+    /// [`OpError::BadAttribute`] if attributes do not fit the rank, [`OpError::BadValue`] if the kernel is larger than the
+    /// padded input.
+    pub fn resolve(&self, spatial: &[usize], kernel: &[usize]) -> Result<Vec<AxisWindow>, OpError> {
+        self.check_rank(spatial.len(), kernel)?;
+        (0..spatial.len()).map(|axis| self.resolve_axis(axis, spatial, kernel)).collect()
+    }
+
+    /// Like [`resolve`](Self::resolve), for lengths that may be symbols; gives the output lengths.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub fn output_dims(&self, spatial: &[Dim], kernel: &[usize]) -> Result<Vec<Dim>, OpError> {
+        self.check_rank(spatial.len(), kernel)?;
+        (0..spatial.len())
+            .map(|axis| match spatial[axis].known() {
+                Some(length) => {
+                    let mut lengths = vec![0; spatial.len()];
+                    lengths[axis] = length;
+                    Ok(self.resolve_axis(axis, &lengths, kernel)?.out.into())
+                }
+                None => Ok(self.symbolic_out(axis, &spatial[axis], kernel[axis])),
+            })
+            .collect()
+    }
+
+    fn check_rank(&self, rank: usize, kernel: &[usize]) -> Result<(), OpError> {
+        let counts = [
+            ("kernel_shape", kernel.len(), rank),
+            ("strides", self.strides.len(), rank),
+            ("dilations", self.dilations.len(), rank),
+            ("pads", self.pads.len(), 2 * rank),
+        ];
+        for (name, actual, expected) in counts {
+            let may_be_absent = name != "kernel_shape" && actual == 0;
+            if actual != expected && !may_be_absent {
+                return Err(OpError::attribute(name, format!("has {actual} entries, {rank} spatial axes want {expected}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn step(values: &[usize], axis: usize) -> usize {
+        values.get(axis).copied().unwrap_or(1)
+    }
+
+    fn resolve_axis(&self, axis: usize, spatial: &[usize], kernel: &[usize]) -> Result<AxisWindow, OpError> {
+        let (length, kernel) = (spatial[axis] as i64, kernel[axis]);
+        let (stride, dilation) = (Self::step(&self.strides, axis), Self::step(&self.dilations, axis));
+        let reach = (kernel as i64 - 1)
+            .checked_mul(dilation as i64)
+            .and_then(|reach| reach.checked_add(1))
+            .ok_or_else(|| OpError::attribute("dilations", "the window is too large"))?;
+        let step = stride as i64;
+        let (pad_begin, pad_end) = match self.auto_pad {
+            AutoPad::Valid => (0, 0),
+            AutoPad::NotSet => {
+                let rank = spatial.len();
+                let pad = |index| self.pads.get(index).copied().unwrap_or(0);
+                (pad(axis), pad(axis + rank))
+            }
+            AutoPad::SameUpper | AutoPad::SameLower => {
+                let out = (length + step - 1) / step;
+                let total = ((out - 1) * step + reach - length).max(0);
+                let (small, large) = (total / 2, total - total / 2);
+                if self.auto_pad == AutoPad::SameUpper { (small, large) } else { (large, small) }
+            }
+        };
+        let room = length
+            .checked_add(pad_begin)
+            .and_then(|room| room.checked_add(pad_end))
+            .and_then(|room| room.checked_sub(reach))
+            .ok_or_else(|| OpError::attribute("pads", "the padding is too large"))?;
+        if room < 0 {
+            return Err(OpError::value(format!(
+                "a window of {reach} does not fit an axis of {length} with padding {pad_begin} and {pad_end}"
+            )));
+        }
+        let mut out = if self.ceil_mode { (room + step - 1) / step + 1 } else { room / step + 1 };
+        // A window that starts in the padding at the end sees no input.
+        if self.ceil_mode && (out - 1) * step >= length + pad_begin {
+            out -= 1;
+        }
+        Ok(AxisWindow { kernel, stride, dilation, pad_begin, pad_end, out: out as usize })
+    }
+
+    fn symbolic_out(&self, axis: usize, length: &Dim, kernel: usize) -> Dim {
+        let (stride, dilation) = (Self::step(&self.strides, axis), Self::step(&self.dilations, axis));
+        let step = Dim::from(stride);
+        match self.auto_pad {
+            AutoPad::SameUpper | AutoPad::SameLower => {
+                length.add(&Dim::from(stride - 1)).div(&step).unwrap_or_else(|| length.clone())
+            }
+            _ => {
+                let rank = self.pads.len() / 2;
+                let pads: i64 = match self.auto_pad {
+                    AutoPad::NotSet if rank > 0 => self.pads[axis].saturating_add(self.pads[axis + rank]),
+                    _ => 0,
+                };
+                let reach = (kernel as i64 - 1).saturating_mul(dilation as i64).saturating_add(1);
+                let offset = pads.saturating_sub(reach);
+                // A stride of 1 and a kernel that keeps the length leave the symbol as it was.
+                let rounding = if self.ceil_mode { stride as i64 - 1 } else { 0 };
+                let room = length.add(&Dim::Known(offset.saturating_add(rounding)));
+                if stride == 1 && !self.ceil_mode {
+                    return length.add(&Dim::Known(offset.saturating_add(1)));
+                }
+                room.div(&step).map_or_else(|| length.clone(), |steps| steps.add(&Dim::Known(1)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(strides: &[usize], pads: &[i64], auto_pad: AutoPad, ceil_mode: bool) -> Window {
+        Window {
+            kernel: vec![],
+            strides: strides.to_vec(),
+            dilations: vec![],
+            pads: pads.to_vec(),
+            auto_pad,
+            ceil_mode,
+        }
+    }
+
+    fn out(window: &Window, length: usize, kernel: usize) -> usize {
+        window.resolve(&[length], &[kernel]).unwrap()[0].out
+    }
+
+    #[test]
+    fn output_lengths_follow_the_formula() {
+        assert_eq!(out(&window(&[], &[], AutoPad::NotSet, false), 5, 3), 3);
+        assert_eq!(out(&window(&[2], &[1, 1], AutoPad::NotSet, false), 224, 3), 112);
+        assert_eq!(out(&window(&[2], &[], AutoPad::SameUpper, false), 5, 3), 3);
+        assert_eq!(out(&window(&[2], &[], AutoPad::NotSet, true), 4, 3), 2);
+        // The last window would start in the end padding.
+        assert_eq!(out(&window(&[2], &[0, 1], AutoPad::NotSet, true), 2, 1), 1);
+    }
+
+    #[test]
+    fn a_symbol_survives_a_same_convolution() {
+        let same = window(&[], &[1, 1], AutoPad::NotSet, false);
+        assert_eq!(same.output_dims(&[Dim::symbol("H")], &[3]).unwrap(), [Dim::symbol("H")]);
+    }
+
+    #[test]
+    fn a_kernel_larger_than_the_input_is_an_error() {
+        assert!(window(&[], &[], AutoPad::NotSet, false).resolve(&[2], &[3]).is_err());
+        assert!(window(&[1, 1], &[], AutoPad::NotSet, false).resolve(&[2], &[1]).is_err());
+    }
+}

@@ -1,0 +1,224 @@
+//! TOML text -> [`Recipe`]: top-level keys, presets and how a recipe extends them, steps.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{MethodCatalog, Recipe, RecipeError, RecipeText, Step};
+use crate::settings::{Entry, Node, Value};
+use crate::{Budget, LayerFilter, PRESETS, Place, Settings, SettingsError, SettingsProblem};
+
+const TOP_KEYS: &[&str] = &["name", "description", "extends", "without", "budget", "step"];
+
+pub(super) fn parse(text: &RecipeText, methods: &dyn MethodCatalog) -> Result<Recipe, RecipeError> {
+    let draft = Draft::read(text, 0)?;
+    let start = || Place { file: Arc::from(text.name.as_str()), line: 1, column: 1 };
+    if draft.steps.is_empty() {
+        return Err(RecipeError::NoSteps { place: start() });
+    }
+    let steps = draft.steps.into_iter().map(|step| step.check(methods));
+    Ok(Recipe {
+        name: draft.name.unwrap_or_else(|| stem(&text.name)),
+        description: draft.description,
+        steps: steps.collect::<Result<_, _>>()?,
+        budget: draft.budget,
+    })
+}
+
+/// `recipes/mine.toml` -> `mine`, `preset int8` -> `int8`.
+fn stem(name: &str) -> String {
+    let name = name.strip_prefix("preset ").unwrap_or(name);
+    let stem = Path::new(name).file_stem().unwrap_or_default();
+    stem.to_string_lossy().into_owned()
+}
+
+/// A recipe before its methods are checked.
+struct Draft {
+    name: Option<String>,
+    description: Option<String>,
+    steps: Vec<DraftStep>,
+    budget: Budget,
+}
+
+struct DraftStep {
+    method: String,
+    method_place: Place,
+    /// Put before the step of this method instead of at the end.
+    before: Option<(String, Place)>,
+    settings: Settings,
+}
+
+/// Presets extend presets, but never this deep.
+const MAX_EXTENDS: usize = 8;
+
+impl Draft {
+    fn read(text: &RecipeText, depth: usize) -> Result<Draft, RecipeError> {
+        let mut top = Top { node: Node::parse(&text.name, &text.text)? };
+        top.check_keys()?;
+        let mut draft = Draft {
+            name: top.text("name")?,
+            description: top.text("description")?,
+            steps: Vec::new(),
+            budget: Budget::default(),
+        };
+        for (preset, place) in top.words("extends")? {
+            let known = PRESETS.iter().find(|known| known.name == preset && depth < MAX_EXTENDS);
+            let known = known.ok_or_else(|| RecipeError::unknown_preset(Some(place), &preset))?;
+            let base = Draft::read(&known.recipe_text(), depth + 1)?;
+            draft.steps.extend(base.steps);
+            draft.budget = draft.budget.overridden_by(&base.budget);
+        }
+        for (method, place) in top.words("without")? {
+            let known = draft.methods();
+            draft.steps.retain(|step| step.method != method);
+            if draft.steps.len() == known.len() {
+                return Err(RecipeError::NoSuchStep { place, key: "without", name: method, known });
+            }
+        }
+        if let Some(entry) = top.node.take("budget") {
+            let budget = Settings::new(entry.node).parse().map_err(|error| under("budget", error))?;
+            draft.budget = draft.budget.overridden_by(&budget);
+        }
+        draft.extend(top.steps()?)?;
+        Ok(draft)
+    }
+
+    fn methods(&self) -> Vec<String> {
+        self.steps.iter().map(|step| step.method.clone()).collect()
+    }
+
+    /// The n-th new step of a method changes the n-th inherited step of it, key by key; one more is added.
+    fn extend(&mut self, steps: Vec<DraftStep>) -> Result<(), RecipeError> {
+        let mut inherited: Vec<Option<String>> = self.methods().into_iter().map(Some).collect();
+        for step in steps {
+            let same = inherited.iter().position(|method| method.as_ref() == Some(&step.method));
+            match (same, &step.before) {
+                (Some(at), None) => {
+                    inherited[at] = None;
+                    let settings = &mut self.steps[at].settings;
+                    settings.node_mut().merge(step.settings.node().clone());
+                }
+                (_, None) => {
+                    self.steps.push(step);
+                    inherited.push(None);
+                }
+                (_, Some((method, place))) => {
+                    let at = self.steps.iter().position(|other| other.method == *method);
+                    let at = at.ok_or_else(|| RecipeError::NoSuchStep {
+                        place: place.clone(),
+                        key: "before",
+                        name: method.clone(),
+                        known: self.methods(),
+                    })?;
+                    self.steps.insert(at, step);
+                    inherited.insert(at, None);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Puts `[budget]` before the key of an error inside it.
+fn under(table: &str, mut error: SettingsError) -> SettingsError {
+    let joint = if error.key.is_empty() { "" } else { "." };
+    error.key = format!("{table}{joint}{}", error.key);
+    error
+}
+
+impl DraftStep {
+    fn check(self, methods: &dyn MethodCatalog) -> Result<Step, RecipeError> {
+        let DraftStep { method, method_place, settings, .. } = self;
+        let known = methods.names();
+        if !known.contains(&method.as_str()) {
+            let known = known.into_iter().map(str::to_string).collect();
+            return Err(RecipeError::UnknownMethod { place: method_place, name: method, known });
+        }
+        let in_step = |error| RecipeError::Step { method: method.clone(), error };
+        methods.check(&method, &settings).map_err(in_step)?;
+        let layers = match settings.node().get("layers") {
+            Some(entry) => {
+                Settings::new(entry.node.clone()).parse().map_err(|error| in_step(under("layers", error)))?
+            }
+            None => LayerFilter::all(),
+        };
+        Ok(Step { method, settings, layers })
+    }
+}
+
+/// The top level of a recipe's text.
+struct Top {
+    node: Node,
+}
+
+impl Top {
+    fn check_keys(&self) -> Result<(), SettingsError> {
+        let Value::Table(entries) = &self.node.value else {
+            return Ok(());
+        };
+        match entries.iter().find(|entry| !TOP_KEYS.contains(&entry.key.as_str())) {
+            None => Ok(()),
+            Some(Entry { key, place, .. }) => {
+                let known = TOP_KEYS.iter().map(|key| key.to_string()).collect();
+                let problem = SettingsProblem::UnknownKey { known };
+                Err(SettingsError { place: place.clone(), key: key.clone(), problem })
+            }
+        }
+    }
+
+    fn text(&mut self, key: &str) -> Result<Option<String>, SettingsError> {
+        self.node.take(key).map(|entry| text(key, entry.node).map(|(text, _)| text)).transpose()
+    }
+
+    /// One word or a list of words.
+    fn words(&mut self, key: &str) -> Result<Vec<(String, Place)>, SettingsError> {
+        match self.node.take(key) {
+            None => Ok(Vec::new()),
+            Some(Entry { node: Node { value: Value::List(nodes), .. }, .. }) => {
+                let word = |(at, node)| text(&format!("{key}[{at}]"), node);
+                nodes.into_iter().enumerate().map(word).collect()
+            }
+            Some(entry) => Ok(vec![text(key, entry.node)?]),
+        }
+    }
+
+    fn steps(&mut self) -> Result<Vec<DraftStep>, SettingsError> {
+        match self.node.take("step") {
+            None => Ok(Vec::new()),
+            Some(Entry { node: Node { value: Value::List(nodes), .. }, .. }) => {
+                let step = |(at, node)| read_step(&format!("step[{at}]"), node);
+                nodes.into_iter().enumerate().map(step).collect()
+            }
+            Some(entry) => {
+                let found = entry.node.describe();
+                Err(wrong_type("step", entry.place, found, "`[[step]]` with double brackets"))
+            }
+        }
+    }
+}
+
+fn read_step(key: &str, mut node: Node) -> Result<DraftStep, SettingsError> {
+    if !matches!(node.value, Value::Table(_)) {
+        return Err(wrong_type(key, node.place.clone(), node.describe(), "a table"));
+    }
+    let Some(entry) = node.take("method") else {
+        let problem = SettingsProblem::MissingKey;
+        return Err(SettingsError { place: node.place, key: format!("{key}.method"), problem });
+    };
+    let (method, method_place) = text(&format!("{key}.method"), entry.node)?;
+    let before = node.take("before");
+    let before = before.map(|entry| text(&format!("{key}.before"), entry.node)).transpose()?;
+    Ok(DraftStep { method, method_place, before, settings: Settings::new(node) })
+}
+
+fn text(key: &str, node: Node) -> Result<(String, Place), SettingsError> {
+    let found = node.describe();
+    match (node.value, node.place) {
+        (Value::Text(text), Some(place)) => Ok((text, place)),
+        (_, place) => Err(wrong_type(key, place, found, "text in quotes")),
+    }
+}
+
+fn wrong_type(key: &str, place: Option<Place>, written: String, expected: &str) -> SettingsError {
+    let problem = SettingsProblem::WrongType { written, expected: expected.to_string() };
+    SettingsError { place, key: key.to_string(), problem }
+}
