@@ -1,2 +1,31 @@
-//! Project tasks.
-fn main() {}
+//! Project tasks: `cargo xtask <task>`.
+
+mod conformance;
+
+use std::process::ExitCode;
+
+/// A task: name, what it does, and how.
+type Task = (&'static str, &'static str, fn(&[String]) -> Result<(), String>);
+
+/// All tasks, in the order of the help.
+const TASKS: &[Task] =
+    &[("conformance", "run the ONNX operator cases against the manifest [--filter TEXT] [--update]", conformance::run)];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let task = arguments.first().and_then(|name| TASKS.iter().find(|task| task.0 == name));
+    let Some((_, _, run)) = task else {
+        eprintln!("usage: cargo xtask <task>\n");
+        for (name, what, _) in TASKS {
+            eprintln!("  {name:14} {what}");
+        }
+        return ExitCode::from(2);
+    };
+    match run(&arguments[1..]) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

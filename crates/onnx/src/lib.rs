@@ -1,18 +1,29 @@
 //! ONNX bytes to plain structs and back. Knows no operator and no graph semantics.
+//!
+//! [`read_model`] walks a file before it decodes anything, so a hostile one cannot exhaust memory or the stack, and finds
+//! external data without leaving the trusted folders. [`write_model`] gives the bytes back, the same for the same model.
+//! [`messages`] are ONNX's own messages with all their fields; [`tensor_from_proto`] and [`tensor_to_proto`] turn the
+//! tensors among them into values.
 
+mod dense;
+mod external;
+mod file_kind;
 pub mod messages;
+mod read;
 mod scan;
 mod schema;
 mod sparse;
-mod tensor_proto;
+mod tensors;
 mod wire;
+mod write;
 
+pub use external::{ExternalCause, ExternalError, ExternalFile};
+pub use file_kind::FileKind;
 pub use messages::*;
+pub use read::{
+    ModelFile, NEWEST_IR_VERSION, ReadError, ReadLimits, ReadOptions, ReadWarning, read_model, read_model_bytes,
+};
 pub use sparse::sparse_tensor_from_proto;
-pub use tensor_proto::{TensorCause, TensorProtoError, tensor_from_proto, tensor_to_proto};
+pub use dense::{TensorCause, TensorProtoError, tensor_from_proto, tensor_to_proto};
 pub use wire::WireError;
-
-#[doc(hidden)]
-pub fn scan_for_measure(bytes: &[u8]) -> Result<u64, String> {
-    scan::scan(bytes, schema::Kind::Model, 64).map(|s| s.decoded_bytes).map_err(|e| format!("{e:?}"))
-}
+pub use write::{ExternalPolicy, WriteError, WriteOptions, WrittenFile, WrittenModel, write_model};

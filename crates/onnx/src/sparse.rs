@@ -3,7 +3,7 @@
 use lissom_tensor::{Storage, Tensor, checked_len};
 
 use crate::messages::SparseTensorProto;
-use crate::tensor_proto::{self, TensorCause, TensorProtoError};
+use crate::dense::{self, TensorCause, TensorProtoError};
 
 /// The dense tensor a sparse one stands for; every place without a value is zero. Its name is that of `values`.
 ///
@@ -16,17 +16,17 @@ pub fn sparse_tensor_from_proto(proto: &SparseTensorProto) -> Result<Tensor, Ten
 }
 
 fn read(proto: &SparseTensorProto) -> Result<Tensor, TensorCause> {
-    let shape = tensor_proto::shape(&proto.dims)?;
-    let values = tensor_proto::read(&proto.values.clone().unwrap_or_default())?;
-    let indices = tensor_proto::read(&proto.indices.clone().unwrap_or_default())?;
+    let shape = dense::shape(&proto.dims)?;
+    let values = dense::read(&proto.values.clone().unwrap_or_default())?;
+    let indices = dense::read(&proto.indices.clone().unwrap_or_default())?;
     if values.rank() != 1 {
         return Err(TensorCause::SparseValues { shape: values.shape().to_vec() });
     }
     let len = checked_len(values.dtype(), &shape)?;
     let places = places(&indices, values.len(), &shape, len)?;
-    let mut dense = Storage::zeros(values.dtype(), len);
-    scatter(values.storage(), &places, &mut dense);
-    Ok(Tensor::from_storage(shape, dense)?)
+    let mut storage = Storage::zeros(values.dtype(), len);
+    scatter(values.storage(), &places, &mut storage);
+    Ok(Tensor::from_storage(shape, storage)?)
 }
 
 /// Flat position of each value: indices are flat already, or one row of coordinates per value.
@@ -59,32 +59,30 @@ fn places(indices: &Tensor, n_values: usize, shape: &[usize], len: usize) -> Res
 }
 
 fn flat_place(row: &[i64], bounds: &[usize]) -> Option<usize> {
-    row.iter().zip(bounds).try_fold(0, |place, (&index, &bound)| {
+    row.iter().zip(bounds).try_fold(0usize, |place, (&index, &bound)| {
         let index = usize::try_from(index).ok().filter(|&index| index < bound)?;
-        Some(place * bound + index)
+        place.checked_mul(bound)?.checked_add(index)
     })
 }
 
 /// Writes `values[i]` to `dense[places[i]]`; both are of the same type.
 fn scatter(values: &Storage, places: &[usize], dense: &mut Storage) {
-    macro_rules! scatter_each {
-        ($($pattern:pat => $values:ident, $dense:ident;)*) => {
+    macro_rules! scatter_as {
+        ($($variant:ident)*) => {
             match (values, dense) {
-                $($pattern => for (value, &place) in $values.iter().zip(places) {
-                    $dense[place] = value.clone();
-                },)*
+                $((Storage::$variant(values), Storage::$variant(dense)) => put(values, places, dense),)*
+                (Storage::SmallInt(_, values), Storage::SmallInt(_, dense)) => put(values, places, dense),
+                (Storage::SmallUint(_, values), Storage::SmallUint(_, dense)) => put(values, places, dense),
+                (Storage::SmallFloat(_, values), Storage::SmallFloat(_, dense)) => put(values, places, dense),
                 _ => {}
             }
         };
     }
-    macro_rules! scatter_plain {
-        ($($variant:ident)*) => {
-            scatter_each! {
-                $((Storage::$variant(v), Storage::$variant(d)) => v, d;)*
-                (Storage::SmallInt(_, v), Storage::SmallInt(_, d)) => v, d;
-                (Storage::SmallUint(_, v) | Storage::SmallFloat(_, v), Storage::SmallUint(_, d) | Storage::SmallFloat(_, d)) => v, d;
-            }
-        };
+    scatter_as!(F32 F64 F16 BF16 I8 I16 I32 I64 U8 U16 U32 U64 Bool C64 C128 Str);
+}
+
+fn put<T: Clone>(values: &[T], places: &[usize], dense: &mut [T]) {
+    for (value, &place) in values.iter().zip(places) {
+        dense[place] = value.clone();
     }
-    scatter_plain!(F32 F64 F16 BF16 I8 I16 I32 I64 U8 U16 U32 U64 Bool C64 C128 Str);
 }

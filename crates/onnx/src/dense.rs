@@ -289,14 +289,11 @@ impl Elements<'_> {
 
     fn from_int32(&self, values: &[i32]) -> Result<Storage, TensorCause> {
         let dtype = self.dtype;
-        let expected = match dtype.bits() {
-            bits @ 1..8 => raw_bytes(dtype, self.len).max(self.len.div_ceil(8 / bits) as u64),
-            _ => self.len as u64,
-        };
-        let is_allowed = dtype.bits() <= 16 && dtype.bits() > 0 || dtype == DType::I32;
-        if !is_allowed {
+        if !matches!(dtype.bits(), 1..=16) && dtype != DType::I32 {
             return Err(self.wrong_field("int32_data"));
         }
+        // Packed types fill one number per byte.
+        let expected = if dtype.bits() < 8 { raw_bytes(dtype, self.len) } else { self.len as u64 };
         self.expect("int32_data", "numbers", expected, values.len())?;
         Ok(match dtype {
             DType::I32 => Storage::I32(values.to_vec()),
@@ -360,25 +357,29 @@ pub fn tensor_to_proto(name: &str, tensor: &Tensor) -> TensorProto {
 /// Elements as ONNX's little-endian bytes; strings and containers have none.
 fn to_raw(storage: &Storage) -> Vec<u8> {
     match storage {
-        Storage::F32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Storage::F64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Storage::F16(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Storage::BF16(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        Storage::F32(v) => flat_bytes(v, |x| x.to_le_bytes()),
+        Storage::F64(v) => flat_bytes(v, |x| x.to_le_bytes()),
+        Storage::F16(v) => flat_bytes(v, |x| x.to_le_bytes()),
+        Storage::BF16(v) => flat_bytes(v, |x| x.to_le_bytes()),
         Storage::I8(v) => v.iter().map(|&x| x as u8).collect(),
-        Storage::I16(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Storage::I32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Storage::I64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        Storage::I16(v) => flat_bytes(v, |x| x.to_le_bytes()),
+        Storage::I32(v) => flat_bytes(v, |x| x.to_le_bytes()),
+        Storage::I64(v) => flat_bytes(v, |x| x.to_le_bytes()),
         Storage::U8(v) => v.clone(),
-        Storage::U16(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Storage::U32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Storage::U64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        Storage::U16(v) => flat_bytes(v, |x| x.to_le_bytes()),
+        Storage::U32(v) => flat_bytes(v, |x| x.to_le_bytes()),
+        Storage::U64(v) => flat_bytes(v, |x| x.to_le_bytes()),
         Storage::Bool(v) => v.iter().map(|&x| x.into()).collect(),
         Storage::SmallInt(dtype, v) => pack(v.iter().map(|&x| x as u8), dtype.bits()),
         Storage::SmallUint(dtype, v) | Storage::SmallFloat(dtype, v) => pack(v.iter().copied(), dtype.bits()),
-        Storage::C64(v) => v.iter().flatten().flat_map(|x| x.to_le_bytes()).collect(),
-        Storage::C128(v) => v.iter().flatten().flat_map(|x| x.to_le_bytes()).collect(),
+        Storage::C64(v) => flat_bytes(v.as_flattened(), |x| x.to_le_bytes()),
+        Storage::C128(v) => flat_bytes(v.as_flattened(), |x| x.to_le_bytes()),
         Storage::Str(_) | Storage::Container(..) => Vec::new(),
     }
+}
+
+fn flat_bytes<T, const N: usize>(values: &[T], to_bytes: impl Fn(&T) -> [u8; N]) -> Vec<u8> {
+    values.iter().map(to_bytes).collect::<Vec<_>>().into_flattened()
 }
 
 /// The low `bits` of each code, the first code lowest in its byte.
