@@ -7,13 +7,65 @@
 
 mod axes;
 mod elementwise;
+mod normalized_axes;
+mod numeric;
+mod pool;
+mod product;
+mod recurrent;
+mod reduce;
+mod sample_data;
+mod softmax_axis;
 mod window;
 
 mod add;
+mod average_pool;
+mod batch_normalization;
 mod conv;
+mod conv_transpose;
+mod gemm;
+mod global_average_pool;
+mod global_max_pool;
+mod gru;
+mod hardmax;
+mod layer_normalization;
+mod log_softmax;
+mod lstm;
+mod matmul;
+mod max_pool;
+mod reduce_l1;
+mod reduce_l2;
+mod reduce_log_sum;
+mod reduce_log_sum_exp;
+mod reduce_max;
+mod reduce_mean;
+mod reduce_min;
+mod reduce_prod;
+mod reduce_sum;
+mod reduce_sum_square;
 mod relu;
+mod rnn;
+mod softmax;
 
+pub use add::Add;
+pub use average_pool::AveragePool;
+pub use batch_normalization::BatchNormalization;
 pub use conv::Conv;
+pub use conv_transpose::ConvTranspose;
+pub use gemm::Gemm;
+pub use global_average_pool::GlobalAveragePool;
+pub use global_max_pool::GlobalMaxPool;
+pub use gru::Gru;
+pub use layer_normalization::LayerNormalization;
+pub use log_softmax::LogSoftmax;
+pub use lstm::Lstm;
+pub use matmul::MatMul;
+pub use max_pool::MaxPool;
+pub use recurrent::{Direction, GateActivation, Recurrent};
+pub use reduce::{Reduce, Reduction};
+pub use relu::Relu;
+pub use rnn::Rnn;
+pub use softmax::Softmax;
+pub use softmax_axis::SoftmaxAxis;
 pub use window::{AutoPad, Window};
 
 use lissom_graph::{OpSpec, Operators};
@@ -21,8 +73,33 @@ use lissom_graph::{OpSpec, Operators};
 /// All operators, alphabetically, ONNX's own domain first.
 pub static OPS: &[OpSpec] = &[
     add::OP,
+    average_pool::OP,
+    batch_normalization::OP,
     conv::OP,
+    conv_transpose::OP,
+    gru::OP,
+    gemm::OP,
+    global_average_pool::OP,
+    global_max_pool::OP,
+    hardmax::OP,
+    lstm::OP,
+    layer_normalization::OP,
+    log_softmax::OP,
+    matmul::OP,
+    max_pool::OP,
+    rnn::OP,
+    reduce_l1::OP,
+    reduce_l2::OP,
+    reduce_log_sum::OP,
+    reduce_log_sum_exp::OP,
+    reduce_max::OP,
+    reduce_mean::OP,
+    reduce_min::OP,
+    reduce_prod::OP,
+    reduce_sum::OP,
+    reduce_sum_square::OP,
     relu::OP,
+    softmax::OP,
 ];
 
 /// [`OPS`] as a graph wants it.
