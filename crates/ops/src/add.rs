@@ -43,6 +43,6 @@ impl Op for Add {
 
     fn evaluate(&self, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, OpError> {
         let (a, b) = two(inputs)?;
-        Ok(vec![zip_numeric!(a, b, float |x, y| x + y, int |x, y| x.wrapping_add(y))?])
+        Ok(vec![zip_numeric!(a, b, float | x, y | x + y, int | x, y | x.wrapping_add(y))?])
     }
 }

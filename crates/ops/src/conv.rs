@@ -57,7 +57,8 @@ impl Op for Conv {
     fn evaluate(&self, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, OpError> {
         let (x, weight, bias) = (inputs.required(0)?, inputs.required(1)?, inputs.optional(2));
         let geometry = self.geometry(x, weight, bias)?;
-        let values = geometry.run(&x.to_f64_vec()?, &weight.to_f64_vec()?, bias.map(Tensor::to_f64_vec).transpose()?)?;
+        let values =
+            geometry.run(&x.to_f64_vec()?, &weight.to_f64_vec()?, bias.map(Tensor::to_f64_vec).transpose()?)?;
         let storage = match x.dtype() {
             DType::F32 => Storage::F32(values.into_iter().map(|v| v as f32).collect()),
             DType::F64 => Storage::F64(values),
@@ -83,7 +84,11 @@ impl Conv {
     fn geometry(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Geometry, OpError> {
         let (xs, ws) = (x.shape(), weight.shape());
         if xs.len() < 3 || ws.len() != xs.len() {
-            return Err(OpError::shape(1, ws, format!("the weight of an input of rank {} has the same rank", xs.len())));
+            return Err(OpError::shape(
+                1,
+                ws,
+                format!("the weight of an input of rank {} has the same rank", xs.len()),
+            ));
         }
         if ws[1].checked_mul(self.groups) != Some(xs[1]) || ws[0] % self.groups != 0 {
             let reason = format!("{} input channels in {} groups do not fit", xs[1], self.groups);
@@ -155,8 +160,7 @@ impl Geometry {
         let steps = strides(&self.spatial);
         let mut flat = 0;
         for (axis, window) in self.windows.iter().enumerate() {
-            let position =
-                (pixel[axis] * window.stride + tap[axis] * window.dilation) as i64 - window.pad_begin;
+            let position = (pixel[axis] * window.stride + tap[axis] * window.dilation) as i64 - window.pad_begin;
             let position = usize::try_from(position).ok().filter(|&position| position < self.spatial[axis])?;
             flat += position * steps[axis];
         }

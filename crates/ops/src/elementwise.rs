@@ -23,11 +23,7 @@ pub(crate) fn map_float(x: &Tensor, f: impl Fn(f32) -> f32, g: impl Fn(f64) -> f
 ///
 /// # Errors
 /// [`OpError::Broadcast`], [`OpError::Tensor`] if a type differs from `T`.
-pub(crate) fn zip<T: Element, U: Element>(
-    a: &Tensor,
-    b: &Tensor,
-    f: impl Fn(&T, &T) -> U,
-) -> Result<Tensor, OpError> {
+pub(crate) fn zip<T: Element, U: Element>(a: &Tensor, b: &Tensor, f: impl Fn(&T, &T) -> U) -> Result<Tensor, OpError> {
     let (x, y) = (a.as_slice::<T>()?, b.as_slice::<T>()?);
     if a.shape() == b.shape() {
         return Ok(Tensor::new(a.shape(), x.iter().zip(y).map(|(x, y)| f(x, y)).collect())?);

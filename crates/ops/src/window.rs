@@ -120,7 +120,10 @@ impl Window {
         for (name, actual, expected) in counts {
             let may_be_absent = name != "kernel_shape" && actual == 0;
             if actual != expected && !may_be_absent {
-                return Err(OpError::attribute(name, format!("has {actual} entries, {rank} spatial axes want {expected}")));
+                return Err(OpError::attribute(
+                    name,
+                    format!("has {actual} entries, {rank} spatial axes want {expected}"),
+                ));
             }
         }
         Ok(())
