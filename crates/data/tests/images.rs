@@ -153,3 +153,18 @@ fn an_image_that_claims_to_be_huge_is_refused() {
     let error = open(folder.path(), &DataSettings::default(), &free).and_then(|data| data.batch(&[0])).unwrap_err();
     assert!(matches!(error, DataError::Image { .. }), "{error}");
 }
+
+#[test]
+fn batches_are_the_same_at_any_number_of_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    for index in 0..9u8 {
+        let image = RgbImage::from_fn(7, 5, |x, y| Rgb([index * 20, x as u8 * 30, y as u8 * 50]));
+        image.save(folder.path().join(format!("{index}.png"))).unwrap();
+    }
+    let data = open(folder.path(), &settings("[image]\nresize = [4, 6]"), &spec([3, 4, 6])).unwrap().shuffled(5);
+    let with_threads = |n: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
+        pool.install(|| data.batches(4).map(Result::unwrap).collect::<Vec<_>>())
+    };
+    assert_eq!(with_threads(1), with_threads(4));
+}

@@ -15,7 +15,7 @@ use crate::model_file::{from_bytes, to_bytes};
 pub struct State {
     /// The model.
     pub(crate) bytes: Vec<u8>,
-    /// The model from before the last encoding step.
+    /// The model from before the last encoding step, at first the original.
     pub(crate) reference: Option<Vec<u8>>,
 }
 
@@ -36,7 +36,8 @@ impl State {
     /// # Errors
     /// If the model cannot be written.
     pub fn new(model: &Model) -> Result<Self, JobError> {
-        Ok(Self { bytes: to_bytes(model, &WriteOptions::default())?.bytes, reference: None })
+        let bytes = to_bytes(model, &WriteOptions::default())?.bytes;
+        Ok(Self { reference: Some(bytes.clone()), bytes })
     }
 
     /// The model.
