@@ -11,9 +11,11 @@ mod normalized_axes;
 mod numeric;
 mod pool;
 mod product;
+mod quantization;
 mod recurrent;
 mod reduce;
 mod sample_data;
+mod small_float;
 mod softmax_axis;
 mod window;
 
@@ -21,17 +23,27 @@ mod add;
 mod average_pool;
 mod batch_normalization;
 mod conv;
+mod conv_integer;
 mod conv_transpose;
+mod dequantize_linear;
+mod dropout;
+mod dynamic_quantize_linear;
+mod einsum;
 mod gemm;
 mod global_average_pool;
 mod global_max_pool;
 mod gru;
 mod hardmax;
+mod instance_normalization;
 mod layer_normalization;
 mod log_softmax;
 mod lstm;
 mod matmul;
+mod matmul_integer;
 mod max_pool;
+mod qlinear_conv;
+mod qlinear_matmul;
+mod quantize_linear;
 mod reduce_l1;
 mod reduce_l2;
 mod reduce_log_sum;
@@ -50,16 +62,27 @@ pub use add::Add;
 pub use average_pool::AveragePool;
 pub use batch_normalization::BatchNormalization;
 pub use conv::Conv;
+pub use conv_integer::ConvInteger;
 pub use conv_transpose::ConvTranspose;
+pub use dequantize_linear::DequantizeLinear;
+pub use dropout::Dropout;
+pub use dynamic_quantize_linear::DynamicQuantizeLinear;
+pub use einsum::{Einsum, Equation, Label, Term};
 pub use gemm::Gemm;
 pub use global_average_pool::GlobalAveragePool;
 pub use global_max_pool::GlobalMaxPool;
 pub use gru::Gru;
+pub use instance_normalization::InstanceNormalization;
 pub use layer_normalization::LayerNormalization;
 pub use log_softmax::LogSoftmax;
 pub use lstm::Lstm;
 pub use matmul::MatMul;
+pub use matmul_integer::MatMulInteger;
 pub use max_pool::MaxPool;
+pub use qlinear_conv::QLinearConv;
+pub use qlinear_matmul::QLinearMatMul;
+pub use quantization::Granularity;
+pub use quantize_linear::QuantizeLinear;
 pub use recurrent::{Direction, GateActivation, Recurrent};
 pub use reduce::{Reduce, Reduction};
 pub use relu::Relu;
@@ -76,17 +99,27 @@ pub static OPS: &[OpSpec] = &[
     average_pool::OP,
     batch_normalization::OP,
     conv::OP,
+    conv_integer::OP,
     conv_transpose::OP,
+    dequantize_linear::OP,
+    dropout::OP,
+    dynamic_quantize_linear::OP,
+    einsum::OP,
     gru::OP,
     gemm::OP,
     global_average_pool::OP,
     global_max_pool::OP,
     hardmax::OP,
+    instance_normalization::OP,
     lstm::OP,
     layer_normalization::OP,
     log_softmax::OP,
     matmul::OP,
+    matmul_integer::OP,
     max_pool::OP,
+    qlinear_conv::OP,
+    qlinear_matmul::OP,
+    quantize_linear::OP,
     rnn::OP,
     reduce_l1::OP,
     reduce_l2::OP,
