@@ -7,6 +7,7 @@
 
 mod axes;
 mod elementwise;
+mod gradient;
 mod normalized_axes;
 mod numeric;
 mod pool;
