@@ -22,7 +22,7 @@ pub struct Fact {
 pub enum KnownValue {
     /// All of it.
     Tensor(Tensor),
-    /// An i64 scalar or vector of lengths, some of them symbolic: what `Shape` gives and exporters compute with.
+    /// An i64 or i32 scalar or vector of lengths, some of them symbolic: what `Shape` gives and exporters compute with.
     Dims(Vec<Dim>),
 }
 
@@ -99,7 +99,12 @@ impl Fact {
             let numbers: Option<Vec<i64>> =
                 dims.iter().map(|dim| if let Dim::Known(n) = dim { Some(*n) } else { None }).collect();
             let shape: Vec<usize> = if self.rank() == Some(0) { Vec::new() } else { vec![dims.len()] };
-            if let Some(tensor) = numbers.and_then(|numbers| Tensor::new(shape, numbers).ok()) {
+            let narrow = |n: &i64| i32::try_from(*n).ok();
+            let tensor = numbers.and_then(|numbers| match self.dtype {
+                Some(DType::I32) => Tensor::new(shape, numbers.iter().map(narrow).collect::<Option<Vec<i32>>>()?).ok(),
+                _ => Tensor::new(shape, numbers).ok(),
+            });
+            if let Some(tensor) = tensor {
                 self.value = Some(KnownValue::Tensor(tensor));
             }
         }

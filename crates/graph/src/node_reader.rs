@@ -94,6 +94,14 @@ impl<'a> NodeReader<'a> {
         self.outputs.get(index).is_some_and(Option::is_some)
     }
 
+    /// Attributes that are subgraphs, in the order of the file, which is the order of their captures.
+    pub fn subgraphs(&self) -> impl Iterator<Item = (&'a str, &'a Graph)> {
+        self.attributes.iter().filter_map(|(name, value)| match value {
+            Attribute::Graph(graph) => Some((name, &**graph)),
+            _ => None,
+        })
+    }
+
     /// Marks attributes as read that have no effect on results.
     pub fn ignore(&self, names: &[&'static str]) {
         self.read.borrow_mut().extend(names);

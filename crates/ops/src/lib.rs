@@ -6,8 +6,12 @@
 //! [`window`] (padding and strides of convolutions and pools).
 
 mod axes;
+mod binary;
+mod convert;
 mod elementwise;
 mod gradient;
+mod int_list;
+mod lengths;
 mod normalized_axes;
 mod numeric;
 mod pool;
@@ -18,33 +22,83 @@ mod reduce;
 mod sample_data;
 mod small_float;
 mod softmax_axis;
+mod subgraph;
+mod unary;
+mod variadic;
 mod window;
 
+mod abs;
+mod acos;
+mod acosh;
 mod add;
+mod and;
+mod asin;
+mod asinh;
+mod atan;
+mod atanh;
 mod average_pool;
 mod batch_normalization;
+mod cast;
+mod ceil;
+mod celu;
+mod clip;
+mod concat;
+mod constant;
+mod constant_of_shape;
 mod conv;
 mod conv_integer;
 mod conv_transpose;
+mod cos;
+mod cosh;
 mod dequantize_linear;
+mod div;
 mod dropout;
 mod dynamic_quantize_linear;
 mod einsum;
+mod elu;
+mod equal;
+mod erf;
+mod exp;
+mod expand;
+mod flatten;
+mod floor;
+mod gather;
 mod gemm;
 mod global_average_pool;
 mod global_max_pool;
+mod greater;
+mod greater_or_equal;
 mod gru;
+mod hard_sigmoid;
+mod hard_swish;
 mod hardmax;
+mod identity;
+mod if_op;
 mod instance_normalization;
 mod layer_normalization;
+mod leaky_relu;
+mod less;
+mod less_or_equal;
+mod log;
 mod log_softmax;
 mod lstm;
 mod matmul;
 mod matmul_integer;
+mod max;
 mod max_pool;
+mod min;
+mod mish;
+mod mul;
+mod neg;
+mod not;
+mod or;
+mod pad;
+mod pow;
 mod qlinear_conv;
 mod qlinear_matmul;
 mod quantize_linear;
+mod range;
+mod reciprocal;
 mod reduce_l1;
 mod reduce_l2;
 mod reduce_log_sum;
@@ -56,72 +110,221 @@ mod reduce_prod;
 mod reduce_sum;
 mod reduce_sum_square;
 mod relu;
+mod reshape;
 mod rnn;
+mod round;
+mod selu;
+mod shape;
+mod sigmoid;
+mod sign;
+mod sin;
+mod sinh;
+mod size;
+mod slice;
 mod softmax;
+mod softplus;
+mod softsign;
+mod split;
+mod sqrt;
+mod squeeze;
+mod sub;
+mod sum;
+mod swish;
+mod tan;
+mod tanh;
+mod thresholded_relu;
+mod tile;
+mod transpose;
+mod unsqueeze;
+mod where_op;
+mod xor;
 
+pub use abs::Abs;
+pub use acos::Acos;
+pub use acosh::Acosh;
 pub use add::Add;
+pub use and::And;
+pub use asin::Asin;
+pub use asinh::Asinh;
+pub use atan::Atan;
+pub use atanh::Atanh;
 pub use average_pool::AveragePool;
 pub use batch_normalization::BatchNormalization;
+pub use cast::Cast;
+pub use ceil::Ceil;
+pub use celu::Celu;
+pub use clip::Clip;
+pub use concat::Concat;
+pub use constant::Constant;
+pub use constant_of_shape::ConstantOfShape;
 pub use conv::Conv;
 pub use conv_integer::ConvInteger;
 pub use conv_transpose::ConvTranspose;
+pub use cos::Cos;
+pub use cosh::Cosh;
 pub use dequantize_linear::DequantizeLinear;
+pub use div::Div;
 pub use dropout::Dropout;
 pub use dynamic_quantize_linear::DynamicQuantizeLinear;
 pub use einsum::{Einsum, Equation, Label, Term};
+pub use elu::Elu;
+pub use equal::Equal;
+pub use erf::Erf;
+pub use exp::Exp;
+pub use expand::Expand;
+pub use flatten::Flatten;
+pub use floor::Floor;
+pub use gather::Gather;
 pub use gemm::Gemm;
 pub use global_average_pool::GlobalAveragePool;
 pub use global_max_pool::GlobalMaxPool;
+pub use greater::Greater;
+pub use greater_or_equal::GreaterOrEqual;
 pub use gru::Gru;
+pub use hard_sigmoid::HardSigmoid;
+pub use hard_swish::HardSwish;
+pub use identity::Identity;
+pub use if_op::If;
 pub use instance_normalization::InstanceNormalization;
+pub use int_list::IntList;
 pub use layer_normalization::LayerNormalization;
+pub use leaky_relu::LeakyRelu;
+pub use less::Less;
+pub use less_or_equal::LessOrEqual;
+pub use log::Log;
 pub use log_softmax::LogSoftmax;
 pub use lstm::Lstm;
 pub use matmul::MatMul;
 pub use matmul_integer::MatMulInteger;
+pub use max::Max;
 pub use max_pool::MaxPool;
+pub use min::Min;
+pub use mish::Mish;
+pub use mul::Mul;
+pub use neg::Neg;
+pub use not::Not;
+pub use or::Or;
+pub use pad::Pad;
+pub use pad::PadMode;
+pub use pow::Pow;
 pub use qlinear_conv::QLinearConv;
 pub use qlinear_matmul::QLinearMatMul;
 pub use quantization::Granularity;
 pub use quantize_linear::QuantizeLinear;
+pub use range::Range;
+pub use reciprocal::Reciprocal;
 pub use recurrent::{Direction, GateActivation, Recurrent};
 pub use reduce::{Reduce, Reduction};
 pub use relu::Relu;
+pub use reshape::Reshape;
 pub use rnn::Rnn;
+pub use round::Round;
+pub use selu::Selu;
+pub use shape::Shape;
+pub use sigmoid::Sigmoid;
+pub use sign::Sign;
+pub use sin::Sin;
+pub use sinh::Sinh;
+pub use size::Size;
+pub use slice::Slice;
 pub use softmax::Softmax;
 pub use softmax_axis::SoftmaxAxis;
+pub use softplus::Softplus;
+pub use softsign::Softsign;
+pub use split::Split;
+pub use sqrt::Sqrt;
+pub use squeeze::Squeeze;
+pub use sub::Sub;
+pub use subgraph::Subgraph;
+pub use sum::Sum;
+pub use swish::Swish;
+pub use tan::Tan;
+pub use tanh::Tanh;
+pub use thresholded_relu::ThresholdedRelu;
+pub use tile::Tile;
+pub use transpose::Transpose;
+pub use unsqueeze::Unsqueeze;
+pub use where_op::Where;
 pub use window::{AutoPad, Window};
+pub use xor::Xor;
 
 use lissom_graph::{OpSpec, Operators};
 
 /// All operators, alphabetically, ONNX's own domain first.
 pub static OPS: &[OpSpec] = &[
+    abs::OP,
+    acos::OP,
+    acosh::OP,
     add::OP,
+    and::OP,
+    asin::OP,
+    asinh::OP,
+    atan::OP,
+    atanh::OP,
     average_pool::OP,
     batch_normalization::OP,
+    cast::OP,
+    ceil::OP,
+    celu::OP,
+    clip::OP,
+    concat::OP,
+    constant::OP,
+    constant_of_shape::OP,
     conv::OP,
     conv_integer::OP,
     conv_transpose::OP,
+    cos::OP,
+    cosh::OP,
     dequantize_linear::OP,
+    div::OP,
     dropout::OP,
     dynamic_quantize_linear::OP,
     einsum::OP,
+    elu::OP,
+    equal::OP,
+    erf::OP,
+    exp::OP,
+    expand::OP,
+    flatten::OP,
+    floor::OP,
     gru::OP,
+    gather::OP,
     gemm::OP,
     global_average_pool::OP,
     global_max_pool::OP,
+    greater::OP,
+    greater_or_equal::OP,
+    hard_sigmoid::OP,
+    hard_swish::OP,
     hardmax::OP,
+    identity::OP,
+    if_op::OP,
     instance_normalization::OP,
     lstm::OP,
     layer_normalization::OP,
+    leaky_relu::OP,
+    less::OP,
+    less_or_equal::OP,
+    log::OP,
     log_softmax::OP,
     matmul::OP,
     matmul_integer::OP,
+    max::OP,
     max_pool::OP,
+    min::OP,
+    mish::OP,
+    mul::OP,
+    neg::OP,
+    not::OP,
+    or::OP,
+    pad::OP,
+    pow::OP,
     qlinear_conv::OP,
     qlinear_matmul::OP,
     quantize_linear::OP,
     rnn::OP,
+    range::OP,
+    reciprocal::OP,
     reduce_l1::OP,
     reduce_l2::OP,
     reduce_log_sum::OP,
@@ -133,7 +336,33 @@ pub static OPS: &[OpSpec] = &[
     reduce_sum::OP,
     reduce_sum_square::OP,
     relu::OP,
+    reshape::OP,
+    round::OP,
+    selu::OP,
+    shape::OP,
+    sigmoid::OP,
+    sign::OP,
+    sin::OP,
+    sinh::OP,
+    size::OP,
+    slice::OP,
     softmax::OP,
+    softplus::OP,
+    softsign::OP,
+    split::OP,
+    sqrt::OP,
+    squeeze::OP,
+    sub::OP,
+    sum::OP,
+    swish::OP,
+    tan::OP,
+    tanh::OP,
+    thresholded_relu::OP,
+    tile::OP,
+    transpose::OP,
+    unsqueeze::OP,
+    where_op::OP,
+    xor::OP,
 ];
 
 /// [`OPS`] as a graph wants it.

@@ -1,0 +1,41 @@
+//! `Abs`: |x|. The smallest integer stays itself.
+//!
+//! <https://onnx.ai/onnx/operators/onnx__Abs.html>
+
+use std::any::Any;
+use std::sync::Arc;
+
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec};
+use lissom_tensor::Tensor;
+
+use crate::elementwise::infer_same;
+use crate::unary::{map_numeric, numeric_samples};
+
+pub(crate) const OP: OpSpec = OpSpec {
+    name: "Abs",
+    domain: "",
+    since: 1,
+    read: |node| {
+        node.ignore(&["consumed_inputs"]); // opset 1's hint for in-place work
+        Ok(Arc::new(Abs))
+    },
+    samples: numeric_samples,
+};
+
+/// `Abs`.
+#[derive(Debug, Clone, Copy)]
+pub struct Abs;
+
+impl Op for Abs {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, OpError> {
+        Ok(vec![infer_same(inputs)])
+    }
+
+    fn evaluate(&self, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, OpError> {
+        map_numeric!(inputs.required(0)?, float f64::abs, signed |x| x.wrapping_abs(), unsigned |x| x)
+    }
+}

@@ -1,0 +1,33 @@
+//! `Div`: a / b with broadcasting. Integers are cut towards zero; by zero they give zero.
+//!
+//! <https://onnx.ai/onnx/operators/onnx__Div.html>
+
+use std::sync::Arc;
+
+use lissom_graph::OpSpec;
+
+use crate::binary::{Alignment, numeric_binary, samples};
+
+pub(crate) const OP: OpSpec = OpSpec {
+    name: "Div",
+    domain: "",
+    since: 1,
+    read: |node| Ok(Arc::new(Div { alignment: Alignment::read(node)? })),
+    samples,
+};
+
+/// `Div`.
+#[derive(Debug, Clone, Copy)]
+pub struct Div {
+    pub(crate) alignment: Alignment,
+}
+
+numeric_binary!(
+    Div,
+    lengths | a,
+    b | a.div(b),
+    float | x,
+    y | x / y,
+    int | x,
+    y | if y == 0 { 0 } else { x.wrapping_div(y) }
+);
