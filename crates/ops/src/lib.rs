@@ -8,10 +8,13 @@
 mod axes;
 mod binary;
 mod convert;
+mod cosine_window;
 mod elementwise;
 mod gradient;
+mod heads;
 mod int_list;
 mod lengths;
+mod loss;
 mod normalized_axes;
 mod numeric;
 mod pool;
@@ -36,8 +39,10 @@ mod asin;
 mod asinh;
 mod atan;
 mod atanh;
+mod attention;
 mod average_pool;
 mod batch_normalization;
+mod blackman_window;
 mod cast;
 mod ceil;
 mod celu;
@@ -51,6 +56,7 @@ mod conv_transpose;
 mod cos;
 mod cosh;
 mod dequantize_linear;
+mod det;
 mod div;
 mod dropout;
 mod dynamic_quantize_linear;
@@ -65,10 +71,14 @@ mod floor;
 mod gather;
 mod gemm;
 mod global_average_pool;
+mod global_lp_pool;
 mod global_max_pool;
 mod greater;
 mod greater_or_equal;
+mod group_normalization;
 mod gru;
+mod hamming_window;
+mod hann_window;
 mod hard_sigmoid;
 mod hard_swish;
 mod hardmax;
@@ -81,15 +91,22 @@ mod less;
 mod less_or_equal;
 mod log;
 mod log_softmax;
+mod lp_normalization;
+mod lp_pool;
+mod lrn;
 mod lstm;
 mod matmul;
 mod matmul_integer;
 mod max;
 mod max_pool;
+mod max_unpool;
+mod mean_variance_normalization;
 mod min;
 mod mish;
 mod mul;
 mod neg;
+mod negative_log_likelihood_loss;
+mod non_max_suppression;
 mod not;
 mod or;
 mod pad;
@@ -111,7 +128,9 @@ mod reduce_sum;
 mod reduce_sum_square;
 mod relu;
 mod reshape;
+mod rms_normalization;
 mod rnn;
+mod rotary_embedding;
 mod round;
 mod selu;
 mod shape;
@@ -122,6 +141,7 @@ mod sinh;
 mod size;
 mod slice;
 mod softmax;
+mod softmax_cross_entropy_loss;
 mod softplus;
 mod softsign;
 mod split;
@@ -148,6 +168,7 @@ pub use asin::Asin;
 pub use asinh::Asinh;
 pub use atan::Atan;
 pub use atanh::Atanh;
+pub use attention::{Attention, ScoreStage};
 pub use average_pool::AveragePool;
 pub use batch_normalization::BatchNormalization;
 pub use cast::Cast;
@@ -162,6 +183,7 @@ pub use conv_integer::ConvInteger;
 pub use conv_transpose::ConvTranspose;
 pub use cos::Cos;
 pub use cosh::Cosh;
+pub use cosine_window::CosineWindow;
 pub use dequantize_linear::DequantizeLinear;
 pub use div::Div;
 pub use dropout::Dropout;
@@ -180,6 +202,7 @@ pub use global_average_pool::GlobalAveragePool;
 pub use global_max_pool::GlobalMaxPool;
 pub use greater::Greater;
 pub use greater_or_equal::GreaterOrEqual;
+pub use group_normalization::GroupNormalization;
 pub use gru::Gru;
 pub use hard_sigmoid::HardSigmoid;
 pub use hard_swish::HardSwish;
@@ -193,6 +216,9 @@ pub use less::Less;
 pub use less_or_equal::LessOrEqual;
 pub use log::Log;
 pub use log_softmax::LogSoftmax;
+pub use loss::{LabelLoss, LossReduction};
+pub use lp_normalization::LpNormalization;
+pub use lp_pool::LpPool;
 pub use lstm::Lstm;
 pub use matmul::MatMul;
 pub use matmul_integer::MatMulInteger;
@@ -202,6 +228,7 @@ pub use min::Min;
 pub use mish::Mish;
 pub use mul::Mul;
 pub use neg::Neg;
+pub use negative_log_likelihood_loss::NegativeLogLikelihoodLoss;
 pub use not::Not;
 pub use or::Or;
 pub use pad::Pad;
@@ -217,7 +244,9 @@ pub use recurrent::{Direction, GateActivation, Recurrent};
 pub use reduce::{Reduce, Reduction};
 pub use relu::Relu;
 pub use reshape::Reshape;
+pub use rms_normalization::RmsNormalization;
 pub use rnn::Rnn;
+pub use rotary_embedding::RotaryEmbedding;
 pub use round::Round;
 pub use selu::Selu;
 pub use shape::Shape;
@@ -229,6 +258,7 @@ pub use size::Size;
 pub use slice::Slice;
 pub use softmax::Softmax;
 pub use softmax_axis::SoftmaxAxis;
+pub use softmax_cross_entropy_loss::SoftmaxCrossEntropyLoss;
 pub use softplus::Softplus;
 pub use softsign::Softsign;
 pub use split::Split;
@@ -261,8 +291,10 @@ pub static OPS: &[OpSpec] = &[
     asinh::OP,
     atan::OP,
     atanh::OP,
+    attention::OP,
     average_pool::OP,
     batch_normalization::OP,
+    blackman_window::OP,
     cast::OP,
     ceil::OP,
     celu::OP,
@@ -276,6 +308,7 @@ pub static OPS: &[OpSpec] = &[
     cos::OP,
     cosh::OP,
     dequantize_linear::OP,
+    det::OP,
     div::OP,
     dropout::OP,
     dynamic_quantize_linear::OP,
@@ -291,15 +324,20 @@ pub static OPS: &[OpSpec] = &[
     gather::OP,
     gemm::OP,
     global_average_pool::OP,
+    global_lp_pool::OP,
     global_max_pool::OP,
     greater::OP,
     greater_or_equal::OP,
+    group_normalization::OP,
+    hamming_window::OP,
+    hann_window::OP,
     hard_sigmoid::OP,
     hard_swish::OP,
     hardmax::OP,
     identity::OP,
     if_op::OP,
     instance_normalization::OP,
+    lrn::OP,
     lstm::OP,
     layer_normalization::OP,
     leaky_relu::OP,
@@ -307,14 +345,20 @@ pub static OPS: &[OpSpec] = &[
     less_or_equal::OP,
     log::OP,
     log_softmax::OP,
+    lp_normalization::OP,
+    lp_pool::OP,
     matmul::OP,
     matmul_integer::OP,
     max::OP,
     max_pool::OP,
+    max_unpool::OP,
+    mean_variance_normalization::OP,
     min::OP,
     mish::OP,
     mul::OP,
     neg::OP,
+    negative_log_likelihood_loss::OP,
+    non_max_suppression::OP,
     not::OP,
     or::OP,
     pad::OP,
@@ -322,6 +366,7 @@ pub static OPS: &[OpSpec] = &[
     qlinear_conv::OP,
     qlinear_matmul::OP,
     quantize_linear::OP,
+    rms_normalization::OP,
     rnn::OP,
     range::OP,
     reciprocal::OP,
@@ -337,6 +382,7 @@ pub static OPS: &[OpSpec] = &[
     reduce_sum_square::OP,
     relu::OP,
     reshape::OP,
+    rotary_embedding::OP,
     round::OP,
     selu::OP,
     shape::OP,
@@ -347,6 +393,7 @@ pub static OPS: &[OpSpec] = &[
     size::OP,
     slice::OP,
     softmax::OP,
+    softmax_cross_entropy_loss::OP,
     softplus::OP,
     softsign::OP,
     split::OP,
