@@ -5,10 +5,11 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, ValueId, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::elementwise::{infer_broadcast, two, zip_dims, zip_numeric};
+use crate::gradient::{output_gradient, sum_to_input};
 
 pub(crate) const OP: OpSpec = OpSpec {
     name: "Add",
@@ -44,5 +45,11 @@ impl Op for Add {
     fn evaluate(&self, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, OpError> {
         let (a, b) = two(inputs)?;
         Ok(vec![zip_numeric!(a, b, float | x, y | x + y, int | x, y | x.wrapping_add(y))?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Result<Vec<Option<ValueId>>, NoGradient> {
+        let Some(gradient) = output_gradient(vjp) else { return Ok(vec![None, None]) };
+        let joined = self.infer(&vjp.facts).ok().and_then(|facts| facts.into_iter().next()?.shape).ok_or(NoGradient)?;
+        Ok(vec![Some(sum_to_input(vjp, gradient, &joined, 0)?), Some(sum_to_input(vjp, gradient, &joined, 1)?)])
     }
 }

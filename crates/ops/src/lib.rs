@@ -5,6 +5,31 @@
 //! it. Pieces that several operators are made of: [`elementwise`] (maps and broadcasting), [`axes`] (axis arithmetic),
 //! [`window`] (padding and strides of convolutions and pools).
 
+mod axes;
+mod binary;
+mod convert;
+mod cosine_window;
+mod elementwise;
+mod gradient;
+mod heads;
+mod int_list;
+mod lengths;
+mod loss;
+mod normalized_axes;
+mod numeric;
+mod pool;
+mod product;
+mod quantization;
+mod recurrent;
+mod reduce;
+mod sample_data;
+mod small_float;
+mod softmax_axis;
+mod subgraph;
+mod unary;
+mod variadic;
+mod window;
+
 mod abs;
 mod acos;
 mod acosh;
@@ -14,10 +39,12 @@ mod asin;
 mod asinh;
 mod atan;
 mod atanh;
+mod attention;
 mod average_pool;
 mod axes;
 mod batch_normalization;
 mod binary;
+mod blackman_window;
 mod cast;
 mod ceil;
 mod celu;
@@ -26,12 +53,21 @@ mod concat;
 mod constant;
 mod constant_of_shape;
 mod conv;
+mod conv_integer;
 mod conv_transpose;
 mod convert;
 mod cos;
 mod cosh;
 mod div;
 mod elementwise;
+mod cos;
+mod cosh;
+mod dequantize_linear;
+mod det;
+mod div;
+mod dropout;
+mod dynamic_quantize_linear;
+mod einsum;
 mod elu;
 mod equal;
 mod erf;
@@ -42,10 +78,15 @@ mod floor;
 mod gather;
 mod gemm;
 mod global_average_pool;
+mod global_lp_pool;
 mod global_max_pool;
 mod greater;
 mod greater_or_equal;
 mod gru;
+mod group_normalization;
+mod gru;
+mod hamming_window;
+mod hann_window;
 mod hard_sigmoid;
 mod hard_swish;
 mod hardmax;
@@ -55,14 +96,25 @@ mod int_list;
 mod layer_normalization;
 mod leaky_relu;
 mod lengths;
+mod instance_normalization;
+mod layer_normalization;
+mod leaky_relu;
 mod less;
 mod less_or_equal;
 mod log;
 mod log_softmax;
+mod lp_normalization;
+mod lp_pool;
+mod lrn;
 mod lstm;
 mod matmul;
 mod max;
 mod max_pool;
+mod matmul_integer;
+mod max;
+mod max_pool;
+mod max_unpool;
+mod mean_variance_normalization;
 mod min;
 mod mish;
 mod mul;
@@ -79,6 +131,17 @@ mod range;
 mod reciprocal;
 mod recurrent;
 mod reduce;
+mod negative_log_likelihood_loss;
+mod non_max_suppression;
+mod not;
+mod or;
+mod pad;
+mod pow;
+mod qlinear_conv;
+mod qlinear_matmul;
+mod quantize_linear;
+mod range;
+mod reciprocal;
 mod reduce_l1;
 mod reduce_l2;
 mod reduce_log_sum;
@@ -92,6 +155,9 @@ mod reduce_sum_square;
 mod relu;
 mod reshape;
 mod rnn;
+mod rms_normalization;
+mod rnn;
+mod rotary_embedding;
 mod round;
 mod sample_data;
 mod selu;
@@ -105,6 +171,8 @@ mod slice;
 mod small_float;
 mod softmax;
 mod softmax_axis;
+mod softmax;
+mod softmax_cross_entropy_loss;
 mod softplus;
 mod softsign;
 mod split;
@@ -135,6 +203,7 @@ pub use asin::Asin;
 pub use asinh::Asinh;
 pub use atan::Atan;
 pub use atanh::Atanh;
+pub use attention::{Attention, ScoreStage};
 pub use average_pool::AveragePool;
 pub use batch_normalization::BatchNormalization;
 pub use cast::Cast;
@@ -145,10 +214,16 @@ pub use concat::Concat;
 pub use constant::Constant;
 pub use constant_of_shape::ConstantOfShape;
 pub use conv::Conv;
+pub use conv_integer::ConvInteger;
 pub use conv_transpose::ConvTranspose;
 pub use cos::Cos;
 pub use cosh::Cosh;
+pub use cosine_window::CosineWindow;
+pub use dequantize_linear::DequantizeLinear;
 pub use div::Div;
+pub use dropout::Dropout;
+pub use dynamic_quantize_linear::DynamicQuantizeLinear;
+pub use einsum::{Einsum, Equation, Label, Term};
 pub use elu::Elu;
 pub use equal::Equal;
 pub use erf::Erf;
@@ -162,11 +237,13 @@ pub use global_average_pool::GlobalAveragePool;
 pub use global_max_pool::GlobalMaxPool;
 pub use greater::Greater;
 pub use greater_or_equal::GreaterOrEqual;
+pub use group_normalization::GroupNormalization;
 pub use gru::Gru;
 pub use hard_sigmoid::HardSigmoid;
 pub use hard_swish::HardSwish;
 pub use identity::Identity;
 pub use if_op::If;
+pub use instance_normalization::InstanceNormalization;
 pub use int_list::IntList;
 pub use layer_normalization::LayerNormalization;
 pub use leaky_relu::LeakyRelu;
@@ -176,16 +253,27 @@ pub use log::Log;
 pub use log_softmax::LogSoftmax;
 pub use lstm::Lstm;
 pub use matmul::MatMul;
+pub use loss::{LabelLoss, LossReduction};
+pub use lp_normalization::LpNormalization;
+pub use lp_pool::LpPool;
+pub use lstm::Lstm;
+pub use matmul::MatMul;
+pub use matmul_integer::MatMulInteger;
 pub use max::Max;
 pub use max_pool::MaxPool;
 pub use min::Min;
 pub use mish::Mish;
 pub use mul::Mul;
 pub use neg::Neg;
+pub use negative_log_likelihood_loss::NegativeLogLikelihoodLoss;
 pub use not::Not;
 pub use or::Or;
 pub use pad::{Pad, PadMode};
 pub use pow::Pow;
+pub use qlinear_conv::QLinearConv;
+pub use qlinear_matmul::QLinearMatMul;
+pub use quantization::Granularity;
+pub use quantize_linear::QuantizeLinear;
 pub use range::Range;
 pub use reciprocal::Reciprocal;
 pub use recurrent::{Direction, GateActivation, Recurrent};
@@ -193,6 +281,9 @@ pub use reduce::{Reduce, Reduction};
 pub use relu::Relu;
 pub use reshape::Reshape;
 pub use rnn::Rnn;
+pub use rms_normalization::RmsNormalization;
+pub use rnn::Rnn;
+pub use rotary_embedding::RotaryEmbedding;
 pub use round::Round;
 pub use selu::Selu;
 pub use shape::Shape;
@@ -204,6 +295,7 @@ pub use size::Size;
 pub use slice::Slice;
 pub use softmax::Softmax;
 pub use softmax_axis::SoftmaxAxis;
+pub use softmax_cross_entropy_loss::SoftmaxCrossEntropyLoss;
 pub use softplus::Softplus;
 pub use softsign::Softsign;
 pub use split::Split;
@@ -238,6 +330,10 @@ pub static OPS: &[OpSpec] = &[
     atanh::OP,
     average_pool::OP,
     batch_normalization::OP,
+    attention::OP,
+    average_pool::OP,
+    batch_normalization::OP,
+    blackman_window::OP,
     cast::OP,
     ceil::OP,
     celu::OP,
@@ -246,10 +342,17 @@ pub static OPS: &[OpSpec] = &[
     constant::OP,
     constant_of_shape::OP,
     conv::OP,
+    conv_integer::OP,
     conv_transpose::OP,
     cos::OP,
     cosh::OP,
     div::OP,
+    dequantize_linear::OP,
+    det::OP,
+    div::OP,
+    dropout::OP,
+    dynamic_quantize_linear::OP,
+    einsum::OP,
     elu::OP,
     equal::OP,
     erf::OP,
@@ -261,14 +364,20 @@ pub static OPS: &[OpSpec] = &[
     gather::OP,
     gemm::OP,
     global_average_pool::OP,
+    global_lp_pool::OP,
     global_max_pool::OP,
     greater::OP,
     greater_or_equal::OP,
+    group_normalization::OP,
+    hamming_window::OP,
+    hann_window::OP,
     hard_sigmoid::OP,
     hard_swish::OP,
     hardmax::OP,
     identity::OP,
     if_op::OP,
+    instance_normalization::OP,
+    lrn::OP,
     lstm::OP,
     layer_normalization::OP,
     leaky_relu::OP,
@@ -276,17 +385,30 @@ pub static OPS: &[OpSpec] = &[
     less_or_equal::OP,
     log::OP,
     log_softmax::OP,
+    lp_normalization::OP,
+    lp_pool::OP,
     matmul::OP,
     max::OP,
     max_pool::OP,
+    matmul_integer::OP,
+    max::OP,
+    max_pool::OP,
+    max_unpool::OP,
+    mean_variance_normalization::OP,
     min::OP,
     mish::OP,
     mul::OP,
     neg::OP,
+    negative_log_likelihood_loss::OP,
+    non_max_suppression::OP,
     not::OP,
     or::OP,
     pad::OP,
     pow::OP,
+    qlinear_conv::OP,
+    qlinear_matmul::OP,
+    quantize_linear::OP,
+    rms_normalization::OP,
     rnn::OP,
     range::OP,
     reciprocal::OP,
@@ -302,6 +424,7 @@ pub static OPS: &[OpSpec] = &[
     reduce_sum_square::OP,
     relu::OP,
     reshape::OP,
+    rotary_embedding::OP,
     round::OP,
     selu::OP,
     shape::OP,
@@ -312,6 +435,7 @@ pub static OPS: &[OpSpec] = &[
     size::OP,
     slice::OP,
     softmax::OP,
+    softmax_cross_entropy_loss::OP,
     softplus::OP,
     softsign::OP,
     split::OP,
