@@ -5,31 +5,6 @@
 //! it. Pieces that several operators are made of: [`elementwise`] (maps and broadcasting), [`axes`] (axis arithmetic),
 //! [`window`] (padding and strides of convolutions and pools).
 
-mod axes;
-mod binary;
-mod convert;
-mod cosine_window;
-mod elementwise;
-mod gradient;
-mod heads;
-mod int_list;
-mod lengths;
-mod loss;
-mod normalized_axes;
-mod numeric;
-mod pool;
-mod product;
-mod quantization;
-mod recurrent;
-mod reduce;
-mod sample_data;
-mod small_float;
-mod softmax_axis;
-mod subgraph;
-mod unary;
-mod variadic;
-mod window;
-
 mod abs;
 mod acos;
 mod acosh;
@@ -58,16 +33,14 @@ mod conv_transpose;
 mod convert;
 mod cos;
 mod cosh;
-mod div;
-mod elementwise;
-mod cos;
-mod cosh;
+mod cosine_window;
 mod dequantize_linear;
 mod det;
 mod div;
 mod dropout;
 mod dynamic_quantize_linear;
 mod einsum;
+mod elementwise;
 mod elu;
 mod equal;
 mod erf;
@@ -80,9 +53,9 @@ mod gemm;
 mod global_average_pool;
 mod global_lp_pool;
 mod global_max_pool;
+mod gradient;
 mod greater;
 mod greater_or_equal;
-mod gru;
 mod group_normalization;
 mod gru;
 mod hamming_window;
@@ -90,26 +63,24 @@ mod hann_window;
 mod hard_sigmoid;
 mod hard_swish;
 mod hardmax;
+mod heads;
 mod identity;
 mod if_op;
+mod instance_normalization;
 mod int_list;
 mod layer_normalization;
 mod leaky_relu;
 mod lengths;
-mod instance_normalization;
-mod layer_normalization;
-mod leaky_relu;
 mod less;
 mod less_or_equal;
 mod log;
 mod log_softmax;
+mod loss;
 mod lp_normalization;
 mod lp_pool;
 mod lrn;
 mod lstm;
 mod matmul;
-mod max;
-mod max_pool;
 mod matmul_integer;
 mod max;
 mod max_pool;
@@ -119,6 +90,8 @@ mod min;
 mod mish;
 mod mul;
 mod neg;
+mod negative_log_likelihood_loss;
+mod non_max_suppression;
 mod normalized_axes;
 mod not;
 mod numeric;
@@ -127,21 +100,14 @@ mod pad;
 mod pool;
 mod pow;
 mod product;
+mod qlinear_conv;
+mod qlinear_matmul;
+mod quantization;
+mod quantize_linear;
 mod range;
 mod reciprocal;
 mod recurrent;
 mod reduce;
-mod negative_log_likelihood_loss;
-mod non_max_suppression;
-mod not;
-mod or;
-mod pad;
-mod pow;
-mod qlinear_conv;
-mod qlinear_matmul;
-mod quantize_linear;
-mod range;
-mod reciprocal;
 mod reduce_l1;
 mod reduce_l2;
 mod reduce_log_sum;
@@ -154,7 +120,6 @@ mod reduce_sum;
 mod reduce_sum_square;
 mod relu;
 mod reshape;
-mod rnn;
 mod rms_normalization;
 mod rnn;
 mod rotary_embedding;
@@ -171,7 +136,6 @@ mod slice;
 mod small_float;
 mod softmax;
 mod softmax_axis;
-mod softmax;
 mod softmax_cross_entropy_loss;
 mod softplus;
 mod softsign;
@@ -251,8 +215,6 @@ pub use less::Less;
 pub use less_or_equal::LessOrEqual;
 pub use log::Log;
 pub use log_softmax::LogSoftmax;
-pub use lstm::Lstm;
-pub use matmul::MatMul;
 pub use loss::{LabelLoss, LossReduction};
 pub use lp_normalization::LpNormalization;
 pub use lp_pool::LpPool;
@@ -280,7 +242,6 @@ pub use recurrent::{Direction, GateActivation, Recurrent};
 pub use reduce::{Reduce, Reduction};
 pub use relu::Relu;
 pub use reshape::Reshape;
-pub use rnn::Rnn;
 pub use rms_normalization::RmsNormalization;
 pub use rnn::Rnn;
 pub use rotary_embedding::RotaryEmbedding;
@@ -328,8 +289,6 @@ pub static OPS: &[OpSpec] = &[
     asinh::OP,
     atan::OP,
     atanh::OP,
-    average_pool::OP,
-    batch_normalization::OP,
     attention::OP,
     average_pool::OP,
     batch_normalization::OP,
@@ -346,7 +305,6 @@ pub static OPS: &[OpSpec] = &[
     conv_transpose::OP,
     cos::OP,
     cosh::OP,
-    div::OP,
     dequantize_linear::OP,
     det::OP,
     div::OP,
@@ -388,8 +346,6 @@ pub static OPS: &[OpSpec] = &[
     lp_normalization::OP,
     lp_pool::OP,
     matmul::OP,
-    max::OP,
-    max_pool::OP,
     matmul_integer::OP,
     max::OP,
     max_pool::OP,
