@@ -67,7 +67,9 @@ impl DataError {
     /// What to do about it, if there is something to say beyond the message.
     pub fn hint(&self) -> Option<String> {
         let text = match self {
-            Self::NotFound { .. } => "check the path; for one of several splits in a folder write `FOLDER#train`".into(),
+            Self::NotFound { .. } => {
+                "check the path; for one of several splits in a folder write `FOLDER#train`".into()
+            }
             Self::UnknownFormat { .. } => {
                 let known: Vec<_> = crate::FORMATS.iter().map(|f| format!("{} ({})", f.name, f.looks_like)).collect();
                 format!("known: {}; `format = \"...\"` in data.toml names one", known.join(", "))

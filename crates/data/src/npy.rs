@@ -50,7 +50,9 @@ fn split_header(bytes: &[u8]) -> Result<(&str, &[u8]), NpyError> {
     let (header_len, rest) = match rest {
         [1, _, a, b, rest @ ..] => (usize::from(u16::from_le_bytes([*a, *b])), rest),
         [2 | 3, _, a, b, c, d, rest @ ..] => (u32::from_le_bytes([*a, *b, *c, *d]) as usize, rest),
-        [major, ..] => return Err(malformed(format!("numpy format version {major} is not known, or the file is cut off"))),
+        [major, ..] => {
+            return Err(malformed(format!("numpy format version {major} is not known, or the file is cut off")));
+        }
         [] => return Err(malformed("the file ends in its header")),
     };
     if header_len > MAX_HEADER_BYTES || header_len > rest.len() {
@@ -356,7 +358,9 @@ mod tests {
             let error = decode(&file(header, &[0; 4])).unwrap_err().to_string();
             assert!(error.contains(reason), "{header}: {error}");
         }
-        assert!(decode(b"\x93NUMPY\x02\x00\xff\xff\xff\xff{").unwrap_err().to_string().contains("header of 4294967295"));
+        assert!(
+            decode(b"\x93NUMPY\x02\x00\xff\xff\xff\xff{").unwrap_err().to_string().contains("header of 4294967295")
+        );
     }
 
     proptest! {

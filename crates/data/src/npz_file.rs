@@ -26,7 +26,8 @@ pub fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>, DataError> {
         return Ok(vec![(name, tensor)]);
     }
     let (file, len) = bounded::open_file(path)?;
-    let malformed = |place: &str, reason: String| DataError::Malformed { path: path.into(), place: place.into(), reason };
+    let malformed =
+        |place: &str, reason: String| DataError::Malformed { path: path.into(), place: place.into(), reason };
     let mut archive =
         ZipArchive::new(BufReader::new(file)).map_err(|error| malformed("zip directory", error.to_string()))?;
     let limit_bytes = bounded::unpacked_limit(len);
@@ -36,7 +37,7 @@ pub fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>, DataError> {
     for index in 0..archive.len() {
         let place = format!("entry {index}");
         let mut entry = archive.by_index(index).map_err(|error| malformed(&place, error.to_string()))?;
-        let name = entry.name().to_string();
+        let name = entry.name().map_err(|error| malformed(&place, error.to_string()))?.into_owned();
         let Some(array) = name.strip_suffix(".npy") else {
             return Err(malformed(&place, format!("`{name}` is no numpy array")));
         };
@@ -77,9 +78,10 @@ fn decode(path: &Path, array: &str, bytes: &[u8]) -> Result<Tensor, DataError> {
 pub fn npz_bytes(arrays: &[(String, Tensor)]) -> Result<Vec<u8>, DataError> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, tensor) in arrays {
-        let body = npy::encode(tensor)
-            .ok_or_else(|| DataError::NoNumpyType { array: name.clone(), dtype: tensor.dtype() })?;
-        let failed = |reason: String| DataError::Malformed { path: "npz".into(), place: format!("array `{name}`"), reason };
+        let body =
+            npy::encode(tensor).ok_or_else(|| DataError::NoNumpyType { array: name.clone(), dtype: tensor.dtype() })?;
+        let failed =
+            |reason: String| DataError::Malformed { path: "npz".into(), place: format!("array `{name}`"), reason };
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
             .last_modified_time(DateTime::default())
@@ -145,7 +147,9 @@ mod tests {
         let mut writer = ZipWriter::new(File::create(&path).unwrap());
         let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
         writer.start_file("input.npy", options).unwrap();
-        writer.write_all(&npy::encode(&Tensor::zeros(lissom_tensor::DType::U8, [300 << 20]).unwrap()).unwrap()).unwrap();
+        writer
+            .write_all(&npy::encode(&Tensor::zeros(lissom_tensor::DType::U8, [300 << 20]).unwrap()).unwrap())
+            .unwrap();
         writer.finish().unwrap();
         let error = read_npz(&path).unwrap_err();
         assert!(matches!(&error, DataError::TooLarge { what, .. } if what.contains("`input`")), "{error}");

@@ -299,12 +299,12 @@ fn nearest_key(message: &str) -> Option<String> {
     nearest(unknown, quoted)
 }
 
-/// The name nearest to `unknown`, if near enough to be what was meant.
+/// The name nearest to `unknown`, if near enough to be what was meant: one slip in three letters.
 fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     known
-        .map(|name| (strsim::jaro_winkler(unknown, name), name))
-        .filter(|(similarity, _)| *similarity > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|name| (strsim::osa_distance(unknown, name), name))
+        .filter(|(slips, _)| *slips <= (unknown.chars().count() / 3).max(1))
+        .min_by_key(|(slips, _)| *slips)
         .map(|(_, name)| name.to_string())
 }
 
@@ -329,7 +329,8 @@ mod tests {
 
     #[test]
     fn values_that_cannot_be_meant_are_refused() {
-        for text in ["std = [0.0]", "scale = 0.0", "scale = nan", "mean = [inf]", "resize = 0", "crop = [1, 99999999]"] {
+        for text in ["std = [0.0]", "scale = 0.0", "scale = nan", "mean = [inf]", "resize = 0", "crop = [1, 99999999]"]
+        {
             let error = parse(&format!("[image]\n{text}")).unwrap_err();
             assert!(matches!(error, DataError::Settings { .. }), "{text}: {error}");
         }

@@ -64,9 +64,13 @@ impl TensorProtoError {
                 "if the model is trusted and the machine has the memory, raise `--max-memory`"
             }
             TensorCause::ExternalNotLoaded { .. } => "put the file beside the model and read the model from its path",
-            TensorCause::DataType { .. } => "the model may be newer than this program knows (IR 13); export it for an older opset",
+            TensorCause::DataType { .. } => {
+                "the model may be newer than this program knows (IR 13); export it for an older opset"
+            }
             TensorCause::Segment => "write the tensor as a whole; current exporters never split tensors",
-            _ => "the file is damaged or its exporter has a bug: export the model again and check it with `onnx.checker`",
+            _ => {
+                "the file is damaged or its exporter has a bug: export the model again and check it with `onnx.checker`"
+            }
         }
     }
 }
@@ -216,7 +220,8 @@ impl Elements<'_> {
     fn from_codes(&self, bytes: impl Iterator<Item = u8>) -> Storage {
         let bits = self.dtype.bits();
         let per_byte = 8 / bits;
-        let codes = bytes.flat_map(|byte| (0..per_byte).map(move |slot| (byte >> (slot * bits)) & (0xff >> (8 - bits))));
+        let codes =
+            bytes.flat_map(|byte| (0..per_byte).map(move |slot| (byte >> (slot * bits)) & (0xff >> (8 - bits))));
         let codes = codes.take(self.len);
         match self.dtype {
             DType::I4 | DType::I2 => {
@@ -319,8 +324,7 @@ fn pairs<T: Copy>(values: &[T]) -> Vec<[T; 2]> {
 }
 
 fn narrow<T: TryFrom<i32>>(dtype: DType, values: &[i32]) -> Result<Vec<T>, TensorCause> {
-    let convert =
-        |(index, &value)| T::try_from(value).map_err(|_| TensorCause::OutOfRange { index, value, dtype });
+    let convert = |(index, &value)| T::try_from(value).map_err(|_| TensorCause::OutOfRange { index, value, dtype });
     values.iter().enumerate().map(convert).collect()
 }
 

@@ -23,9 +23,9 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use lissom_tensor::{DType, TensorError, checked_len};
 
+use crate::dense::{self, TensorCause};
 use crate::messages::{DataLocation, ModelProto, TensorProto};
 use crate::read::{ReadOptions, ReadWarning};
-use crate::dense::{self, TensorCause};
 use crate::tensors::for_each_tensor;
 
 /// External data that could not be read, and why.
@@ -84,9 +84,14 @@ impl ExternalError {
                 "put the data file beside the model, under the name the model gives it"
             }
             ExternalCause::File { .. } | ExternalCause::NotAFile => "check the file and its permissions",
-            ExternalCause::HardLink { .. } => "copy the data file (`cp --remove-destination`), or leave out `--untrusted` if you trust the model",
-            ExternalCause::OutOfRange { .. } => "the data file is truncated or belongs to another model: get both again",
-            ExternalCause::TooLarge { .. } | ExternalCause::Tensor(TensorCause::Tensor(TensorError::TooLarge { .. })) => {
+            ExternalCause::HardLink { .. } => {
+                "copy the data file (`cp --remove-destination`), or leave out `--untrusted` if you trust the model"
+            }
+            ExternalCause::OutOfRange { .. } => {
+                "the data file is truncated or belongs to another model: get both again"
+            }
+            ExternalCause::TooLarge { .. }
+            | ExternalCause::Tensor(TensorCause::Tensor(TensorError::TooLarge { .. })) => {
                 "if the model is trusted and the machine has the memory, raise `--max-memory`"
             }
             _ => "the model is damaged or its exporter has a bug: export it again",
@@ -191,8 +196,7 @@ fn fill(model: &mut ModelProto, contents: Vec<Bytes>) {
 }
 
 fn request(tensor: &TensorProto) -> Result<Request, ExternalError> {
-    let mut request =
-        Request { tensor: tensor.name().to_owned(), location: String::new(), offset: 0, n_bytes: 0 };
+    let mut request = Request { tensor: tensor.name().to_owned(), location: String::new(), offset: 0, n_bytes: 0 };
     let mut length = None;
     let mut keys: Vec<&str> = Vec::new();
     for entry in &tensor.external_data {
@@ -318,11 +322,8 @@ impl Roots {
             return Err(escapes());
         }
         let real = fs::canonicalize(self.folder.join(location)).map_err(|_| escapes())?;
-        let (root, rest) = self
-            .others
-            .iter()
-            .find_map(|root| Some((root, real.strip_prefix(root).ok()?)))
-            .ok_or_else(escapes)?;
+        let (root, rest) =
+            self.others.iter().find_map(|root| Some((root, real.strip_prefix(root).ok()?))).ok_or_else(escapes)?;
         // Opened by its name beneath the root, so a link put there in the meantime leads nowhere either.
         open_beneath(root, rest).map_err(|source| ExternalCause::File { source })
     }

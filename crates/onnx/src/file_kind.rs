@@ -57,17 +57,25 @@ impl FileKind {
             Self::Empty => "the download or export was interrupted: get the file again",
             Self::GitLfsPointer => "run `git lfs pull` in the repository to get the file itself",
             Self::Html => "the download gave a web page: use the file's raw or download link",
-            Self::Zip => "a PyTorch `.pt`, a Keras file or an archive: unpack it, or export the network with `torch.onnx.export`",
+            Self::Zip => {
+                "a PyTorch `.pt`, a Keras file or an archive: unpack it, or export the network with `torch.onnx.export`"
+            }
             Self::Gzip => "unpack it with `gunzip`",
             Self::Hdf5 => "a Keras model: convert it with `tf2onnx`",
             Self::Pickle => "pickles can run code and are never read: export the network with `torch.onnx.export`",
             Self::Numpy => "this is data, not a model: give it as `--data` or `--input`",
             Self::TfLite => "convert it with `tf2onnx --tflite`",
-            Self::OrtFormat => "ONNX Runtime's `.ort` files cannot be turned back: use the `.onnx` file it was made from",
-            Self::Gguf | Self::Safetensors => "it holds weights only: export the network to ONNX, for example with `optimum-cli export onnx`",
+            Self::OrtFormat => {
+                "ONNX Runtime's `.ort` files cannot be turned back: use the `.onnx` file it was made from"
+            }
+            Self::Gguf | Self::Safetensors => {
+                "it holds weights only: export the network to ONNX, for example with `optimum-cli export onnx`"
+            }
             Self::OnnxTensor => "this is data, not a model: convert it to `.npz` and give it as input",
             Self::OnnxText => "parse it with `onnx.parser` and save it as a binary `.onnx` file",
-            Self::Json | Self::Text | Self::Unknown => "give a binary `.onnx` file; `onnx.checker.check_model` tells if a file is one",
+            Self::Json | Self::Text | Self::Unknown => {
+                "give a binary `.onnx` file; `onnx.checker.check_model` tells if a file is one"
+            }
         }
     }
 }
@@ -97,9 +105,9 @@ impl fmt::Display for FileKind {
 }
 
 fn starts_with_any(bytes: &[u8], prefixes: &[&str]) -> bool {
-    prefixes.iter().any(|prefix| {
-        bytes.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
-    })
+    prefixes
+        .iter()
+        .any(|prefix| bytes.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes())))
 }
 
 /// The length of a JSON header in eight bytes, then the header.

@@ -17,6 +17,7 @@ mod tensors;
 mod wire;
 mod write;
 
+pub use dense::{TensorCause, TensorProtoError, tensor_from_proto, tensor_to_proto};
 pub use external::{ExternalCause, ExternalError, ExternalFile};
 pub use file_kind::FileKind;
 pub use messages::*;
@@ -24,6 +25,5 @@ pub use read::{
     ModelFile, NEWEST_IR_VERSION, ReadError, ReadLimits, ReadOptions, ReadWarning, read_model, read_model_bytes,
 };
 pub use sparse::sparse_tensor_from_proto;
-pub use dense::{TensorCause, TensorProtoError, tensor_from_proto, tensor_to_proto};
 pub use wire::WireError;
 pub use write::{ExternalPolicy, WriteError, WriteOptions, WrittenFile, WrittenModel, write_model};

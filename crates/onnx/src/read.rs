@@ -32,12 +32,7 @@ pub struct ReadOptions {
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        Self {
-            allow_external_roots: Vec::new(),
-            untrusted: false,
-            load_external: true,
-            limits: ReadLimits::default(),
-        }
+        Self { allow_external_roots: Vec::new(), untrusted: false, load_external: true, limits: ReadLimits::default() }
     }
 }
 
@@ -127,7 +122,9 @@ impl ReadError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => "check the path",
-            Self::File { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => "check the file's permissions",
+            Self::File { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "check the file's permissions"
+            }
             Self::File { .. } => "check the path and the disk",
             Self::Model { source, .. } => source.hint(),
             Self::NotAFile => "give the path of an `.onnx` file",
@@ -234,10 +231,11 @@ fn decode(bytes: Bytes, path: Option<&Path>, options: &ReadOptions) -> Result<Mo
 fn wire_error(bytes: &[u8], error: ScanError, max_depth: usize) -> ReadError {
     let looks_like = FileKind::of(bytes);
     let is_tensor = || scan::scan(bytes, Kind::Tensor, max_depth).is_ok_and(|scan| scan.unknown_fields.is_empty());
+    let is_at_top = !error.place.contains('.');
     if looks_like != FileKind::Unknown {
         return ReadError::NotOnnx { looks_like };
     }
-    if is_tensor() {
+    if is_at_top && matches!(error.cause, WireError::WrongWireType { .. }) && is_tensor() {
         return ReadError::NotOnnx { looks_like: FileKind::OnnxTensor };
     }
     // Every exporter begins with the IR version.

@@ -32,7 +32,7 @@ pub(crate) struct ScanError {
 }
 
 /// No message has more fields.
-const MAX_FIELDS: usize = 18;
+pub(crate) const MAX_FIELDS: usize = 18;
 /// Bookkeeping of the allocator for each block, at most.
 const BLOCK_BYTES: u64 = 16;
 /// Different unknown fields that are remembered.

@@ -2,8 +2,8 @@
 
 use lissom_tensor::{Storage, Tensor, checked_len};
 
-use crate::messages::SparseTensorProto;
 use crate::dense::{self, TensorCause, TensorProtoError};
+use crate::messages::SparseTensorProto;
 
 /// The dense tensor a sparse one stands for; every place without a value is zero. Its name is that of `values`.
 ///

@@ -149,10 +149,7 @@ mod tests {
     #[test]
     fn a_length_beyond_the_end_is_refused_whatever_its_size() {
         for n_bytes in [4, u64::MAX] {
-            assert_eq!(
-                Cursor::new(&[0; 3]).take(n_bytes, 3),
-                Err(WireError::Truncated { needed: n_bytes, left: 3 })
-            );
+            assert_eq!(Cursor::new(&[0; 3]).take(n_bytes, 3), Err(WireError::Truncated { needed: n_bytes, left: 3 }));
         }
     }
 }

@@ -5,12 +5,13 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use half::{bf16, f16};
 use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, WeightAxes};
-use lissom_tensor::{DType, Storage, Strided, Tensor, checked_len, strides};
+use lissom_tensor::{DType, Tensor, checked_len};
 
 use crate::Window;
-use crate::window::AxisWindow;
+use crate::numeric::{floats, from_f64};
+use crate::sample_data::ramp;
+use crate::window::{AxisWindow, for_each_view};
 
 pub(crate) const OP: OpSpec = OpSpec {
     name: "Conv",
@@ -56,17 +57,9 @@ impl Op for Conv {
 
     fn evaluate(&self, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, OpError> {
         let (x, weight, bias) = (inputs.required(0)?, inputs.required(1)?, inputs.optional(2));
-        let geometry = self.geometry(x, weight, bias)?;
-        let values =
-            geometry.run(&x.to_f64_vec()?, &weight.to_f64_vec()?, bias.map(Tensor::to_f64_vec).transpose()?)?;
-        let storage = match x.dtype() {
-            DType::F32 => Storage::F32(values.into_iter().map(|v| v as f32).collect()),
-            DType::F64 => Storage::F64(values),
-            DType::F16 => Storage::F16(values.into_iter().map(f16::from_f64).collect()),
-            DType::BF16 => Storage::BF16(values.into_iter().map(bf16::from_f64).collect()),
-            actual => return Err(OpError::UnsupportedType { index: 0, actual }),
-        };
-        Ok(vec![Tensor::from_storage(geometry.out_shape(), storage)?])
+        let bias_values = bias.map(|bias| floats(2, bias)).transpose()?;
+        let values = self.convolve(x, &floats(0, x)?, weight, &floats(1, weight)?, bias, bias_values.as_deref())?;
+        Ok(vec![from_f64(x.dtype(), values.0, values.1)?])
     }
 
     fn weight_axes(&self, _inputs: &Facts<'_>) -> Option<WeightAxes> {
@@ -81,6 +74,25 @@ impl Op for Conv {
 }
 
 impl Conv {
+    /// Shape and values of the convolution of the given values, which need not be what the tensors hold: zero points
+    /// may have been taken off.
+    ///
+    /// # Errors
+    /// [`OpError::BadShape`] and others if the shapes do not fit.
+    pub(crate) fn convolve(
+        &self,
+        x: &Tensor,
+        x_values: &[f64],
+        weight: &Tensor,
+        weight_values: &[f64],
+        bias: Option<&Tensor>,
+        bias_values: Option<&[f64]>,
+    ) -> Result<(Vec<usize>, Vec<f64>), OpError> {
+        let geometry = self.geometry(x, weight, bias)?;
+        let values = geometry.run(x_values, weight_values, bias_values)?;
+        Ok((geometry.out_shape(), values))
+    }
+
     fn geometry(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Geometry, OpError> {
         let (xs, ws) = (x.shape(), weight.shape());
         if xs.len() < 3 || ws.len() != xs.len() {
@@ -127,60 +139,35 @@ impl Geometry {
     }
 
     /// `out[n, o, p] = bias[o] + Σ_{i, k} x[n, group(o) + i, p·stride + k·dilation − pad] · weight[o, i, k]`, in f64.
-    fn run(&self, x: &[f64], weight: &[f64], bias: Option<Vec<f64>>) -> Result<Vec<f64>, OpError> {
+    fn run(&self, x: &[f64], weight: &[f64], bias: Option<&[f64]>) -> Result<Vec<f64>, OpError> {
         let len = checked_len(DType::F64, &self.out_shape())?;
-        let c_in_group = self.c_in / self.groups;
-        let c_out_group = self.c_out / self.groups;
+        let mut out = vec![0.0; len];
+        if len == 0 {
+            return Ok(out);
+        }
+        let (c_in_group, c_out_group) = (self.c_in / self.groups, self.c_out / self.groups);
         let image_len: usize = self.spatial.iter().product();
-        let kernel_shape: Vec<usize> = self.windows.iter().map(|window| window.kernel).collect();
-        let taps = positions(&kernel_shape);
-        let pixels = positions(&self.windows.iter().map(|window| window.out).collect::<Vec<_>>());
-        let mut out = Vec::with_capacity(len);
-        for n in 0..self.batch {
-            for o in 0..self.c_out {
-                let first_channel = n * self.c_in + o / c_out_group * c_in_group;
-                for pixel in &pixels {
-                    let mut sum = bias.as_ref().map_or(0.0, |bias| bias[o]);
-                    for (k, tap) in taps.iter().enumerate() {
-                        let Some(offset) = self.source(pixel, tap) else { continue };
-                        for i in 0..c_in_group {
-                            sum += x[(first_channel + i) * image_len + offset]
-                                * weight[(o * c_in_group + i) * taps.len() + k];
-                        }
+        let out_len: usize = self.windows.iter().map(|window| window.out).product();
+        let kernel_len: usize = self.windows.iter().map(|window| window.kernel).product();
+        for_each_view(&self.windows, &self.spatial, |view| {
+            for n in 0..self.batch {
+                for o in 0..self.c_out {
+                    let first_channel = n * self.c_in + o / c_out_group * c_in_group;
+                    let mut sum = bias.map_or(0.0, |bias| bias[o]);
+                    for i in 0..c_in_group {
+                        let image = &x[(first_channel + i) * image_len..][..image_len];
+                        let kernel = &weight[(o * c_in_group + i) * kernel_len..][..kernel_len];
+                        sum += view.taps.iter().map(|&(tap, at)| image[at] * kernel[tap]).sum::<f64>();
                     }
-                    out.push(sum);
+                    out[(n * self.c_out + o) * out_len + view.pixel] = sum;
                 }
             }
-        }
+        });
         Ok(out)
     }
-
-    /// Flat position in one channel of the input, unless it lies in the padding.
-    fn source(&self, pixel: &[usize], tap: &[usize]) -> Option<usize> {
-        let steps = strides(&self.spatial);
-        let mut flat = 0;
-        for (axis, window) in self.windows.iter().enumerate() {
-            let position = (pixel[axis] * window.stride + tap[axis] * window.dilation) as i64 - window.pad_begin;
-            let position = usize::try_from(position).ok().filter(|&position| position < self.spatial[axis])?;
-            flat += position * steps[axis];
-        }
-        Some(flat)
-    }
-}
-
-/// Every position in `shape`, row-major.
-fn positions(shape: &[usize]) -> Vec<Vec<usize>> {
-    let steps = strides(shape);
-    let flat = Strided::new(shape.to_vec(), steps.iter().map(|&step| step as isize).collect(), 0);
-    flat.map(|index| shape.iter().zip(&steps).map(|(&length, &step)| index / step % length).collect()).collect()
 }
 
 fn samples() -> Vec<Sample> {
-    let ramp = |shape: &[usize]| {
-        let len = shape.iter().product::<usize>();
-        Tensor::new(shape, (0..len).map(|i| (i % 7) as f32 - 3.0).collect::<Vec<_>>())
-            .unwrap_or_else(|_| Tensor::scalar(0f32))
-    };
     vec![
         Sample::new([ramp(&[2, 3, 5, 4]), ramp(&[4, 3, 3, 3]), ramp(&[4])]).with("pads", vec![1i64, 1, 1, 1]),
         Sample::new([ramp(&[1, 4, 6, 6]), ramp(&[4, 1, 3, 3])]).with("group", 4i64).with("strides", vec![2i64, 2]),

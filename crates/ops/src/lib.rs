@@ -11,7 +11,16 @@ mod convert;
 mod elementwise;
 mod int_list;
 mod lengths;
+mod normalized_axes;
+mod numeric;
+mod pool;
+mod product;
+mod recurrent;
+mod reduce;
+mod resample;
+mod sample_data;
 mod small_float;
+mod softmax_axis;
 mod subgraph;
 mod unary;
 mod variadic;
@@ -26,6 +35,8 @@ mod asin;
 mod asinh;
 mod atan;
 mod atanh;
+mod average_pool;
+mod batch_normalization;
 mod cast;
 mod ceil;
 mod celu;
@@ -34,6 +45,7 @@ mod concat;
 mod constant;
 mod constant_of_shape;
 mod conv;
+mod conv_transpose;
 mod cos;
 mod cosh;
 mod div;
@@ -45,29 +57,55 @@ mod expand;
 mod flatten;
 mod floor;
 mod gather;
+mod gelu;
+mod gemm;
+mod global_average_pool;
+mod global_max_pool;
 mod greater;
 mod greater_or_equal;
+mod gru;
 mod hard_sigmoid;
 mod hard_swish;
+mod hardmax;
 mod identity;
 mod if_op;
+mod layer_normalization;
 mod leaky_relu;
 mod less;
 mod less_or_equal;
 mod log;
+mod log_softmax;
+mod lstm;
+mod matmul;
 mod max;
+mod max_pool;
+mod mean;
 mod min;
 mod mish;
+mod mod_op;
 mod mul;
 mod neg;
 mod not;
 mod or;
 mod pad;
 mod pow;
+mod prelu;
 mod range;
 mod reciprocal;
+mod reduce_l1;
+mod reduce_l2;
+mod reduce_log_sum;
+mod reduce_log_sum_exp;
+mod reduce_max;
+mod reduce_mean;
+mod reduce_min;
+mod reduce_prod;
+mod reduce_sum;
+mod reduce_sum_square;
 mod relu;
 mod reshape;
+mod resize;
+mod rnn;
 mod round;
 mod selu;
 mod shape;
@@ -77,6 +115,7 @@ mod sin;
 mod sinh;
 mod size;
 mod slice;
+mod softmax;
 mod softplus;
 mod softsign;
 mod split;
@@ -91,6 +130,7 @@ mod thresholded_relu;
 mod tile;
 mod transpose;
 mod unsqueeze;
+mod upsample;
 mod where_op;
 mod xor;
 
@@ -103,6 +143,8 @@ pub use asin::Asin;
 pub use asinh::Asinh;
 pub use atan::Atan;
 pub use atanh::Atanh;
+pub use average_pool::AveragePool;
+pub use batch_normalization::BatchNormalization;
 pub use cast::Cast;
 pub use ceil::Ceil;
 pub use celu::Celu;
@@ -111,6 +153,7 @@ pub use concat::Concat;
 pub use constant::Constant;
 pub use constant_of_shape::ConstantOfShape;
 pub use conv::Conv;
+pub use conv_transpose::ConvTranspose;
 pub use cos::Cos;
 pub use cosh::Cosh;
 pub use div::Div;
@@ -122,20 +165,33 @@ pub use expand::Expand;
 pub use flatten::Flatten;
 pub use floor::Floor;
 pub use gather::Gather;
+pub use gelu::Gelu;
+pub use gemm::Gemm;
+pub use global_average_pool::GlobalAveragePool;
+pub use global_max_pool::GlobalMaxPool;
 pub use greater::Greater;
 pub use greater_or_equal::GreaterOrEqual;
+pub use gru::Gru;
 pub use hard_sigmoid::HardSigmoid;
 pub use hard_swish::HardSwish;
+pub use hardmax::Hardmax;
 pub use identity::Identity;
 pub use if_op::If;
 pub use int_list::IntList;
+pub use layer_normalization::LayerNormalization;
 pub use leaky_relu::LeakyRelu;
 pub use less::Less;
 pub use less_or_equal::LessOrEqual;
 pub use log::Log;
+pub use log_softmax::LogSoftmax;
+pub use lstm::Lstm;
+pub use matmul::MatMul;
 pub use max::Max;
+pub use max_pool::MaxPool;
+pub use mean::Mean;
 pub use min::Min;
 pub use mish::Mish;
+pub use mod_op::Mod;
 pub use mul::Mul;
 pub use neg::Neg;
 pub use not::Not;
@@ -143,10 +199,16 @@ pub use or::Or;
 pub use pad::Pad;
 pub use pad::PadMode;
 pub use pow::Pow;
+pub use prelu::PRelu;
 pub use range::Range;
 pub use reciprocal::Reciprocal;
+pub use recurrent::{Direction, GateActivation, Recurrent};
+pub use reduce::{Reduce, Reduction};
 pub use relu::Relu;
+pub use resample::{Coordinates, Interpolation, NearestRounding};
 pub use reshape::Reshape;
+pub use resize::{Aspect, Resize};
+pub use rnn::Rnn;
 pub use round::Round;
 pub use selu::Selu;
 pub use shape::Shape;
@@ -156,6 +218,8 @@ pub use sin::Sin;
 pub use sinh::Sinh;
 pub use size::Size;
 pub use slice::Slice;
+pub use softmax::Softmax;
+pub use softmax_axis::SoftmaxAxis;
 pub use softplus::Softplus;
 pub use softsign::Softsign;
 pub use split::Split;
@@ -188,6 +252,8 @@ pub static OPS: &[OpSpec] = &[
     asinh::OP,
     atan::OP,
     atanh::OP,
+    average_pool::OP,
+    batch_normalization::OP,
     cast::OP,
     ceil::OP,
     celu::OP,
@@ -196,6 +262,7 @@ pub static OPS: &[OpSpec] = &[
     constant::OP,
     constant_of_shape::OP,
     conv::OP,
+    conv_transpose::OP,
     cos::OP,
     cosh::OP,
     div::OP,
@@ -206,30 +273,56 @@ pub static OPS: &[OpSpec] = &[
     expand::OP,
     flatten::OP,
     floor::OP,
+    gru::OP,
     gather::OP,
+    gelu::OP,
+    gemm::OP,
+    global_average_pool::OP,
+    global_max_pool::OP,
     greater::OP,
     greater_or_equal::OP,
     hard_sigmoid::OP,
     hard_swish::OP,
+    hardmax::OP,
     identity::OP,
     if_op::OP,
+    lstm::OP,
+    layer_normalization::OP,
     leaky_relu::OP,
     less::OP,
     less_or_equal::OP,
     log::OP,
+    log_softmax::OP,
+    matmul::OP,
     max::OP,
+    max_pool::OP,
+    mean::OP,
     min::OP,
     mish::OP,
+    mod_op::OP,
     mul::OP,
     neg::OP,
     not::OP,
     or::OP,
+    prelu::OP,
     pad::OP,
     pow::OP,
+    rnn::OP,
     range::OP,
     reciprocal::OP,
+    reduce_l1::OP,
+    reduce_l2::OP,
+    reduce_log_sum::OP,
+    reduce_log_sum_exp::OP,
+    reduce_max::OP,
+    reduce_mean::OP,
+    reduce_min::OP,
+    reduce_prod::OP,
+    reduce_sum::OP,
+    reduce_sum_square::OP,
     relu::OP,
     reshape::OP,
+    resize::OP,
     round::OP,
     selu::OP,
     shape::OP,
@@ -239,6 +332,7 @@ pub static OPS: &[OpSpec] = &[
     sinh::OP,
     size::OP,
     slice::OP,
+    softmax::OP,
     softplus::OP,
     softsign::OP,
     split::OP,
@@ -253,6 +347,7 @@ pub static OPS: &[OpSpec] = &[
     tile::OP,
     transpose::OP,
     unsqueeze::OP,
+    upsample::OP,
     where_op::OP,
     xor::OP,
 ];

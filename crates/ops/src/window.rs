@@ -149,8 +149,8 @@ impl Window {
                 (pad(axis), pad(axis + rank))
             }
             AutoPad::SameUpper | AutoPad::SameLower => {
-                let out = (length + step - 1) / step;
-                let total = ((out - 1) * step + reach - length).max(0);
+                let out = (length.saturating_add(step - 1)) / step;
+                let total = (out - 1).saturating_mul(step).saturating_add(reach).saturating_sub(length).max(0);
                 let (small, large) = (total / 2, total - total / 2);
                 if self.auto_pad == AutoPad::SameUpper { (small, large) } else { (large, small) }
             }
@@ -165,9 +165,9 @@ impl Window {
                 "a window of {reach} does not fit an axis of {length} with padding {pad_begin} and {pad_end}"
             )));
         }
-        let mut out = if self.ceil_mode { (room + step - 1) / step + 1 } else { room / step + 1 };
+        let mut out = if self.ceil_mode { room.saturating_add(step - 1) / step + 1 } else { room / step + 1 };
         // A window that starts in the padding at the end sees no input.
-        if self.ceil_mode && (out - 1) * step >= length + pad_begin {
+        if self.ceil_mode && (out - 1).saturating_mul(step) >= length.saturating_add(pad_begin) {
             out -= 1;
         }
         Ok(AxisWindow { kernel, stride, dilation, pad_begin, pad_end, out: out as usize })
@@ -197,6 +197,68 @@ impl Window {
                 room.div(&step).map_or_else(|| length.clone(), |steps| steps.add(&Dim::Known(1)))
             }
         }
+    }
+}
+
+impl AxisWindow {
+    /// Number of taps before the position `end` when the first stands at `start`.
+    fn taps_before(&self, start: i64, end: i64) -> usize {
+        let room = end.saturating_sub(start).max(0);
+        (room as u64).div_ceil(self.dilation as u64).min(self.kernel as u64) as usize
+    }
+}
+
+/// What one position of a window sees.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View<'a> {
+    /// Flat output position within a channel.
+    pub pixel: usize,
+    /// Flat kernel position and flat input position within a channel of each tap that falls on the input, in order.
+    pub taps: &'a [(usize, usize)],
+    /// Taps that fall on the input or its padding.
+    pub n_padded: usize,
+}
+
+/// Visits every output position, row-major, of a window over axes of lengths `spatial`.
+pub(crate) fn for_each_view(windows: &[AxisWindow], spatial: &[usize], mut visit: impl FnMut(View<'_>)) {
+    let outs: Vec<usize> = windows.iter().map(|window| window.out).collect();
+    if outs.contains(&0) {
+        return;
+    }
+    let mut position = vec![0; outs.len()];
+    let (mut taps, mut next) = (Vec::new(), Vec::new());
+    for pixel in 0..outs.iter().product() {
+        taps.clear();
+        taps.push((0, 0));
+        let mut n_padded = 1;
+        for (axis, window) in windows.iter().enumerate() {
+            next.clear();
+            let start = ((position[axis] * window.stride) as i64).saturating_sub(window.pad_begin);
+            let length = spatial[axis];
+            let padded_end = (length as i64).saturating_add(window.pad_end);
+            let inside = window.taps_before(start, 0)..window.taps_before(start, length as i64);
+            for &(kernel_flat, flat) in &taps {
+                next.extend(inside.clone().map(|tap| {
+                    let at = (start + (tap * window.dilation) as i64) as usize;
+                    (kernel_flat * window.kernel + tap, flat * length + at)
+                }));
+            }
+            n_padded *= window.taps_before(start, padded_end);
+            std::mem::swap(&mut taps, &mut next);
+        }
+        visit(View { pixel, taps: &taps, n_padded });
+        advance(&mut position, &outs);
+    }
+}
+
+/// The next position in `shape`, row-major; after the last comes the first.
+pub(crate) fn advance(position: &mut [usize], shape: &[usize]) {
+    for (at, &length) in position.iter_mut().zip(shape).rev() {
+        *at += 1;
+        if *at < length {
+            return;
+        }
+        *at = 0;
     }
 }
 

@@ -1,9 +1,9 @@
 //! Content hashes: BLAKE3, written as 64 hexadecimal digits.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -38,6 +38,43 @@ impl Digest {
     pub fn of_file(path: &Path) -> io::Result<Digest> {
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(File::open(path)?)?;
+        Ok(Digest(hasher.finalize()))
+    }
+
+    /// The hash of a file, or of a folder: the names and contents of all files below it, in the
+    /// order of their names. Links to folders are not followed.
+    ///
+    /// # Errors
+    /// Any error of listing or reading.
+    pub fn of_path(path: &Path) -> io::Result<Digest> {
+        if !fs::metadata(path)?.is_dir() {
+            return Digest::of_file(path);
+        }
+        let mut hasher = blake3::Hasher::new();
+        let mut folders = vec![path.to_path_buf()];
+        let mut files = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder)? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    folders.push(entry.path());
+                } else if fs::metadata(entry.path())?.is_file() {
+                    files.push(entry.path());
+                }
+            }
+        }
+        let name_in_folder = |file: &PathBuf| {
+            let relative = file.strip_prefix(path).unwrap_or(file);
+            let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
+            parts.join("/")
+        };
+        let mut named: Vec<(String, PathBuf)> = files.into_iter().map(|file| (name_in_folder(&file), file)).collect();
+        named.sort();
+        for (name, file) in named {
+            hasher.update(&(name.len() as u64).to_le_bytes());
+            hasher.update(name.as_bytes());
+            hasher.update(Digest::of_file(&file)?.as_bytes());
+        }
         Ok(Digest(hasher.finalize()))
     }
 
@@ -111,5 +148,25 @@ mod tests {
         let path = folder.path().join("x");
         std::fs::write(&path, b"some bytes").unwrap();
         assert_eq!(Digest::of_file(&path).unwrap(), Digest::of(b"some bytes"));
+        assert_eq!(Digest::of_path(&path).unwrap(), Digest::of(b"some bytes"));
+        assert!(Digest::of_path(&folder.path().join("absent")).is_err());
+    }
+
+    #[test]
+    fn a_folder_is_its_names_and_contents() {
+        let of = |files: &[(&str, &str)]| {
+            let folder = tempfile::tempdir().unwrap();
+            for (name, text) in files {
+                let path = folder.path().join(name);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, text).unwrap();
+            }
+            Digest::of_path(folder.path()).unwrap()
+        };
+        let base = of(&[("a/1", "x"), ("b", "y"), ("a.txt", "z")]);
+        assert_eq!(base, of(&[("a.txt", "z"), ("b", "y"), ("a/1", "x")]));
+        assert_ne!(base, of(&[("a/1", "y"), ("b", "x"), ("a.txt", "z")]));
+        assert_ne!(base, of(&[("a/2", "x"), ("b", "y"), ("a.txt", "z")]));
+        assert_ne!(base, of(&[("a/1", "x"), ("b", "y")]));
     }
 }

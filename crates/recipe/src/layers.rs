@@ -154,10 +154,9 @@ impl FromStr for LayerPattern {
         }
         let form = match text.strip_prefix("re:") {
             Some(expression) => {
-                let whole = format!("^(?:{expression})$");
+                let build = |expression: &str| regex::RegexBuilder::new(expression).size_limit(MAX_REGEX_BYTES).build();
                 // Built alone first, so that a message does not show the anchors around it.
-                let built = regex::Regex::new(expression)
-                    .and_then(|_| regex::RegexBuilder::new(&whole).size_limit(MAX_REGEX_BYTES).build());
+                let built = build(expression).and_then(|_| build(&format!("^(?:{expression})$")));
                 Form::Regex(built.map_err(|error| wrong(last_line(&error.to_string())))?)
             }
             None => Form::Glob(glob::Pattern::new(text).map_err(|error| wrong(error.msg.into()))?),

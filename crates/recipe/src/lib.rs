@@ -11,7 +11,7 @@
 mod budget;
 mod digest;
 mod exit;
-mod interrupt;
+pub mod interrupt;
 mod layers;
 mod place;
 mod preset;
@@ -26,7 +26,7 @@ mod value;
 pub use budget::{Budget, Latency, TargetSize};
 pub use digest::Digest;
 pub use exit::ExitCode;
-pub use interrupt::{Interrupt, InterruptError, Interrupted, install};
+pub use interrupt::{Interrupt, Interrupted};
 pub use layers::{LayerFilter, LayerPattern, UnmatchedPattern};
 pub use place::Place;
 pub use preset::{PRESETS, Preset};

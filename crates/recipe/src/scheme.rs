@@ -53,8 +53,12 @@ impl FromStr for Scheme {
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let wrong = |reason: String| Err(ValueError::new("a scheme", text, reason));
         let Some((weight_bits, activation_bits, group_size)) = Scheme::split(text) else {
-            let meant = did_you_mean(text, USUAL.iter().copied())
-                .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+            let near = match text.trim().to_ascii_lowercase().as_str() {
+                "int8" | "8" => Some("W8A8"),
+                "int4" | "4" => Some("W4A16"),
+                _ => did_you_mean(text, USUAL.iter().copied()),
+            };
+            let meant = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
             return wrong(format!("expected weight and activation bits, as in W8A8, W4A16 or W4A16-g32{meant}"));
         };
         if !matches!(weight_bits, 2..=8 | 16 | 32) {

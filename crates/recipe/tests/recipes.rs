@@ -138,6 +138,25 @@ fn presets_are_joined_changed_and_added_to() {
     assert!(!changed.steps[3].layers.matches("head"));
 }
 
+/// The example at the head of `recipe/mod.rs`, read from there so that it stays true.
+#[test]
+fn the_documented_example_is_a_good_recipe() {
+    let source = include_str!("../src/recipe/mod.rs");
+    let example = source.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let example: Vec<&str> = example.lines().map(|line| line.trim_start_matches("//!")).collect();
+    let recipe = read(&example.join("\n"));
+    let expected = [
+        "fold_batch_norm",
+        "magnitude",
+        "reestimate_batch_norm",
+        "fold_batch_norm",
+        "cross_layer_equalization",
+        "quantize",
+    ];
+    assert_eq!(methods(&recipe), expected);
+    assert!(!recipe.steps[5].layers.matches("head"));
+}
+
 #[test]
 fn a_second_step_of_a_method_is_added_not_merged() {
     let recipe = read(
@@ -193,5 +212,12 @@ proptest! {
         let _ = Recipe::parse(&RecipeText::new("r.toml", text), &Catalog).map_err(|error| {
             (error.to_string(), error.hint())
         });
+    }
+}
+
+#[test]
+fn deep_nesting_is_refused_without_a_stack_overflow() {
+    for text in ["a = ".to_string() + &"[".repeat(100_000), "a = ".to_string() + &"{b=".repeat(100_000)] {
+        assert!(Recipe::parse(&RecipeText::new("r.toml", text), &Catalog).is_err());
     }
 }

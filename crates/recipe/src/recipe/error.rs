@@ -41,7 +41,7 @@ pub enum RecipeError {
         /// The step's method.
         method: String,
         /// What is wrong.
-        error: SettingsError,
+        error: Box<SettingsError>,
     },
     /// No such method.
     #[error("{place}: unknown method `{name}`")]
@@ -100,12 +100,17 @@ impl RecipeError {
     /// What to do about it, if more can be said than the message does.
     pub fn hint(&self) -> Option<String> {
         match self {
-            RecipeError::Settings(error) | RecipeError::Step { error, .. } => error.hint(),
+            RecipeError::Settings(error) => error.hint(),
+            RecipeError::Step { error, .. } => error.hint(),
             RecipeError::UnknownMethod { name, known, .. } => {
                 Some(hint_for_name(name, known) + "; `lissom methods` describes them")
             }
-            RecipeError::UnknownPreset { name, known, .. } => {
-                Some(hint_for_name(name, known) + "; a file's name ends in `.toml`")
+            RecipeError::UnknownPreset { place, name, known } => {
+                let files = match place {
+                    Some(_) => "; files cannot be extended",
+                    None => "; a file's name ends in `.toml`",
+                };
+                Some(hint_for_name(name, known) + files)
             }
             RecipeError::NoSuchStep { name, known, .. } => Some(hint_for_name(name, known)),
             RecipeError::NoSteps { .. } => {
@@ -113,6 +118,10 @@ impl RecipeError {
             }
             RecipeError::TooLarge { .. } | RecipeError::NotText { .. } => {
                 Some("a recipe is a TOML file; is this the model?".to_string())
+            }
+            RecipeError::File { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                let known = PRESETS.iter().map(|preset| preset.name.to_string()).collect::<Vec<_>>();
+                Some(format!("check the path; the presets are {}", known.join(", ")))
             }
             RecipeError::File { .. } => None,
         }

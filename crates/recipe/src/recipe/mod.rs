@@ -1,4 +1,25 @@
 //! Recipes: what to do to a model, step by step.
+//!
+//! ```toml
+//! name = "mine"                       # optional, as is `description`
+//! extends = ["prune50", "int8"]       # presets, joined in this order
+//! without = ["bias_correction"]       # inherited steps to leave out
+//!
+//! [budget]
+//! target_size = "25%"
+//! max_drop = 0.5                      # points
+//!
+//! [[step]]
+//! method = "quantize"                 # inherited: only the keys named here change
+//! layers = { exclude = ["head", "re:.*embed.*"] }
+//!
+//! [[step]]
+//! method = "fold_batch_norm"          # not inherited: added at the end, or before a step
+//! before = "magnitude"
+//! ```
+//!
+//! The n-th step of a method changes the n-th inherited step of that method, key by key, tables
+//! inside likewise; a step with `before` is always a new one.
 
 mod error;
 mod parse;

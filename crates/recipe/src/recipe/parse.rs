@@ -133,7 +133,7 @@ impl DraftStep {
             let known = known.into_iter().map(str::to_string).collect();
             return Err(RecipeError::UnknownMethod { place: method_place, name: method, known });
         }
-        let in_step = |error| RecipeError::Step { method: method.clone(), error };
+        let in_step = |error| RecipeError::Step { error: Box::new(error), method: method.clone() };
         methods.check(&method, &settings).map_err(in_step)?;
         let layers = match settings.node().get("layers") {
             Some(entry) => {

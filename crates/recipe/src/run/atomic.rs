@@ -224,12 +224,12 @@ fn folder_of(path: &Path) -> &Path {
 
 /// Makes a rename durable. Systems that cannot open or sync a folder have no need of it.
 fn sync_folder(folder: &Path) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     let Ok(opened) = File::open(folder) else {
         return Ok(());
     };
     match opened.sync_all() {
-        Err(error) if error.kind() == io::ErrorKind::StorageFull => Err(error),
-        Err(error) if error.raw_os_error().is_some() && error.kind() == io::ErrorKind::Other => Err(error),
+        Err(error) if !matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported) => Err(error),
         _ => Ok(()),
     }
 }

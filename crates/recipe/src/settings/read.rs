@@ -47,6 +47,21 @@ impl fmt::Display for ReadError {
 
 impl std::error::Error for ReadError {}
 
+/// serde's names of types, in the words of somebody who writes TOML.
+fn plain_words(expected: &str) -> String {
+    match expected {
+        "a boolean" => "`true` or `false`".to_string(),
+        "a string" => "text in quotes".to_string(),
+        "f32" | "f64" => "a number".to_string(),
+        "u8" => "a whole number from 0 to 255".to_string(),
+        "u16" | "u32" | "u64" | "usize" => "a whole number, not negative and not too large".to_string(),
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_string(),
+        "a sequence" => "a list".to_string(),
+        _ if expected.starts_with("struct ") || expected == "a map" => "a table".to_string(),
+        _ => expected.to_string(),
+    }
+}
+
 fn owned(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| word.to_string()).collect()
 }
@@ -58,7 +73,8 @@ impl de::Error for ReadError {
 
     fn invalid_type(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         let written = unexpected.to_string();
-        ReadError::new(SettingsProblem::WrongType { written, expected: expected.to_string() })
+        let expected = plain_words(&expected.to_string());
+        ReadError::new(SettingsProblem::WrongType { written, expected })
     }
 
     fn invalid_value(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
@@ -187,7 +203,7 @@ impl<'de> de::MapAccess<'de> for TableReader<'_> {
         };
         self.next += 1;
         seed.deserialize(NodeReader { node: &entry.node })
-            .map_err(|error| error.inside(&entry.key, entry.place.as_ref()))
+            .map_err(|error| error.inside(&entry.key, entry.node.place.as_ref()))
     }
 }
 

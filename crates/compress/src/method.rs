@@ -1,0 +1,211 @@
+//! What a method is, and what it is given.
+
+use std::fmt;
+
+use lissom_engine::{EngineError, Session, SessionOptions};
+use lissom_graph::{Layer, LoadError, Model, OpError, ValueId, VerifyError};
+use lissom_recipe::{Interrupt, Interrupted, LayerFilter, MethodCatalog, Settings, SettingsError, UnmatchedPattern};
+use lissom_tensor::{Tensor, TensorError};
+
+use crate::{Calibration, CalibrationError, Changes};
+
+/// A method as it stands in [`METHODS`](crate::METHODS).
+#[derive(Clone, Copy)]
+pub struct MethodSpec {
+    /// The word in recipes, reports and on the command line.
+    pub name: &'static str,
+    /// One line on what it does.
+    pub summary: &'static str,
+    /// Where it was published.
+    pub source: &'static str,
+    /// Settings of a typical step, as TOML; tests run it and the documentation shows it.
+    pub example: &'static str,
+    /// Reads and checks the settings.
+    pub parse: fn(&Settings) -> Result<Box<dyn Method>, SettingsError>,
+}
+
+impl fmt::Debug for MethodSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MethodSpec").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A method with its settings.
+pub trait Method: fmt::Debug + Send + Sync {
+    /// Whether it looks at calibration data.
+    fn needs_calibration(&self) -> bool {
+        false
+    }
+
+    /// Whether it encodes weights or activations with loss, so that later corrections want the model from before it.
+    fn is_encoding(&self) -> bool {
+        false
+    }
+
+    /// Changes the model. Deterministic: same model, data, seed and settings, same result at any number of threads.
+    ///
+    /// # Errors
+    /// [`MethodError`]; the model may then be half changed and is thrown away.
+    fn apply(&self, model: &mut Model, job: &Job<'_>) -> Result<Changes, MethodError>;
+}
+
+/// What a method is given beside the model.
+#[derive(Clone, Copy)]
+pub struct Job<'a> {
+    /// Which layers the step is for.
+    pub layers: &'a LayerFilter,
+    /// Data to look at, if the user gave any.
+    pub calibration: Option<&'a dyn Calibration>,
+    /// The model from before the last encoding step: what corrections steer towards.
+    pub reference: Option<&'a Model>,
+    /// Seed of anything random.
+    pub seed: u64,
+    /// Threads to work with; 0 means one per core.
+    pub threads: usize,
+    /// Told how far the step is.
+    pub progress: &'a dyn Progress,
+    /// Asked between units of work.
+    pub interrupt: &'a Interrupt,
+}
+
+/// Told how far a step is.
+pub trait Progress: Sync {
+    /// `done` of `total` units; `what` names the one that begins.
+    fn report(&self, done: usize, total: usize, what: &str);
+}
+
+/// Nobody watches.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn report(&self, _done: usize, _total: usize, _what: &str) {}
+}
+
+/// Why a method could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs)]
+pub enum MethodError {
+    #[error("`{method}` needs calibration data")]
+    NeedsCalibration { method: &'static str },
+    #[error("the calibration data is empty")]
+    EmptyCalibration,
+    #[error("`{method}` found nothing to do: {reason}")]
+    NothingToDo { method: &'static str, reason: String },
+    #[error("layer `{layer}`: {reason}")]
+    Layer { layer: String, reason: String },
+    #[error("layer `{layer}`: its weight holds {what}")]
+    NotFinite { layer: String, what: &'static str },
+    #[error("value `{value}` is not finite on calibration data (sample {sample})")]
+    ActivationNotFinite { value: String, sample: usize },
+    #[error(transparent)]
+    Layers(#[from] UnmatchedPattern),
+    #[error(transparent)]
+    Calibration(#[from] CalibrationError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    #[error(transparent)]
+    Operator(#[from] OpError),
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+impl MethodError {
+    /// What to do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NeedsCalibration { .. } => Some("give some with `--data PATH`; training images do, test data never".into()),
+            Self::NotFinite { .. } => Some("the model is broken before compression; train or export it again".into()),
+            Self::Layers(error) => Some(error.hint()),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> Job<'a> {
+    /// The layers the step is for, in the order of the graph.
+    ///
+    /// # Errors
+    /// [`MethodError::Layers`] if a pattern matches nothing.
+    pub fn layers(&self, model: &Model) -> Result<Vec<Layer>, MethodError> {
+        let layers = model.graph.layers();
+        let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
+        let selected = self.layers.select(&names)?;
+        Ok(selected.into_iter().map(|index| layers[index].clone()).collect())
+    }
+
+    /// The calibration data.
+    ///
+    /// # Errors
+    /// [`MethodError::NeedsCalibration`], [`MethodError::EmptyCalibration`].
+    pub fn calibration(&self, method: &'static str) -> Result<&'a dyn Calibration, MethodError> {
+        let data = self.calibration.ok_or(MethodError::NeedsCalibration { method })?;
+        if data.is_empty() { Err(MethodError::EmptyCalibration) } else { Ok(data) }
+    }
+
+    /// Runs a model over the first `n_samples` of the calibration data and hands the values of each batch to `visit`, with
+    /// the number of samples before it.
+    ///
+    /// # Errors
+    /// Whatever reading, running and `visit` say.
+    pub fn observe(
+        &self,
+        method: &'static str,
+        model: &Model,
+        values: &[ValueId],
+        n_samples: usize,
+        mut visit: impl FnMut(usize, &[Tensor]) -> Result<(), MethodError>,
+    ) -> Result<(), MethodError> {
+        /// Enough to keep the kernels busy, small enough for memory.
+        const BATCH: usize = 32;
+        let data = self.calibration(method)?;
+        let options = SessionOptions { threads: self.threads, observe: values.to_vec(), ..SessionOptions::default() };
+        let session = Session::new(model, &options)?;
+        let n_outputs = model.graph.outputs().len();
+        let total = n_samples.min(data.len());
+        let batch = data.fixed_batch().unwrap_or(BATCH).max(1);
+        let mut start = 0;
+        while start < total {
+            self.interrupt.check()?;
+            let n = batch.min(total - start);
+            if data.fixed_batch().is_some_and(|fixed| fixed != n) {
+                break; // a batch the model insists on cannot be filled any more
+            }
+            self.progress.report(start, total, "calibrating");
+            let inputs = data.batch(start, n)?;
+            let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+            visit(start, &session.run(&inputs)?[n_outputs..])?;
+            start += n;
+        }
+        self.progress.report(total, total, "calibrating");
+        Ok(())
+    }
+}
+
+/// The list of methods, as recipes want it.
+#[derive(Debug, Clone, Copy)]
+pub struct Methods(pub &'static [MethodSpec]);
+
+impl Methods {
+    /// The method of this name.
+    pub fn find(&self, name: &str) -> Option<&'static MethodSpec> {
+        self.0.iter().find(|spec| spec.name == name)
+    }
+}
+
+impl MethodCatalog for Methods {
+    fn names(&self) -> Vec<&str> {
+        self.0.iter().map(|spec| spec.name).collect()
+    }
+
+    fn check(&self, method: &str, settings: &Settings) -> Result<(), SettingsError> {
+        self.find(method).map_or(Ok(()), |spec| (spec.parse)(settings).map(|_| ()))
+    }
+}

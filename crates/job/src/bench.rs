@@ -1,0 +1,217 @@
+//! `lissom bench`: how long a run takes, several models in turn.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use lissom_engine::{Input, Session, SessionOptions};
+use lissom_evaluate::Latency;
+use lissom_graph::Model;
+use lissom_onnx::ReadOptions;
+use lissom_tensor::{DType, Storage, Tensor};
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::machine::{Machine, machine, peak_memory_bytes, reset_peak_memory};
+use crate::{JobError, SCHEMA_VERSION, model_file};
+
+/// What `bench` is asked.
+#[derive(Debug, Clone)]
+pub struct BenchRequest {
+    /// The models, timed in turn.
+    pub models: Vec<PathBuf>,
+    /// Length of symbolic first axes.
+    pub batch: usize,
+    /// Length of other symbolic axes.
+    pub other_axes: usize,
+    /// Threads; 0 means one per core.
+    pub threads: usize,
+    /// Seconds to spend on each model.
+    pub seconds: f64,
+    /// Seed of the inputs.
+    pub seed: u64,
+    /// How far the files are trusted.
+    pub read: ReadOptions,
+}
+
+/// What `bench` answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BenchResult {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The machine.
+    pub machine: Machine,
+    /// Batch size.
+    pub batch: usize,
+    /// Threads used.
+    pub threads: usize,
+    /// One entry a model, in the order asked.
+    pub models: Vec<ModelTimes>,
+}
+
+/// Times of one model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelTimes {
+    /// The file.
+    pub model: String,
+    /// Times of one run.
+    #[serde(flatten)]
+    pub latency: Latency,
+    /// Examples a second at the median.
+    pub items_per_second: f64,
+    /// Time to read and prepare the model, first run included.
+    pub load_ms: f64,
+    /// Largest resident memory of the process while it loaded and first ran this model.
+    pub peak_memory_bytes: Option<u64>,
+    /// Median of the first model over this one's: above 1 is faster.
+    pub speedup: f64,
+}
+
+/// Times models in turn, so that a drifting clock hits all alike.
+///
+/// # Errors
+/// [`JobError`] if a model cannot be read or run.
+pub fn bench(request: &BenchRequest) -> Result<BenchResult, JobError> {
+    let mut timed = Vec::new();
+    for path in &request.models {
+        timed.push(prepare(path, request)?);
+    }
+    let sessions: Vec<(&Session, &[(String, Tensor)])> =
+        timed.iter().map(|timed| (&timed.session, timed.inputs.as_slice())).collect();
+    let latencies = interleaved(&sessions, Duration::from_secs_f64(request.seconds))?;
+    let first = latencies.first().map_or(f64::NAN, |latency| latency.p50_ms);
+    let models = timed
+        .iter()
+        .zip(latencies)
+        .map(|(timed, latency)| ModelTimes {
+            model: timed.path.display().to_string(),
+            items_per_second: request.batch as f64 * 1e3 / latency.p50_ms,
+            load_ms: timed.load_ms,
+            peak_memory_bytes: timed.peak_memory_bytes,
+            speedup: first / latency.p50_ms,
+            latency,
+        })
+        .collect();
+    let machine = machine();
+    let threads = if request.threads == 0 { machine.cores } else { request.threads };
+    Ok(BenchResult { schema_version: SCHEMA_VERSION, machine, batch: request.batch, threads, models })
+}
+
+struct Timed {
+    path: PathBuf,
+    session: Session,
+    inputs: Vec<(String, Tensor)>,
+    load_ms: f64,
+    peak_memory_bytes: Option<u64>,
+}
+
+fn prepare(path: &Path, request: &BenchRequest) -> Result<Timed, JobError> {
+    let counts = reset_peak_memory();
+    let start = Instant::now();
+    let file = model_file::load(path, &request.read)?;
+    let session =
+        Session::new(&file.model, &SessionOptions { threads: request.threads, ..SessionOptions::default() })?;
+    let inputs = random_inputs(&file.model, session.inputs(), request.batch, request.other_axes, request.seed)?;
+    run_once(&session, &inputs)?;
+    let load_ms = start.elapsed().as_secs_f64() * 1e3;
+    let peak_memory_bytes = peak_memory_bytes().filter(|_| counts);
+    Ok(Timed { path: path.to_owned(), session, inputs, load_ms, peak_memory_bytes })
+}
+
+fn run_once(session: &Session, inputs: &[(String, Tensor)]) -> Result<Vec<Tensor>, JobError> {
+    let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    Ok(session.run(&inputs)?)
+}
+
+/// Times sessions in turn, in short rounds, `each` long for every one of them.
+///
+/// # Errors
+/// If a run fails.
+pub fn interleaved(
+    sessions: &[(&Session, &[(String, Tensor)])],
+    each: Duration,
+) -> Result<Vec<Latency>, JobError> {
+    /// Rounds each model's time is split into.
+    const ROUNDS: u32 = 10;
+    let mut times: Vec<Vec<f64>> = vec![Vec::new(); sessions.len()];
+    for (session, inputs) in sessions {
+        // Warm-up: a tenth of the time, at least once.
+        let start = Instant::now();
+        while {
+            run_once(session, inputs)?;
+            start.elapsed() < each / 10
+        } {}
+    }
+    for _ in 0..ROUNDS {
+        for ((session, inputs), times) in sessions.iter().zip(&mut times) {
+            let round = Instant::now();
+            while {
+                let start = Instant::now();
+                run_once(session, inputs)?;
+                times.push(start.elapsed().as_secs_f64() * 1e3);
+                round.elapsed() < each / ROUNDS
+            } {}
+        }
+    }
+    times.iter().map(|times| Ok(Latency::from_ms(times)?)).collect()
+}
+
+/// Inputs of the right types and shapes: normal-ish floats, small integers, masks of ones.
+///
+/// # Errors
+/// [`JobError::Unfit`] if an input's type or rank is not declared, or is of a type that cannot be made up.
+pub fn random_inputs(
+    model: &Model,
+    inputs: &[Input],
+    batch: usize,
+    other_axes: usize,
+    seed: u64,
+) -> Result<Vec<(String, Tensor)>, JobError> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let limit = smallest_table(model);
+    inputs
+        .iter()
+        .map(|input| {
+            let unfit = |what: &str| JobError::Unfit {
+                reason: format!("cannot make up values for input `{}`: {what}", input.name),
+                hint: "give data with `--data`, or run it with `lissom run`".to_owned(),
+            };
+            let shape = input.shape.as_ref().ok_or_else(|| unfit("its rank is not declared"))?;
+            let shape: Vec<usize> = shape
+                .iter()
+                .enumerate()
+                .map(|(axis, length)| length.unwrap_or(if axis == 0 { batch } else { other_axes }))
+                .collect();
+            let dtype = input.dtype.ok_or_else(|| unfit("its type is not declared"))?;
+            let len = lissom_tensor::checked_len(dtype, &shape)?;
+            let storage = random_storage(&mut rng, dtype, len, input.name.contains("mask"), limit)
+                .ok_or_else(|| unfit(&format!("its type is {dtype}")))?;
+            Ok((input.name.clone(), Tensor::from_storage(shape, storage)?))
+        })
+        .collect()
+}
+
+/// Integers are below this: they may be positions in a table.
+fn smallest_table(model: &Model) -> i64 {
+    let tables = model.graph.constants().filter(|(_, weight)| weight.shape().len() == 2 && weight.dtype().is_float());
+    tables.map(|(_, weight)| weight.shape()[0] as i64).filter(|&rows| rows > 1).min().unwrap_or(2).clamp(2, 1000)
+}
+
+fn random_storage(rng: &mut impl Rng, dtype: DType, len: usize, is_mask: bool, limit: i64) -> Option<Storage> {
+    // The sum of four uniform numbers is close enough to a normal one, and cheap.
+    let mut normal = || ((0..4).map(|_| rng.random::<f32>()).sum::<f32>() - 2.0) * 1.7;
+    Some(match dtype {
+        DType::F32 => Storage::F32((0..len).map(|_| normal()).collect()),
+        DType::F64 => Storage::F64((0..len).map(|_| normal().into()).collect()),
+        DType::F16 => Storage::F16((0..len).map(|_| lissom_tensor::f16::from_f32(normal())).collect()),
+        DType::BF16 => Storage::BF16((0..len).map(|_| lissom_tensor::bf16::from_f32(normal())).collect()),
+        DType::Bool => Storage::Bool(vec![true; len]),
+        DType::I64 if is_mask => Storage::I64(vec![1; len]),
+        DType::I32 if is_mask => Storage::I32(vec![1; len]),
+        DType::I64 => Storage::I64((0..len).map(|_| rng.random_range(0..limit)).collect()),
+        DType::I32 => Storage::I32((0..len).map(|_| rng.random_range(0..limit as i32)).collect()),
+        DType::U8 => Storage::U8((0..len).map(|_| rng.random()).collect()),
+        DType::I8 => Storage::I8((0..len).map(|_| rng.random()).collect()),
+        _ => return None,
+    })
+}

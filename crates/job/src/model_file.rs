@@ -1,0 +1,59 @@
+//! Models from and to files.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use lissom_graph::Model;
+use lissom_onnx::{ReadOptions, WriteOptions, WrittenModel};
+use lissom_ops::OPERATORS;
+use lissom_recipe::Digest;
+
+use crate::JobError;
+
+/// A model with the file it came from.
+#[derive(Debug, Clone)]
+pub struct ModelFile {
+    /// The path, as the user gave it.
+    pub path: PathBuf,
+    /// The model, as read: nothing is simplified.
+    pub model: Model,
+    /// Size on disk, external data included.
+    pub size_bytes: u64,
+    /// Hash of the file.
+    pub digest: Digest,
+    /// What is worth knowing about the file, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Reads a model.
+///
+/// # Errors
+/// [`JobError::Read`] for the bytes, [`JobError::Load`] for the graph.
+pub fn load(path: &Path, options: &ReadOptions) -> Result<ModelFile, JobError> {
+    let file = lissom_onnx::read_model(path, options)?;
+    let warnings = file.warnings.iter().map(ToString::to_string).collect();
+    let size_bytes = file.file_bytes + file.external_files.iter().map(|file| file.n_bytes).sum::<u64>();
+    let model = Model::from_proto(file.model, OPERATORS)
+        .map_err(|source| JobError::Load { path: path.to_owned(), source })?;
+    let digest = Digest::of_file(path)
+        .map_err(|source| JobError::Read(lissom_onnx::ReadError::File { path: path.to_owned(), source }))?;
+    Ok(ModelFile { path: path.to_owned(), model, size_bytes, digest, warnings })
+}
+
+/// Reads a model back from bytes this process made.
+///
+/// # Errors
+/// As [`load`].
+pub fn from_bytes(bytes: Vec<u8>) -> Result<Model, JobError> {
+    let file = lissom_onnx::read_model_bytes(Bytes::from(bytes), &ReadOptions::default())?;
+    Model::from_proto(file.model, OPERATORS)
+        .map_err(|source| JobError::Load { path: PathBuf::from("model in memory"), source })
+}
+
+/// The bytes of a model: the same for the same model.
+///
+/// # Errors
+/// [`JobError::Graph`] if the model's opset cannot say it, [`JobError::Write`] if it does not fit protobuf.
+pub fn to_bytes(model: &Model, options: &WriteOptions) -> Result<WrittenModel, JobError> {
+    Ok(lissom_onnx::write_model(model.to_proto()?, options)?)
+}

@@ -1,0 +1,53 @@
+//! `LogSoftmax`: logarithm of the softmax along an axis.
+//!
+//! <https://onnx.ai/onnx/operators/onnx__LogSoftmax.html>
+
+use std::any::Any;
+use std::sync::Arc;
+
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_tensor::Tensor;
+
+use crate::elementwise::infer_same;
+use crate::numeric::{floats, from_f64};
+use crate::sample_data::ramp;
+use crate::softmax_axis::{SoftmaxAxis, log_softmax};
+
+pub(crate) const OP: OpSpec = OpSpec {
+    name: "LogSoftmax",
+    domain: "",
+    since: 1,
+    read: |node| Ok(Arc::new(LogSoftmax { axis: SoftmaxAxis::read(node)? })),
+    samples: || {
+        vec![
+            Sample::new([ramp(&[2, 5])]),
+            Sample::new([ramp(&[2, 3, 4])]).with("axis", 1i64),
+            Sample::new([Tensor::vector(vec![1000f32, 999.0, -1000.0])]).with("axis", 0i64),
+            Sample::new([ramp(&[3, 0])]),
+        ]
+    },
+};
+
+/// `LogSoftmax` along an axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogSoftmax {
+    /// Where it runs.
+    pub axis: SoftmaxAxis,
+}
+
+impl Op for LogSoftmax {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, OpError> {
+        Ok(vec![infer_same(inputs)])
+    }
+
+    fn evaluate(&self, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, OpError> {
+        let x = inputs.required(0)?;
+        let mut values = floats(0, x)?;
+        self.axis.apply(x.shape(), &mut values, log_softmax)?;
+        Ok(vec![from_f64(x.dtype(), x.shape().to_vec(), values)?])
+    }
+}
