@@ -5,22 +5,27 @@
 //! it. Pieces that several operators are made of: [`elementwise`] (maps and broadcasting), [`axes`] (axis arithmetic),
 //! [`window`] (padding and strides of convolutions and pools).
 
+mod arg_extreme;
 mod axes;
 mod binary;
 mod convert;
+mod cumulative;
 mod elementwise;
 mod int_list;
 mod lengths;
 mod normalized_axes;
 mod numeric;
+mod ordering;
 mod pool;
 mod product;
 mod recurrent;
 mod reduce;
 mod resample;
 mod sample_data;
+mod scatter_targets;
 mod small_float;
 mod softmax_axis;
+mod stack;
 mod subgraph;
 mod unary;
 mod variadic;
@@ -31,6 +36,8 @@ mod acos;
 mod acosh;
 mod add;
 mod and;
+mod arg_max;
+mod arg_min;
 mod asin;
 mod asinh;
 mod atan;
@@ -48,6 +55,8 @@ mod conv;
 mod conv_transpose;
 mod cos;
 mod cosh;
+mod cum_prod;
+mod cum_sum;
 mod div;
 mod elu;
 mod equal;
@@ -57,6 +66,8 @@ mod expand;
 mod flatten;
 mod floor;
 mod gather;
+mod gather_elements;
+mod gather_nd;
 mod gelu;
 mod gemm;
 mod global_average_pool;
@@ -75,6 +86,7 @@ mod less;
 mod less_or_equal;
 mod log;
 mod log_softmax;
+mod loop_op;
 mod lstm;
 mod matmul;
 mod max;
@@ -85,7 +97,9 @@ mod mish;
 mod mod_op;
 mod mul;
 mod neg;
+mod non_zero;
 mod not;
+mod one_hot;
 mod or;
 mod pad;
 mod pow;
@@ -107,6 +121,10 @@ mod reshape;
 mod resize;
 mod rnn;
 mod round;
+mod scan;
+mod scatter;
+mod scatter_elements;
+mod scatter_nd;
 mod selu;
 mod shape;
 mod sigmoid;
@@ -128,6 +146,7 @@ mod tan;
 mod tanh;
 mod thresholded_relu;
 mod tile;
+mod top_k;
 mod transpose;
 mod unsqueeze;
 mod upsample;
@@ -165,6 +184,8 @@ pub use expand::Expand;
 pub use flatten::Flatten;
 pub use floor::Floor;
 pub use gather::Gather;
+pub use gather_elements::GatherElements;
+pub use gather_nd::GatherND;
 pub use gelu::Gelu;
 pub use gemm::Gemm;
 pub use global_average_pool::GlobalAveragePool;
@@ -184,6 +205,7 @@ pub use less::Less;
 pub use less_or_equal::LessOrEqual;
 pub use log::Log;
 pub use log_softmax::LogSoftmax;
+pub use loop_op::Loop;
 pub use lstm::Lstm;
 pub use matmul::MatMul;
 pub use max::Max;
@@ -194,7 +216,9 @@ pub use mish::Mish;
 pub use mod_op::Mod;
 pub use mul::Mul;
 pub use neg::Neg;
+pub use non_zero::NonZero;
 pub use not::Not;
+pub use one_hot::OneHot;
 pub use or::Or;
 pub use pad::Pad;
 pub use pad::PadMode;
@@ -210,6 +234,8 @@ pub use reshape::Reshape;
 pub use resize::{Aspect, Resize};
 pub use rnn::Rnn;
 pub use round::Round;
+pub use scan::Scan;
+pub use scatter_nd::ScatterND;
 pub use selu::Selu;
 pub use shape::Shape;
 pub use sigmoid::Sigmoid;
@@ -233,6 +259,7 @@ pub use tan::Tan;
 pub use tanh::Tanh;
 pub use thresholded_relu::ThresholdedRelu;
 pub use tile::Tile;
+pub use top_k::TopK;
 pub use transpose::Transpose;
 pub use unsqueeze::Unsqueeze;
 pub use where_op::Where;
@@ -248,6 +275,8 @@ pub static OPS: &[OpSpec] = &[
     acosh::OP,
     add::OP,
     and::OP,
+    arg_max::OP,
+    arg_min::OP,
     asin::OP,
     asinh::OP,
     atan::OP,
@@ -265,6 +294,8 @@ pub static OPS: &[OpSpec] = &[
     conv_transpose::OP,
     cos::OP,
     cosh::OP,
+    cum_prod::OP,
+    cum_sum::OP,
     div::OP,
     elu::OP,
     equal::OP,
@@ -275,6 +306,8 @@ pub static OPS: &[OpSpec] = &[
     floor::OP,
     gru::OP,
     gather::OP,
+    gather_elements::OP,
+    gather_nd::OP,
     gelu::OP,
     gemm::OP,
     global_average_pool::OP,
@@ -293,6 +326,7 @@ pub static OPS: &[OpSpec] = &[
     less_or_equal::OP,
     log::OP,
     log_softmax::OP,
+    loop_op::OP,
     matmul::OP,
     max::OP,
     max_pool::OP,
@@ -302,7 +336,9 @@ pub static OPS: &[OpSpec] = &[
     mod_op::OP,
     mul::OP,
     neg::OP,
+    non_zero::OP,
     not::OP,
+    one_hot::OP,
     or::OP,
     prelu::OP,
     pad::OP,
@@ -324,6 +360,10 @@ pub static OPS: &[OpSpec] = &[
     reshape::OP,
     resize::OP,
     round::OP,
+    scan::OP,
+    scatter::OP,
+    scatter_elements::OP,
+    scatter_nd::OP,
     selu::OP,
     shape::OP,
     sigmoid::OP,
@@ -345,6 +385,7 @@ pub static OPS: &[OpSpec] = &[
     tanh::OP,
     thresholded_relu::OP,
     tile::OP,
+    top_k::OP,
     transpose::OP,
     unsqueeze::OP,
     upsample::OP,
