@@ -5,11 +5,39 @@
 //! it. Pieces that several operators are made of: [`elementwise`] (maps and broadcasting), [`axes`] (axis arithmetic),
 //! [`window`] (padding and strides of convolutions and pools).
 
+mod arg_extreme;
+mod axes;
+mod binary;
+mod convert;
+mod cumulative;
+mod elementwise;
+mod int_list;
+mod lengths;
+mod normalized_axes;
+mod numeric;
+mod ordering;
+mod pool;
+mod product;
+mod recurrent;
+mod reduce;
+mod resample;
+mod sample_data;
+mod scatter_targets;
+mod small_float;
+mod softmax_axis;
+mod stack;
+mod subgraph;
+mod unary;
+mod variadic;
+mod window;
+
 mod abs;
 mod acos;
 mod acosh;
 mod add;
 mod and;
+mod arg_max;
+mod arg_min;
 mod asin;
 mod asinh;
 mod atan;
@@ -41,6 +69,11 @@ mod dropout;
 mod dynamic_quantize_linear;
 mod einsum;
 mod elementwise;
+mod cos;
+mod cosh;
+mod cum_prod;
+mod cum_sum;
+mod div;
 mod elu;
 mod equal;
 mod erf;
@@ -49,6 +82,9 @@ mod expand;
 mod flatten;
 mod floor;
 mod gather;
+mod gather_elements;
+mod gather_nd;
+mod gelu;
 mod gemm;
 mod global_average_pool;
 mod global_lp_pool;
@@ -71,6 +107,16 @@ mod int_list;
 mod layer_normalization;
 mod leaky_relu;
 mod lengths;
+mod greater;
+mod greater_or_equal;
+mod gru;
+mod hard_sigmoid;
+mod hard_swish;
+mod hardmax;
+mod identity;
+mod if_op;
+mod layer_normalization;
+mod leaky_relu;
 mod less;
 mod less_or_equal;
 mod log;
@@ -108,6 +154,26 @@ mod range;
 mod reciprocal;
 mod recurrent;
 mod reduce;
+mod loop_op;
+mod lstm;
+mod matmul;
+mod max;
+mod max_pool;
+mod mean;
+mod min;
+mod mish;
+mod mod_op;
+mod mul;
+mod neg;
+mod non_zero;
+mod not;
+mod one_hot;
+mod or;
+mod pad;
+mod pow;
+mod prelu;
+mod range;
+mod reciprocal;
 mod reduce_l1;
 mod reduce_l2;
 mod reduce_log_sum;
@@ -125,6 +191,13 @@ mod rnn;
 mod rotary_embedding;
 mod round;
 mod sample_data;
+mod resize;
+mod rnn;
+mod round;
+mod scan;
+mod scatter;
+mod scatter_elements;
+mod scatter_nd;
 mod selu;
 mod shape;
 mod sigmoid;
@@ -137,6 +210,7 @@ mod small_float;
 mod softmax;
 mod softmax_axis;
 mod softmax_cross_entropy_loss;
+mod softmax;
 mod softplus;
 mod softsign;
 mod split;
@@ -150,10 +224,12 @@ mod tan;
 mod tanh;
 mod thresholded_relu;
 mod tile;
+mod top_k;
 mod transpose;
 mod unary;
 mod unsqueeze;
 mod variadic;
+mod upsample;
 mod where_op;
 mod window;
 mod xor;
@@ -196,6 +272,9 @@ pub use expand::Expand;
 pub use flatten::Flatten;
 pub use floor::Floor;
 pub use gather::Gather;
+pub use gather_elements::GatherElements;
+pub use gather_nd::GatherND;
+pub use gelu::Gelu;
 pub use gemm::Gemm;
 pub use global_average_pool::GlobalAveragePool;
 pub use global_max_pool::GlobalMaxPool;
@@ -205,6 +284,7 @@ pub use group_normalization::GroupNormalization;
 pub use gru::Gru;
 pub use hard_sigmoid::HardSigmoid;
 pub use hard_swish::HardSwish;
+pub use hardmax::Hardmax;
 pub use identity::Identity;
 pub use if_op::If;
 pub use instance_normalization::InstanceNormalization;
@@ -223,12 +303,21 @@ pub use matmul::MatMul;
 pub use matmul_integer::MatMulInteger;
 pub use max::Max;
 pub use max_pool::MaxPool;
+pub use loop_op::Loop;
+pub use lstm::Lstm;
+pub use matmul::MatMul;
+pub use max::Max;
+pub use max_pool::MaxPool;
+pub use mean::Mean;
 pub use min::Min;
 pub use mish::Mish;
+pub use mod_op::Mod;
 pub use mul::Mul;
 pub use neg::Neg;
 pub use negative_log_likelihood_loss::NegativeLogLikelihoodLoss;
+pub use non_zero::NonZero;
 pub use not::Not;
+pub use one_hot::OneHot;
 pub use or::Or;
 pub use pad::{Pad, PadMode};
 pub use pow::Pow;
@@ -236,16 +325,22 @@ pub use qlinear_conv::QLinearConv;
 pub use qlinear_matmul::QLinearMatMul;
 pub use quantization::Granularity;
 pub use quantize_linear::QuantizeLinear;
+pub use prelu::PRelu;
 pub use range::Range;
 pub use reciprocal::Reciprocal;
 pub use recurrent::{Direction, GateActivation, Recurrent};
 pub use reduce::{Reduce, Reduction};
 pub use relu::Relu;
+pub use resample::{Coordinates, Interpolation, NearestRounding};
 pub use reshape::Reshape;
 pub use rms_normalization::RmsNormalization;
 pub use rnn::Rnn;
 pub use rotary_embedding::RotaryEmbedding;
+pub use resize::{Aspect, Resize};
+pub use rnn::Rnn;
 pub use round::Round;
+pub use scan::Scan;
+pub use scatter_nd::ScatterND;
 pub use selu::Selu;
 pub use shape::Shape;
 pub use sigmoid::Sigmoid;
@@ -270,6 +365,7 @@ pub use tan::Tan;
 pub use tanh::Tanh;
 pub use thresholded_relu::ThresholdedRelu;
 pub use tile::Tile;
+pub use top_k::TopK;
 pub use transpose::Transpose;
 pub use unsqueeze::Unsqueeze;
 pub use where_op::Where;
@@ -285,6 +381,8 @@ pub static OPS: &[OpSpec] = &[
     acosh::OP,
     add::OP,
     and::OP,
+    arg_max::OP,
+    arg_min::OP,
     asin::OP,
     asinh::OP,
     atan::OP,
@@ -293,6 +391,8 @@ pub static OPS: &[OpSpec] = &[
     average_pool::OP,
     batch_normalization::OP,
     blackman_window::OP,
+    average_pool::OP,
+    batch_normalization::OP,
     cast::OP,
     ceil::OP,
     celu::OP,
@@ -311,6 +411,9 @@ pub static OPS: &[OpSpec] = &[
     dropout::OP,
     dynamic_quantize_linear::OP,
     einsum::OP,
+    cum_prod::OP,
+    cum_sum::OP,
+    div::OP,
     elu::OP,
     equal::OP,
     erf::OP,
@@ -320,6 +423,9 @@ pub static OPS: &[OpSpec] = &[
     floor::OP,
     gru::OP,
     gather::OP,
+    gather_elements::OP,
+    gather_nd::OP,
+    gelu::OP,
     gemm::OP,
     global_average_pool::OP,
     global_lp_pool::OP,
@@ -365,6 +471,23 @@ pub static OPS: &[OpSpec] = &[
     qlinear_matmul::OP,
     quantize_linear::OP,
     rms_normalization::OP,
+    loop_op::OP,
+    matmul::OP,
+    max::OP,
+    max_pool::OP,
+    mean::OP,
+    min::OP,
+    mish::OP,
+    mod_op::OP,
+    mul::OP,
+    neg::OP,
+    non_zero::OP,
+    not::OP,
+    one_hot::OP,
+    or::OP,
+    prelu::OP,
+    pad::OP,
+    pow::OP,
     rnn::OP,
     range::OP,
     reciprocal::OP,
@@ -381,7 +504,12 @@ pub static OPS: &[OpSpec] = &[
     relu::OP,
     reshape::OP,
     rotary_embedding::OP,
+    resize::OP,
     round::OP,
+    scan::OP,
+    scatter::OP,
+    scatter_elements::OP,
+    scatter_nd::OP,
     selu::OP,
     shape::OP,
     sigmoid::OP,
@@ -404,8 +532,10 @@ pub static OPS: &[OpSpec] = &[
     tanh::OP,
     thresholded_relu::OP,
     tile::OP,
+    top_k::OP,
     transpose::OP,
     unsqueeze::OP,
+    upsample::OP,
     where_op::OP,
     xor::OP,
 ];
