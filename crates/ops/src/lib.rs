@@ -5,37 +5,12 @@
 //! it. Pieces that several operators are made of: [`elementwise`] (maps and broadcasting), [`axes`] (axis arithmetic),
 //! [`window`] (padding and strides of convolutions and pools).
 
-mod arg_extreme;
-mod axes;
-mod binary;
-mod convert;
-mod cumulative;
-mod elementwise;
-mod int_list;
-mod lengths;
-mod normalized_axes;
-mod numeric;
-mod ordering;
-mod pool;
-mod product;
-mod recurrent;
-mod reduce;
-mod resample;
-mod sample_data;
-mod scatter_targets;
-mod small_float;
-mod softmax_axis;
-mod stack;
-mod subgraph;
-mod unary;
-mod variadic;
-mod window;
-
 mod abs;
 mod acos;
 mod acosh;
 mod add;
 mod and;
+mod arg_extreme;
 mod arg_max;
 mod arg_min;
 mod asin;
@@ -62,6 +37,9 @@ mod convert;
 mod cos;
 mod cosh;
 mod cosine_window;
+mod cum_prod;
+mod cum_sum;
+mod cumulative;
 mod dequantize_linear;
 mod det;
 mod div;
@@ -69,11 +47,6 @@ mod dropout;
 mod dynamic_quantize_linear;
 mod einsum;
 mod elementwise;
-mod cos;
-mod cosh;
-mod cum_prod;
-mod cum_sum;
-mod div;
 mod elu;
 mod equal;
 mod erf;
@@ -107,20 +80,11 @@ mod int_list;
 mod layer_normalization;
 mod leaky_relu;
 mod lengths;
-mod greater;
-mod greater_or_equal;
-mod gru;
-mod hard_sigmoid;
-mod hard_swish;
-mod hardmax;
-mod identity;
-mod if_op;
-mod layer_normalization;
-mod leaky_relu;
 mod less;
 mod less_or_equal;
 mod log;
 mod log_softmax;
+mod loop_op;
 mod loss;
 mod lp_normalization;
 mod lp_pool;
@@ -131,20 +95,26 @@ mod matmul_integer;
 mod max;
 mod max_pool;
 mod max_unpool;
+mod mean;
 mod mean_variance_normalization;
 mod min;
 mod mish;
+mod mod_op;
 mod mul;
 mod neg;
 mod negative_log_likelihood_loss;
 mod non_max_suppression;
+mod non_zero;
 mod normalized_axes;
 mod not;
 mod numeric;
+mod one_hot;
 mod or;
+mod ordering;
 mod pad;
 mod pool;
 mod pow;
+mod prelu;
 mod product;
 mod qlinear_conv;
 mod qlinear_matmul;
@@ -154,26 +124,6 @@ mod range;
 mod reciprocal;
 mod recurrent;
 mod reduce;
-mod loop_op;
-mod lstm;
-mod matmul;
-mod max;
-mod max_pool;
-mod mean;
-mod min;
-mod mish;
-mod mod_op;
-mod mul;
-mod neg;
-mod non_zero;
-mod not;
-mod one_hot;
-mod or;
-mod pad;
-mod pow;
-mod prelu;
-mod range;
-mod reciprocal;
 mod reduce_l1;
 mod reduce_l2;
 mod reduce_log_sum;
@@ -185,19 +135,19 @@ mod reduce_prod;
 mod reduce_sum;
 mod reduce_sum_square;
 mod relu;
+mod resample;
 mod reshape;
+mod resize;
 mod rms_normalization;
 mod rnn;
 mod rotary_embedding;
 mod round;
 mod sample_data;
-mod resize;
-mod rnn;
-mod round;
 mod scan;
 mod scatter;
 mod scatter_elements;
 mod scatter_nd;
+mod scatter_targets;
 mod selu;
 mod shape;
 mod sigmoid;
@@ -210,12 +160,12 @@ mod small_float;
 mod softmax;
 mod softmax_axis;
 mod softmax_cross_entropy_loss;
-mod softmax;
 mod softplus;
 mod softsign;
 mod split;
 mod sqrt;
 mod squeeze;
+mod stack;
 mod sub;
 mod subgraph;
 mod sum;
@@ -228,8 +178,8 @@ mod top_k;
 mod transpose;
 mod unary;
 mod unsqueeze;
-mod variadic;
 mod upsample;
+mod variadic;
 mod where_op;
 mod window;
 mod xor;
@@ -295,17 +245,13 @@ pub use less::Less;
 pub use less_or_equal::LessOrEqual;
 pub use log::Log;
 pub use log_softmax::LogSoftmax;
+pub use loop_op::Loop;
 pub use loss::{LabelLoss, LossReduction};
 pub use lp_normalization::LpNormalization;
 pub use lp_pool::LpPool;
 pub use lstm::Lstm;
 pub use matmul::MatMul;
 pub use matmul_integer::MatMulInteger;
-pub use max::Max;
-pub use max_pool::MaxPool;
-pub use loop_op::Loop;
-pub use lstm::Lstm;
-pub use matmul::MatMul;
 pub use max::Max;
 pub use max_pool::MaxPool;
 pub use mean::Mean;
@@ -321,11 +267,11 @@ pub use one_hot::OneHot;
 pub use or::Or;
 pub use pad::{Pad, PadMode};
 pub use pow::Pow;
+pub use prelu::PRelu;
 pub use qlinear_conv::QLinearConv;
 pub use qlinear_matmul::QLinearMatMul;
 pub use quantization::Granularity;
 pub use quantize_linear::QuantizeLinear;
-pub use prelu::PRelu;
 pub use range::Range;
 pub use reciprocal::Reciprocal;
 pub use recurrent::{Direction, GateActivation, Recurrent};
@@ -333,11 +279,10 @@ pub use reduce::{Reduce, Reduction};
 pub use relu::Relu;
 pub use resample::{Coordinates, Interpolation, NearestRounding};
 pub use reshape::Reshape;
+pub use resize::{Aspect, Resize};
 pub use rms_normalization::RmsNormalization;
 pub use rnn::Rnn;
 pub use rotary_embedding::RotaryEmbedding;
-pub use resize::{Aspect, Resize};
-pub use rnn::Rnn;
 pub use round::Round;
 pub use scan::Scan;
 pub use scatter_nd::ScatterND;
@@ -391,8 +336,6 @@ pub static OPS: &[OpSpec] = &[
     average_pool::OP,
     batch_normalization::OP,
     blackman_window::OP,
-    average_pool::OP,
-    batch_normalization::OP,
     cast::OP,
     ceil::OP,
     celu::OP,
@@ -405,15 +348,14 @@ pub static OPS: &[OpSpec] = &[
     conv_transpose::OP,
     cos::OP,
     cosh::OP,
+    cum_prod::OP,
+    cum_sum::OP,
     dequantize_linear::OP,
     det::OP,
     div::OP,
     dropout::OP,
     dynamic_quantize_linear::OP,
     einsum::OP,
-    cum_prod::OP,
-    cum_sum::OP,
-    div::OP,
     elu::OP,
     equal::OP,
     erf::OP,
@@ -449,6 +391,7 @@ pub static OPS: &[OpSpec] = &[
     less_or_equal::OP,
     log::OP,
     log_softmax::OP,
+    loop_op::OP,
     lp_normalization::OP,
     lp_pool::OP,
     matmul::OP,
@@ -456,31 +399,15 @@ pub static OPS: &[OpSpec] = &[
     max::OP,
     max_pool::OP,
     max_unpool::OP,
-    mean_variance_normalization::OP,
-    min::OP,
-    mish::OP,
-    mul::OP,
-    neg::OP,
-    negative_log_likelihood_loss::OP,
-    non_max_suppression::OP,
-    not::OP,
-    or::OP,
-    pad::OP,
-    pow::OP,
-    qlinear_conv::OP,
-    qlinear_matmul::OP,
-    quantize_linear::OP,
-    rms_normalization::OP,
-    loop_op::OP,
-    matmul::OP,
-    max::OP,
-    max_pool::OP,
     mean::OP,
+    mean_variance_normalization::OP,
     min::OP,
     mish::OP,
     mod_op::OP,
     mul::OP,
     neg::OP,
+    negative_log_likelihood_loss::OP,
+    non_max_suppression::OP,
     non_zero::OP,
     not::OP,
     one_hot::OP,
@@ -488,6 +415,10 @@ pub static OPS: &[OpSpec] = &[
     prelu::OP,
     pad::OP,
     pow::OP,
+    qlinear_conv::OP,
+    qlinear_matmul::OP,
+    quantize_linear::OP,
+    rms_normalization::OP,
     rnn::OP,
     range::OP,
     reciprocal::OP,
@@ -503,8 +434,8 @@ pub static OPS: &[OpSpec] = &[
     reduce_sum_square::OP,
     relu::OP,
     reshape::OP,
-    rotary_embedding::OP,
     resize::OP,
+    rotary_embedding::OP,
     round::OP,
     scan::OP,
     scatter::OP,
