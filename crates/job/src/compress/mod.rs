@@ -18,7 +18,7 @@ use lissom_evaluate::{Comparison, Judgement, Latency};
 use lissom_graph::Model;
 use lissom_onnx::{ReadOptions, WriteOptions};
 use lissom_recipe::run::{Existing, Input, OpenOptions, Outcome, RunRequest, UnitKey};
-use lissom_recipe::{Budget, Digest, Interrupt, Recipe, RecipeText, Run, RunError};
+use lissom_recipe::{Budget, Digest, ExitCode, Interrupt, Recipe, RecipeText, Run, RunError};
 use lissom_report::{Report, Sensitivity};
 use serde::{Deserialize, Serialize};
 
@@ -180,6 +180,19 @@ pub fn compress(
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<CompressResult, JobError> {
+    stages(request, progress, interrupt).map_err(|error| match error.exit_code() {
+        exit_code @ (ExitCode::Interrupted | ExitCode::Terminated) => {
+            JobError::Interrupted { run: request.out.clone(), exit_code }
+        }
+        _ => error,
+    })
+}
+
+fn stages(
+    request: &CompressRequest,
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<CompressResult, JobError> {
     let context = open(request, progress, interrupt)?;
     let run_request = run_request(&context)?;
     let existing = if request.start_over { Existing::StartOver } else { Existing::Resume };
@@ -272,10 +285,10 @@ fn open<'a>(
     };
     let calibration = data(&request.data, &request.data_settings)?;
     let eval = data(&request.eval_data, &request.eval_data_settings)?;
-    let eval = eval.map(|data| sampled(data, request.eval_samples, request.seed)).transpose()?;
     if let (Some(calibration), Some(eval)) = (&calibration, &eval) {
         refuse_shared(calibration, eval)?;
     }
+    let eval = eval.map(|data| sampled(data, request.eval_samples, request.seed)).transpose()?;
     let budget = recipe.budget.overridden_by(&request.budget);
     let wants_labels = budget.max_drop.is_some() || budget.max_class_drop.is_some();
     if wants_labels && !eval.as_ref().is_some_and(has_labels) {
@@ -300,7 +313,7 @@ fn refuse_shared(calibration: &Dataset, eval: &Dataset) -> Result<(), JobError> 
     let hash = |data: &Dataset| {
         data.hash().map_err(|source| JobError::Data { path: data.path().to_owned(), source })
     };
-    if calibration.path() == eval.path() || hash(calibration)? == hash(eval)? {
+    if hash(calibration)? == hash(eval)? {
         return Err(JobError::Usage {
             reason: "calibration and evaluation use the same data, so the accuracy would be too good to be true".into(),
             hint: "calibrate on training data (`FOLDER#train` names that part of a folder that holds both)".into(),
@@ -321,6 +334,7 @@ fn run_request(context: &Context<'_>) -> Result<RunRequest, JobError> {
     };
     let name = |path: &Path| path.display().to_string();
     let mut run_request = RunRequest::new(request.command.clone(), VERSION, request.seed)
+        .given_in(std::env::current_dir().ok())
         .input("model", Input::new(name(&request.model), context.file.digest))
         .input("recipe", Input::new(&context.recipe.name, context.recipe.digest()))
         .option("budget", serde_json::to_string(&request.budget).unwrap_or_default())
