@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bench::{interleaved, random_inputs};
 use crate::budget::{Reached, all_met, contracts};
+use crate::compare::layer_errors;
 use crate::cost::{Cost, cost};
 use crate::evaluate::{compare, judge, sampled};
 use crate::model_file::{ModelFile, load, to_bytes};
@@ -211,7 +212,8 @@ fn stages(
     }
     run.write(MODEL, &written.bytes)?;
     let size_bytes = written.bytes.len() as u64 + written.external.iter().map(|f| f.n_bytes()).sum::<u64>();
-    let proof = prove::prove(&context, &run, &outcome.model)?;
+    let (probe, proof) = prove::prove(&context, &run, &outcome.model)?;
+    let errors = layer_errors(&original, &outcome.model, &probe.inputs, request.threads)?;
     let latencies = latencies(&context, &original, &outcome.model)?;
     let comparison = outcome.comparison.clone();
     let after_cost = cost(&outcome.model, 128)?;
@@ -233,6 +235,7 @@ fn stages(
         size_bytes,
         outcome: &outcome,
         proof,
+        errors,
         latencies,
         contracts,
         eval: context.eval.as_ref(),
