@@ -10,6 +10,7 @@ mod binary;
 mod convert;
 mod cosine_window;
 mod elementwise;
+mod fourier;
 mod gradient;
 mod heads;
 mod int_list;
@@ -17,6 +18,7 @@ mod lengths;
 mod loss;
 mod normalized_axes;
 mod numeric;
+mod optimizer;
 mod pool;
 mod product;
 mod quantization;
@@ -33,6 +35,8 @@ mod window;
 mod abs;
 mod acos;
 mod acosh;
+mod adagrad;
+mod adam;
 mod add;
 mod and;
 mod asin;
@@ -44,6 +48,7 @@ mod average_pool;
 mod batch_normalization;
 mod blackman_window;
 mod cast;
+mod causal_conv_with_state;
 mod ceil;
 mod celu;
 mod clip;
@@ -55,8 +60,10 @@ mod conv_integer;
 mod conv_transpose;
 mod cos;
 mod cosh;
+mod deform_conv;
 mod dequantize_linear;
 mod det;
+mod dft;
 mod div;
 mod dropout;
 mod dynamic_quantize_linear;
@@ -67,6 +74,7 @@ mod erf;
 mod exp;
 mod expand;
 mod flatten;
+mod flex_attention;
 mod floor;
 mod gather;
 mod gemm;
@@ -89,6 +97,7 @@ mod layer_normalization;
 mod leaky_relu;
 mod less;
 mod less_or_equal;
+mod linear_attention;
 mod log;
 mod log_softmax;
 mod lp_normalization;
@@ -99,10 +108,13 @@ mod matmul;
 mod matmul_integer;
 mod max;
 mod max_pool;
+mod max_roi_pool;
 mod max_unpool;
 mod mean_variance_normalization;
+mod mel_weight_matrix;
 mod min;
 mod mish;
+mod momentum;
 mod mul;
 mod neg;
 mod negative_log_likelihood_loss;
@@ -130,6 +142,7 @@ mod relu;
 mod reshape;
 mod rms_normalization;
 mod rnn;
+mod roi_align;
 mod rotary_embedding;
 mod round;
 mod selu;
@@ -147,6 +160,7 @@ mod softsign;
 mod split;
 mod sqrt;
 mod squeeze;
+mod stft;
 mod sub;
 mod sum;
 mod swish;
@@ -184,6 +198,7 @@ pub use conv_transpose::ConvTranspose;
 pub use cos::Cos;
 pub use cosh::Cosh;
 pub use cosine_window::CosineWindow;
+pub use deform_conv::DeformConv;
 pub use dequantize_linear::DequantizeLinear;
 pub use div::Div;
 pub use dropout::Dropout;
@@ -296,6 +311,7 @@ pub static OPS: &[OpSpec] = &[
     batch_normalization::OP,
     blackman_window::OP,
     cast::OP,
+    causal_conv_with_state::OP,
     ceil::OP,
     celu::OP,
     clip::OP,
@@ -307,6 +323,8 @@ pub static OPS: &[OpSpec] = &[
     conv_transpose::OP,
     cos::OP,
     cosh::OP,
+    dft::OP,
+    deform_conv::OP,
     dequantize_linear::OP,
     det::OP,
     div::OP,
@@ -343,6 +361,7 @@ pub static OPS: &[OpSpec] = &[
     leaky_relu::OP,
     less::OP,
     less_or_equal::OP,
+    linear_attention::OP,
     log::OP,
     log_softmax::OP,
     lp_normalization::OP,
@@ -351,8 +370,10 @@ pub static OPS: &[OpSpec] = &[
     matmul_integer::OP,
     max::OP,
     max_pool::OP,
+    max_roi_pool::OP,
     max_unpool::OP,
     mean_variance_normalization::OP,
+    mel_weight_matrix::OP,
     min::OP,
     mish::OP,
     mul::OP,
@@ -382,8 +403,10 @@ pub static OPS: &[OpSpec] = &[
     reduce_sum_square::OP,
     relu::OP,
     reshape::OP,
+    roi_align::OP,
     rotary_embedding::OP,
     round::OP,
+    stft::OP,
     selu::OP,
     shape::OP,
     sigmoid::OP,
@@ -410,6 +433,10 @@ pub static OPS: &[OpSpec] = &[
     unsqueeze::OP,
     where_op::OP,
     xor::OP,
+    flex_attention::OP,
+    adagrad::OP,
+    adam::OP,
+    momentum::OP,
 ];
 
 /// [`OPS`] as a graph wants it.
