@@ -5,9 +5,38 @@
 //! it. Pieces that several operators are made of: [`elementwise`] (maps and broadcasting), [`axes`] (axis arithmetic),
 //! [`window`] (padding and strides of convolutions and pools).
 
+mod axes;
+mod binary;
+mod convert;
+mod cosine_window;
+mod elementwise;
+mod fourier;
+mod gradient;
+mod heads;
+mod int_list;
+mod lengths;
+mod loss;
+mod normalized_axes;
+mod numeric;
+mod optimizer;
+mod pool;
+mod product;
+mod quantization;
+mod recurrent;
+mod reduce;
+mod sample_data;
+mod small_float;
+mod softmax_axis;
+mod subgraph;
+mod unary;
+mod variadic;
+mod window;
+
 mod abs;
 mod acos;
 mod acosh;
+mod adagrad;
+mod adam;
 mod add;
 mod and;
 mod arg_extreme;
@@ -24,6 +53,7 @@ mod batch_normalization;
 mod binary;
 mod blackman_window;
 mod cast;
+mod causal_conv_with_state;
 mod ceil;
 mod celu;
 mod clip;
@@ -40,8 +70,10 @@ mod cosine_window;
 mod cum_prod;
 mod cum_sum;
 mod cumulative;
+mod deform_conv;
 mod dequantize_linear;
 mod det;
+mod dft;
 mod div;
 mod dropout;
 mod dynamic_quantize_linear;
@@ -53,6 +85,7 @@ mod erf;
 mod exp;
 mod expand;
 mod flatten;
+mod flex_attention;
 mod floor;
 mod gather;
 mod gather_elements;
@@ -82,6 +115,7 @@ mod leaky_relu;
 mod lengths;
 mod less;
 mod less_or_equal;
+mod linear_attention;
 mod log;
 mod log_softmax;
 mod loop_op;
@@ -94,12 +128,15 @@ mod matmul;
 mod matmul_integer;
 mod max;
 mod max_pool;
+mod max_roi_pool;
 mod max_unpool;
 mod mean;
 mod mean_variance_normalization;
+mod mel_weight_matrix;
 mod min;
 mod mish;
 mod mod_op;
+mod momentum;
 mod mul;
 mod neg;
 mod negative_log_likelihood_loss;
@@ -140,6 +177,7 @@ mod reshape;
 mod resize;
 mod rms_normalization;
 mod rnn;
+mod roi_align;
 mod rotary_embedding;
 mod round;
 mod sample_data;
@@ -166,6 +204,7 @@ mod split;
 mod sqrt;
 mod squeeze;
 mod stack;
+mod stft;
 mod sub;
 mod subgraph;
 mod sum;
@@ -209,6 +248,7 @@ pub use conv_transpose::ConvTranspose;
 pub use cos::Cos;
 pub use cosh::Cosh;
 pub use cosine_window::CosineWindow;
+pub use deform_conv::DeformConv;
 pub use dequantize_linear::DequantizeLinear;
 pub use div::Div;
 pub use dropout::Dropout;
@@ -337,6 +377,7 @@ pub static OPS: &[OpSpec] = &[
     batch_normalization::OP,
     blackman_window::OP,
     cast::OP,
+    causal_conv_with_state::OP,
     ceil::OP,
     celu::OP,
     clip::OP,
@@ -350,6 +391,8 @@ pub static OPS: &[OpSpec] = &[
     cosh::OP,
     cum_prod::OP,
     cum_sum::OP,
+    dft::OP,
+    deform_conv::OP,
     dequantize_linear::OP,
     det::OP,
     div::OP,
@@ -389,6 +432,7 @@ pub static OPS: &[OpSpec] = &[
     leaky_relu::OP,
     less::OP,
     less_or_equal::OP,
+    linear_attention::OP,
     log::OP,
     log_softmax::OP,
     loop_op::OP,
@@ -398,9 +442,11 @@ pub static OPS: &[OpSpec] = &[
     matmul_integer::OP,
     max::OP,
     max_pool::OP,
+    max_roi_pool::OP,
     max_unpool::OP,
     mean::OP,
     mean_variance_normalization::OP,
+    mel_weight_matrix::OP,
     min::OP,
     mish::OP,
     mod_op::OP,
@@ -441,6 +487,10 @@ pub static OPS: &[OpSpec] = &[
     scatter::OP,
     scatter_elements::OP,
     scatter_nd::OP,
+    roi_align::OP,
+    rotary_embedding::OP,
+    round::OP,
+    stft::OP,
     selu::OP,
     shape::OP,
     sigmoid::OP,
@@ -469,6 +519,10 @@ pub static OPS: &[OpSpec] = &[
     upsample::OP,
     where_op::OP,
     xor::OP,
+    flex_attention::OP,
+    adagrad::OP,
+    adam::OP,
+    momentum::OP,
 ];
 
 /// [`OPS`] as a graph wants it.
