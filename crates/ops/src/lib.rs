@@ -5,33 +5,6 @@
 //! it. Pieces that several operators are made of: [`elementwise`] (maps and broadcasting), [`axes`] (axis arithmetic),
 //! [`window`] (padding and strides of convolutions and pools).
 
-mod axes;
-mod binary;
-mod convert;
-mod cosine_window;
-mod elementwise;
-mod fourier;
-mod gradient;
-mod heads;
-mod int_list;
-mod lengths;
-mod loss;
-mod normalized_axes;
-mod numeric;
-mod optimizer;
-mod pool;
-mod product;
-mod quantization;
-mod recurrent;
-mod reduce;
-mod sample_data;
-mod small_float;
-mod softmax_axis;
-mod subgraph;
-mod unary;
-mod variadic;
-mod window;
-
 mod abs;
 mod acos;
 mod acosh;
@@ -87,6 +60,7 @@ mod expand;
 mod flatten;
 mod flex_attention;
 mod floor;
+mod fourier;
 mod gather;
 mod gather_elements;
 mod gather_nd;
@@ -146,6 +120,7 @@ mod normalized_axes;
 mod not;
 mod numeric;
 mod one_hot;
+mod optimizer;
 mod or;
 mod ordering;
 mod pad;
@@ -481,16 +456,14 @@ pub static OPS: &[OpSpec] = &[
     relu::OP,
     reshape::OP,
     resize::OP,
-    rotary_embedding::OP,
-    round::OP,
-    scan::OP,
-    scatter::OP,
-    scatter_elements::OP,
-    scatter_nd::OP,
     roi_align::OP,
     rotary_embedding::OP,
     round::OP,
     stft::OP,
+    scan::OP,
+    scatter::OP,
+    scatter_elements::OP,
+    scatter_nd::OP,
     selu::OP,
     shape::OP,
     sigmoid::OP,
