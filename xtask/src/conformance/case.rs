@@ -137,8 +137,7 @@ impl Case {
     fn check_light(&self, session: &Session) -> Result<(), Outcome> {
         let refused = |reason: &str| Outcome::Refused(reason.to_owned());
         let [input] = session.inputs() else { return Err(refused("more than one input")) };
-        let shape: Vec<usize> =
-            input.shape.iter().flatten().map(|length| length.unwrap_or(1)).collect();
+        let shape: Vec<usize> = input.shape.iter().flatten().map(|length| length.unwrap_or(1)).collect();
         let len: usize = shape.iter().product();
         let ramp: Vec<f32> = (0..len).map(|i| (i as f64 / len as f64) as f32).collect();
         let tensor = Tensor::new(shape, ramp).map_err(|error| Outcome::Refused(error.to_string()))?;

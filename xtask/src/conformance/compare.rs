@@ -26,9 +26,11 @@ fn one(actual: &Tensor, expected: &Tensor, tolerance: (f64, f64)) -> Result<(), 
         (Storage::SmallFloat(_, a), Storage::SmallFloat(_, b)) => exact(a, b),
         (Storage::I64(a), Storage::I64(b)) => exact(a, b),
         (Storage::U64(a), Storage::U64(b)) => exact(a, b),
-        (Storage::C64(a), Storage::C64(b)) => {
-            close(&a.iter().flatten().map(|&x| x.into()).collect::<Vec<_>>(), &b.iter().flatten().map(|&x| x.into()).collect::<Vec<_>>(), tolerance)
-        }
+        (Storage::C64(a), Storage::C64(b)) => close(
+            &a.iter().flatten().map(|&x| x.into()).collect::<Vec<_>>(),
+            &b.iter().flatten().map(|&x| x.into()).collect::<Vec<_>>(),
+            tolerance,
+        ),
         (Storage::C128(a), Storage::C128(b)) => close(a.as_flattened(), b.as_flattened(), tolerance),
         _ => {
             let numbers = |tensor: &Tensor| tensor.to_f64_vec().map_err(|error| error.to_string());
