@@ -8,6 +8,9 @@
 mod arg_extreme;
 mod axes;
 mod binary;
+mod bits;
+mod blocks;
+mod classify;
 mod convert;
 mod cumulative;
 mod elementwise;
@@ -35,6 +38,7 @@ mod abs;
 mod acos;
 mod acosh;
 mod add;
+mod affine_grid;
 mod and;
 mod arg_max;
 mod arg_min;
@@ -44,11 +48,22 @@ mod atan;
 mod atanh;
 mod average_pool;
 mod batch_normalization;
+mod bit_cast;
+mod bit_shift;
+mod bitwise_and;
+mod bitwise_not;
+mod bitwise_or;
+mod bitwise_xor;
 mod cast;
+mod cast_like;
 mod ceil;
 mod celu;
+mod center_crop_pad;
 mod clip;
+mod col2im;
+mod compress;
 mod concat;
+mod concat_from_sequence;
 mod constant;
 mod constant_of_shape;
 mod conv;
@@ -57,12 +72,14 @@ mod cos;
 mod cosh;
 mod cum_prod;
 mod cum_sum;
+mod depth_to_space;
 mod div;
 mod elu;
 mod equal;
 mod erf;
 mod exp;
 mod expand;
+mod eye_like;
 mod flatten;
 mod floor;
 mod gather;
@@ -74,12 +91,15 @@ mod global_average_pool;
 mod global_max_pool;
 mod greater;
 mod greater_or_equal;
+mod grid_sample;
 mod gru;
 mod hard_sigmoid;
 mod hard_swish;
 mod hardmax;
 mod identity;
 mod if_op;
+mod is_inf;
+mod is_nan;
 mod layer_normalization;
 mod leaky_relu;
 mod less;
@@ -100,6 +120,9 @@ mod neg;
 mod non_zero;
 mod not;
 mod one_hot;
+mod optional;
+mod optional_get_element;
+mod optional_has_element;
 mod or;
 mod pad;
 mod pow;
@@ -119,6 +142,7 @@ mod reduce_sum_square;
 mod relu;
 mod reshape;
 mod resize;
+mod reverse_sequence;
 mod rnn;
 mod round;
 mod scan;
@@ -126,7 +150,15 @@ mod scatter;
 mod scatter_elements;
 mod scatter_nd;
 mod selu;
+mod sequence_at;
+mod sequence_construct;
+mod sequence_empty;
+mod sequence_erase;
+mod sequence_insert;
+mod sequence_length;
+mod sequence_map;
 mod shape;
+mod shrink;
 mod sigmoid;
 mod sign;
 mod sin;
@@ -136,7 +168,9 @@ mod slice;
 mod softmax;
 mod softplus;
 mod softsign;
+mod space_to_depth;
 mod split;
+mod split_to_sequence;
 mod sqrt;
 mod squeeze;
 mod sub;
@@ -144,10 +178,13 @@ mod sum;
 mod swish;
 mod tan;
 mod tanh;
+mod tensor_scatter;
 mod thresholded_relu;
 mod tile;
 mod top_k;
 mod transpose;
+mod trilu;
+mod unique;
 mod unsqueeze;
 mod upsample;
 mod where_op;
@@ -157,6 +194,7 @@ pub use abs::Abs;
 pub use acos::Acos;
 pub use acosh::Acosh;
 pub use add::Add;
+pub use affine_grid::AffineGrid;
 pub use and::And;
 pub use asin::Asin;
 pub use asinh::Asinh;
@@ -164,23 +202,36 @@ pub use atan::Atan;
 pub use atanh::Atanh;
 pub use average_pool::AveragePool;
 pub use batch_normalization::BatchNormalization;
+pub use bit_cast::BitCast;
+pub use bit_shift::BitShift;
+pub use bitwise_and::BitwiseAnd;
+pub use bitwise_not::BitwiseNot;
+pub use bitwise_or::BitwiseOr;
+pub use bitwise_xor::BitwiseXor;
 pub use cast::Cast;
+pub use cast_like::CastLike;
 pub use ceil::Ceil;
 pub use celu::Celu;
+pub use center_crop_pad::CenterCropPad;
 pub use clip::Clip;
+pub use col2im::Col2Im;
+pub use compress::Compress;
 pub use concat::Concat;
+pub use concat_from_sequence::ConcatFromSequence;
 pub use constant::Constant;
 pub use constant_of_shape::ConstantOfShape;
 pub use conv::Conv;
 pub use conv_transpose::ConvTranspose;
 pub use cos::Cos;
 pub use cosh::Cosh;
+pub use depth_to_space::DepthToSpace;
 pub use div::Div;
 pub use elu::Elu;
 pub use equal::Equal;
 pub use erf::Erf;
 pub use exp::Exp;
 pub use expand::Expand;
+pub use eye_like::EyeLike;
 pub use flatten::Flatten;
 pub use floor::Floor;
 pub use gather::Gather;
@@ -192,6 +243,7 @@ pub use global_average_pool::GlobalAveragePool;
 pub use global_max_pool::GlobalMaxPool;
 pub use greater::Greater;
 pub use greater_or_equal::GreaterOrEqual;
+pub use grid_sample::GridSample;
 pub use gru::Gru;
 pub use hard_sigmoid::HardSigmoid;
 pub use hard_swish::HardSwish;
@@ -199,6 +251,8 @@ pub use hardmax::Hardmax;
 pub use identity::Identity;
 pub use if_op::If;
 pub use int_list::IntList;
+pub use is_inf::IsInf;
+pub use is_nan::IsNaN;
 pub use layer_normalization::LayerNormalization;
 pub use leaky_relu::LeakyRelu;
 pub use less::Less;
@@ -219,6 +273,9 @@ pub use neg::Neg;
 pub use non_zero::NonZero;
 pub use not::Not;
 pub use one_hot::OneHot;
+pub use optional::Optional;
+pub use optional_get_element::OptionalGetElement;
+pub use optional_has_element::OptionalHasElement;
 pub use or::Or;
 pub use pad::Pad;
 pub use pad::PadMode;
@@ -232,12 +289,21 @@ pub use relu::Relu;
 pub use resample::{Coordinates, Interpolation, NearestRounding};
 pub use reshape::Reshape;
 pub use resize::{Aspect, Resize};
+pub use reverse_sequence::ReverseSequence;
 pub use rnn::Rnn;
 pub use round::Round;
 pub use scan::Scan;
 pub use scatter_nd::ScatterND;
 pub use selu::Selu;
+pub use sequence_at::SequenceAt;
+pub use sequence_construct::SequenceConstruct;
+pub use sequence_empty::SequenceEmpty;
+pub use sequence_erase::SequenceErase;
+pub use sequence_insert::SequenceInsert;
+pub use sequence_length::SequenceLength;
+pub use sequence_map::SequenceMap;
 pub use shape::Shape;
+pub use shrink::Shrink;
 pub use sigmoid::Sigmoid;
 pub use sign::Sign;
 pub use sin::Sin;
@@ -248,7 +314,9 @@ pub use softmax::Softmax;
 pub use softmax_axis::SoftmaxAxis;
 pub use softplus::Softplus;
 pub use softsign::Softsign;
+pub use space_to_depth::SpaceToDepth;
 pub use split::Split;
+pub use split_to_sequence::SplitToSequence;
 pub use sqrt::Sqrt;
 pub use squeeze::Squeeze;
 pub use sub::Sub;
@@ -257,10 +325,13 @@ pub use sum::Sum;
 pub use swish::Swish;
 pub use tan::Tan;
 pub use tanh::Tanh;
+pub use tensor_scatter::TensorScatter;
 pub use thresholded_relu::ThresholdedRelu;
 pub use tile::Tile;
 pub use top_k::TopK;
 pub use transpose::Transpose;
+pub use trilu::Trilu;
+pub use unique::Unique;
 pub use unsqueeze::Unsqueeze;
 pub use where_op::Where;
 pub use window::{AutoPad, Window};
@@ -274,6 +345,7 @@ pub static OPS: &[OpSpec] = &[
     acos::OP,
     acosh::OP,
     add::OP,
+    affine_grid::OP,
     and::OP,
     arg_max::OP,
     arg_min::OP,
@@ -283,11 +355,22 @@ pub static OPS: &[OpSpec] = &[
     atanh::OP,
     average_pool::OP,
     batch_normalization::OP,
+    bit_cast::OP,
+    bit_shift::OP,
+    bitwise_and::OP,
+    bitwise_not::OP,
+    bitwise_or::OP,
+    bitwise_xor::OP,
     cast::OP,
+    cast_like::OP,
     ceil::OP,
     celu::OP,
+    center_crop_pad::OP,
     clip::OP,
+    col2im::OP,
+    compress::OP,
     concat::OP,
+    concat_from_sequence::OP,
     constant::OP,
     constant_of_shape::OP,
     conv::OP,
@@ -296,12 +379,14 @@ pub static OPS: &[OpSpec] = &[
     cosh::OP,
     cum_prod::OP,
     cum_sum::OP,
+    depth_to_space::OP,
     div::OP,
     elu::OP,
     equal::OP,
     erf::OP,
     exp::OP,
     expand::OP,
+    eye_like::OP,
     flatten::OP,
     floor::OP,
     gru::OP,
@@ -314,11 +399,14 @@ pub static OPS: &[OpSpec] = &[
     global_max_pool::OP,
     greater::OP,
     greater_or_equal::OP,
+    grid_sample::OP,
     hard_sigmoid::OP,
     hard_swish::OP,
     hardmax::OP,
     identity::OP,
     if_op::OP,
+    is_inf::OP,
+    is_nan::OP,
     lstm::OP,
     layer_normalization::OP,
     leaky_relu::OP,
@@ -339,6 +427,9 @@ pub static OPS: &[OpSpec] = &[
     non_zero::OP,
     not::OP,
     one_hot::OP,
+    optional::OP,
+    optional_get_element::OP,
+    optional_has_element::OP,
     or::OP,
     prelu::OP,
     pad::OP,
@@ -359,13 +450,22 @@ pub static OPS: &[OpSpec] = &[
     relu::OP,
     reshape::OP,
     resize::OP,
+    reverse_sequence::OP,
     round::OP,
     scan::OP,
     scatter::OP,
     scatter_elements::OP,
     scatter_nd::OP,
     selu::OP,
+    sequence_at::OP,
+    sequence_construct::OP,
+    sequence_empty::OP,
+    sequence_erase::OP,
+    sequence_insert::OP,
+    sequence_length::OP,
+    sequence_map::OP,
     shape::OP,
+    shrink::OP,
     sigmoid::OP,
     sign::OP,
     sin::OP,
@@ -375,7 +475,9 @@ pub static OPS: &[OpSpec] = &[
     softmax::OP,
     softplus::OP,
     softsign::OP,
+    space_to_depth::OP,
     split::OP,
+    split_to_sequence::OP,
     sqrt::OP,
     squeeze::OP,
     sub::OP,
@@ -383,10 +485,13 @@ pub static OPS: &[OpSpec] = &[
     swish::OP,
     tan::OP,
     tanh::OP,
+    tensor_scatter::OP,
     thresholded_relu::OP,
     tile::OP,
     top_k::OP,
     transpose::OP,
+    trilu::OP,
+    unique::OP,
     unsqueeze::OP,
     upsample::OP,
     where_op::OP,
