@@ -21,6 +21,8 @@ mod numeric;
 mod ordering;
 mod pool;
 mod product;
+mod random;
+mod random_tensor;
 mod recurrent;
 mod reduce;
 mod resample;
@@ -42,12 +44,15 @@ mod affine_grid;
 mod and;
 mod arg_max;
 mod arg_min;
+mod array_feature_extractor;
 mod asin;
 mod asinh;
 mod atan;
 mod atanh;
 mod average_pool;
 mod batch_normalization;
+mod bernoulli;
+mod binarizer;
 mod bit_cast;
 mod bit_shift;
 mod bitwise_and;
@@ -100,6 +105,7 @@ mod identity;
 mod if_op;
 mod is_inf;
 mod is_nan;
+mod label_encoder;
 mod layer_normalization;
 mod leaky_relu;
 mod less;
@@ -116,6 +122,7 @@ mod min;
 mod mish;
 mod mod_op;
 mod mul;
+mod multinomial;
 mod neg;
 mod non_zero;
 mod not;
@@ -127,6 +134,10 @@ mod or;
 mod pad;
 mod pow;
 mod prelu;
+mod random_normal;
+mod random_normal_like;
+mod random_uniform;
+mod random_uniform_like;
 mod range;
 mod reciprocal;
 mod reduce_l1;
@@ -139,6 +150,7 @@ mod reduce_min;
 mod reduce_prod;
 mod reduce_sum;
 mod reduce_sum_square;
+mod regex_full_match;
 mod relu;
 mod reshape;
 mod resize;
@@ -173,6 +185,9 @@ mod split;
 mod split_to_sequence;
 mod sqrt;
 mod squeeze;
+mod string_concat;
+mod string_normalizer;
+mod string_split;
 mod sub;
 mod sum;
 mod swish;
@@ -183,6 +198,7 @@ mod thresholded_relu;
 mod tile;
 mod top_k;
 mod transpose;
+mod tree_ensemble;
 mod trilu;
 mod unique;
 mod unsqueeze;
@@ -196,12 +212,15 @@ pub use acosh::Acosh;
 pub use add::Add;
 pub use affine_grid::AffineGrid;
 pub use and::And;
+pub use array_feature_extractor::ArrayFeatureExtractor;
 pub use asin::Asin;
 pub use asinh::Asinh;
 pub use atan::Atan;
 pub use atanh::Atanh;
 pub use average_pool::AveragePool;
 pub use batch_normalization::BatchNormalization;
+pub use bernoulli::Bernoulli;
+pub use binarizer::Binarizer;
 pub use bit_cast::BitCast;
 pub use bit_shift::BitShift;
 pub use bitwise_and::BitwiseAnd;
@@ -253,6 +272,7 @@ pub use if_op::If;
 pub use int_list::IntList;
 pub use is_inf::IsInf;
 pub use is_nan::IsNaN;
+pub use label_encoder::LabelEncoder;
 pub use layer_normalization::LayerNormalization;
 pub use leaky_relu::LeakyRelu;
 pub use less::Less;
@@ -269,6 +289,7 @@ pub use min::Min;
 pub use mish::Mish;
 pub use mod_op::Mod;
 pub use mul::Mul;
+pub use multinomial::Multinomial;
 pub use neg::Neg;
 pub use non_zero::NonZero;
 pub use not::Not;
@@ -285,6 +306,7 @@ pub use range::Range;
 pub use reciprocal::Reciprocal;
 pub use recurrent::{Direction, GateActivation, Recurrent};
 pub use reduce::{Reduce, Reduction};
+pub use regex_full_match::RegexFullMatch;
 pub use relu::Relu;
 pub use resample::{Coordinates, Interpolation, NearestRounding};
 pub use reshape::Reshape;
@@ -319,6 +341,9 @@ pub use split::Split;
 pub use split_to_sequence::SplitToSequence;
 pub use sqrt::Sqrt;
 pub use squeeze::Squeeze;
+pub use string_concat::StringConcat;
+pub use string_normalizer::StringNormalizer;
+pub use string_split::StringSplit;
 pub use sub::Sub;
 pub use subgraph::Subgraph;
 pub use sum::Sum;
@@ -330,6 +355,7 @@ pub use thresholded_relu::ThresholdedRelu;
 pub use tile::Tile;
 pub use top_k::TopK;
 pub use transpose::Transpose;
+pub use tree_ensemble::TreeEnsemble;
 pub use trilu::Trilu;
 pub use unique::Unique;
 pub use unsqueeze::Unsqueeze;
@@ -355,6 +381,7 @@ pub static OPS: &[OpSpec] = &[
     atanh::OP,
     average_pool::OP,
     batch_normalization::OP,
+    bernoulli::OP,
     bit_cast::OP,
     bit_shift::OP,
     bitwise_and::OP,
@@ -423,6 +450,7 @@ pub static OPS: &[OpSpec] = &[
     mish::OP,
     mod_op::OP,
     mul::OP,
+    multinomial::OP,
     neg::OP,
     non_zero::OP,
     not::OP,
@@ -435,6 +463,10 @@ pub static OPS: &[OpSpec] = &[
     pad::OP,
     pow::OP,
     rnn::OP,
+    random_normal::OP,
+    random_normal_like::OP,
+    random_uniform::OP,
+    random_uniform_like::OP,
     range::OP,
     reciprocal::OP,
     reduce_l1::OP,
@@ -447,6 +479,7 @@ pub static OPS: &[OpSpec] = &[
     reduce_prod::OP,
     reduce_sum::OP,
     reduce_sum_square::OP,
+    regex_full_match::OP,
     relu::OP,
     reshape::OP,
     resize::OP,
@@ -480,6 +513,9 @@ pub static OPS: &[OpSpec] = &[
     split_to_sequence::OP,
     sqrt::OP,
     squeeze::OP,
+    string_concat::OP,
+    string_normalizer::OP,
+    string_split::OP,
     sub::OP,
     sum::OP,
     swish::OP,
@@ -496,6 +532,10 @@ pub static OPS: &[OpSpec] = &[
     upsample::OP,
     where_op::OP,
     xor::OP,
+    array_feature_extractor::OP,
+    binarizer::OP,
+    label_encoder::OP,
+    tree_ensemble::OP,
 ];
 
 /// [`OPS`] as a graph wants it.
