@@ -66,6 +66,8 @@ pub struct Vjp<'a> {
     pub operators: &'a Operators,
     /// Values of the node's inputs.
     pub inputs: &'a [Option<ValueId>],
+    /// What is known of them.
+    pub facts: Facts<'a>,
     /// Values of the node's outputs.
     pub outputs: &'a [Option<ValueId>],
     /// Gradient of each output; `None` is zero.

@@ -5,7 +5,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, WeightAxes};
+use lissom_graph::{Dim, Fact, Facts, Inputs, NodeReader, Op, OpError, OpSpec, Sample, WeightAxes};
 use lissom_tensor::{DType, Tensor, checked_len};
 
 use crate::Window;
@@ -13,18 +13,8 @@ use crate::numeric::{floats, from_f64};
 use crate::sample_data::ramp;
 use crate::window::{AxisWindow, for_each_view};
 
-pub(crate) const OP: OpSpec = OpSpec {
-    name: "Conv",
-    domain: "",
-    since: 1,
-    read: |node| {
-        let groups = node.int_or("group", 1)?;
-        let groups = usize::try_from(groups).ok().filter(|&groups| groups > 0);
-        let groups = groups.ok_or_else(|| OpError::attribute("group", "must be positive"))?;
-        Ok(Arc::new(Conv { window: Window::read(node)?, groups }))
-    },
-    samples,
-};
+pub(crate) const OP: OpSpec =
+    OpSpec { name: "Conv", domain: "", since: 1, read: |node| Ok(Arc::new(Conv::read(node)?)), samples };
 
 /// `Conv`: input `[n, c_in, spatial…]`, weight `[c_out, c_in / groups, kernel…]`, bias `[c_out]`.
 #[derive(Debug, Clone)]
@@ -74,6 +64,16 @@ impl Op for Conv {
 }
 
 impl Conv {
+    /// Reads the attributes.
+    ///
+    /// # Errors
+    /// [`OpError::BadAttribute`].
+    pub(crate) fn read(node: &NodeReader<'_>) -> Result<Self, OpError> {
+        let groups = usize::try_from(node.int_or("group", 1)?).ok().filter(|&groups| groups > 0);
+        let groups = groups.ok_or_else(|| OpError::attribute("group", "must be positive"))?;
+        Ok(Self { window: Window::read(node)?, groups })
+    }
+
     /// Shape and values of the convolution of the given values, which need not be what the tensors hold: zero points
     /// may have been taken off.
     ///

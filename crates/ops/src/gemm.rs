@@ -5,10 +5,13 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, WeightAxes};
+use lissom_graph::{
+    Attributes, Dim, Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, ValueId, Vjp, WeightAxes,
+};
 use lissom_tensor::{DType, Tensor, broadcast_shapes, flat_indices};
 
 use crate::elementwise::two;
+use crate::gradient::{input, node, output_gradient, scaled, sum_to_input};
 use crate::numeric::{from_f64, from_i64, is_wide_float};
 use crate::product::{Product, product_dims};
 use crate::sample_data::ramp;
@@ -101,6 +104,33 @@ impl Op for Gemm {
             added.for_each(|(out, i)| *out = out.wrapping_add(scaled(values[i], beta)));
         }
         Ok(vec![from_i64(a.dtype(), shape, out)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Result<Vec<Option<ValueId>>, NoGradient> {
+        let Some(gradient) = output_gradient(vjp) else { return Ok(vec![None; vjp.inputs.len()]) };
+        let (a, b) = (input(vjp, 0)?, input(vjp, 1)?);
+        let product = |vjp: &mut Vjp<'_>, left: (ValueId, bool), right: (ValueId, bool)| {
+            let flags = Attributes::new().with("transA", i64::from(left.1)).with("transB", i64::from(right.1));
+            node(vjp, "Gemm", &[left.0, right.0], flags.with("alpha", self.alpha))
+        };
+        let a_gradient = if self.trans_a {
+            product(vjp, (b, self.trans_b), (gradient, true))?
+        } else {
+            product(vjp, (gradient, false), (b, !self.trans_b))?
+        };
+        let b_gradient = if self.trans_b {
+            product(vjp, (gradient, true), (a, self.trans_a))?
+        } else {
+            product(vjp, (a, !self.trans_a), (gradient, false))?
+        };
+        let mut gradients = vec![Some(a_gradient), Some(b_gradient)];
+        if input(vjp, 2).is_ok() {
+            let joined = self.infer(&vjp.facts).ok().and_then(|facts| facts.into_iter().next()?.shape);
+            let dtype = vjp.facts.dtype(2);
+            let c_gradient = sum_to_input(vjp, gradient, &joined.ok_or(NoGradient)?, 2)?;
+            gradients.push(Some(scaled(vjp, c_gradient, self.beta.into(), dtype)?));
+        }
+        Ok(gradients)
     }
 
     fn weight_axes(&self, _inputs: &Facts<'_>) -> Option<WeightAxes> {

@@ -12,15 +12,20 @@ mod bits;
 mod blocks;
 mod classify;
 mod convert;
+mod cosine_window;
 mod cumulative;
 mod elementwise;
+mod gradient;
+mod heads;
 mod int_list;
 mod lengths;
+mod loss;
 mod normalized_axes;
 mod numeric;
 mod ordering;
 mod pool;
 mod product;
+mod quantization;
 mod random;
 mod random_tensor;
 mod recurrent;
@@ -49,6 +54,7 @@ mod asin;
 mod asinh;
 mod atan;
 mod atanh;
+mod attention;
 mod average_pool;
 mod batch_normalization;
 mod bernoulli;
@@ -59,6 +65,7 @@ mod bitwise_and;
 mod bitwise_not;
 mod bitwise_or;
 mod bitwise_xor;
+mod blackman_window;
 mod cast;
 mod cast_like;
 mod ceil;
@@ -72,13 +79,19 @@ mod concat_from_sequence;
 mod constant;
 mod constant_of_shape;
 mod conv;
+mod conv_integer;
 mod conv_transpose;
 mod cos;
 mod cosh;
 mod cum_prod;
 mod cum_sum;
 mod depth_to_space;
+mod dequantize_linear;
+mod det;
 mod div;
+mod dropout;
+mod dynamic_quantize_linear;
+mod einsum;
 mod elu;
 mod equal;
 mod erf;
@@ -93,16 +106,21 @@ mod gather_nd;
 mod gelu;
 mod gemm;
 mod global_average_pool;
+mod global_lp_pool;
 mod global_max_pool;
 mod greater;
 mod greater_or_equal;
 mod grid_sample;
+mod group_normalization;
 mod gru;
+mod hamming_window;
+mod hann_window;
 mod hard_sigmoid;
 mod hard_swish;
 mod hardmax;
 mod identity;
 mod if_op;
+mod instance_normalization;
 mod is_inf;
 mod is_nan;
 mod label_encoder;
@@ -113,17 +131,25 @@ mod less_or_equal;
 mod log;
 mod log_softmax;
 mod loop_op;
+mod lp_normalization;
+mod lp_pool;
+mod lrn;
 mod lstm;
 mod matmul;
+mod matmul_integer;
 mod max;
 mod max_pool;
+mod max_unpool;
 mod mean;
+mod mean_variance_normalization;
 mod min;
 mod mish;
 mod mod_op;
 mod mul;
 mod multinomial;
 mod neg;
+mod negative_log_likelihood_loss;
+mod non_max_suppression;
 mod non_zero;
 mod not;
 mod one_hot;
@@ -134,6 +160,9 @@ mod or;
 mod pad;
 mod pow;
 mod prelu;
+mod qlinear_conv;
+mod qlinear_matmul;
+mod quantize_linear;
 mod random_normal;
 mod random_normal_like;
 mod random_uniform;
@@ -155,7 +184,9 @@ mod relu;
 mod reshape;
 mod resize;
 mod reverse_sequence;
+mod rms_normalization;
 mod rnn;
+mod rotary_embedding;
 mod round;
 mod scan;
 mod scatter;
@@ -178,6 +209,7 @@ mod sinh;
 mod size;
 mod slice;
 mod softmax;
+mod softmax_cross_entropy_loss;
 mod softplus;
 mod softsign;
 mod space_to_depth;
@@ -217,6 +249,7 @@ pub use asin::Asin;
 pub use asinh::Asinh;
 pub use atan::Atan;
 pub use atanh::Atanh;
+pub use attention::{Attention, ScoreStage};
 pub use average_pool::AveragePool;
 pub use batch_normalization::BatchNormalization;
 pub use bernoulli::Bernoulli;
@@ -240,11 +273,18 @@ pub use concat_from_sequence::ConcatFromSequence;
 pub use constant::Constant;
 pub use constant_of_shape::ConstantOfShape;
 pub use conv::Conv;
+pub use conv_integer::ConvInteger;
 pub use conv_transpose::ConvTranspose;
 pub use cos::Cos;
 pub use cosh::Cosh;
+pub use cosine_window::CosineWindow;
 pub use depth_to_space::DepthToSpace;
+pub use dequantize_linear::DequantizeLinear;
+pub use det::Det;
 pub use div::Div;
+pub use dropout::Dropout;
+pub use dynamic_quantize_linear::DynamicQuantizeLinear;
+pub use einsum::{Einsum, Equation, Label, Term};
 pub use elu::Elu;
 pub use equal::Equal;
 pub use erf::Erf;
@@ -259,16 +299,19 @@ pub use gather_nd::GatherND;
 pub use gelu::Gelu;
 pub use gemm::Gemm;
 pub use global_average_pool::GlobalAveragePool;
+pub use global_lp_pool::GlobalLpPool;
 pub use global_max_pool::GlobalMaxPool;
 pub use greater::Greater;
 pub use greater_or_equal::GreaterOrEqual;
 pub use grid_sample::GridSample;
+pub use group_normalization::GroupNormalization;
 pub use gru::Gru;
 pub use hard_sigmoid::HardSigmoid;
 pub use hard_swish::HardSwish;
 pub use hardmax::Hardmax;
 pub use identity::Identity;
 pub use if_op::If;
+pub use instance_normalization::InstanceNormalization;
 pub use int_list::IntList;
 pub use is_inf::IsInf;
 pub use is_nan::IsNaN;
@@ -280,17 +323,26 @@ pub use less_or_equal::LessOrEqual;
 pub use log::Log;
 pub use log_softmax::LogSoftmax;
 pub use loop_op::Loop;
+pub use loss::{LabelLoss, LossReduction};
+pub use lp_normalization::LpNormalization;
+pub use lp_pool::LpPool;
+pub use lrn::Lrn;
 pub use lstm::Lstm;
 pub use matmul::MatMul;
+pub use matmul_integer::MatMulInteger;
 pub use max::Max;
 pub use max_pool::MaxPool;
+pub use max_unpool::MaxUnpool;
 pub use mean::Mean;
+pub use mean_variance_normalization::MeanVarianceNormalization;
 pub use min::Min;
 pub use mish::Mish;
 pub use mod_op::Mod;
 pub use mul::Mul;
 pub use multinomial::Multinomial;
 pub use neg::Neg;
+pub use negative_log_likelihood_loss::NegativeLogLikelihoodLoss;
+pub use non_max_suppression::NonMaxSuppression;
 pub use non_zero::NonZero;
 pub use not::Not;
 pub use one_hot::OneHot;
@@ -298,10 +350,13 @@ pub use optional::Optional;
 pub use optional_get_element::OptionalGetElement;
 pub use optional_has_element::OptionalHasElement;
 pub use or::Or;
-pub use pad::Pad;
-pub use pad::PadMode;
+pub use pad::{Pad, PadMode};
 pub use pow::Pow;
 pub use prelu::PRelu;
+pub use qlinear_conv::QLinearConv;
+pub use qlinear_matmul::QLinearMatMul;
+pub use quantization::Granularity;
+pub use quantize_linear::QuantizeLinear;
 pub use range::Range;
 pub use reciprocal::Reciprocal;
 pub use recurrent::{Direction, GateActivation, Recurrent};
@@ -312,7 +367,9 @@ pub use resample::{Coordinates, Interpolation, NearestRounding};
 pub use reshape::Reshape;
 pub use resize::{Aspect, Resize};
 pub use reverse_sequence::ReverseSequence;
+pub use rms_normalization::RmsNormalization;
 pub use rnn::Rnn;
+pub use rotary_embedding::RotaryEmbedding;
 pub use round::Round;
 pub use scan::Scan;
 pub use scatter_nd::ScatterND;
@@ -334,6 +391,7 @@ pub use size::Size;
 pub use slice::Slice;
 pub use softmax::Softmax;
 pub use softmax_axis::SoftmaxAxis;
+pub use softmax_cross_entropy_loss::SoftmaxCrossEntropyLoss;
 pub use softplus::Softplus;
 pub use softsign::Softsign;
 pub use space_to_depth::SpaceToDepth;
@@ -379,6 +437,7 @@ pub static OPS: &[OpSpec] = &[
     asinh::OP,
     atan::OP,
     atanh::OP,
+    attention::OP,
     average_pool::OP,
     batch_normalization::OP,
     bernoulli::OP,
@@ -388,6 +447,7 @@ pub static OPS: &[OpSpec] = &[
     bitwise_not::OP,
     bitwise_or::OP,
     bitwise_xor::OP,
+    blackman_window::OP,
     cast::OP,
     cast_like::OP,
     ceil::OP,
@@ -401,13 +461,19 @@ pub static OPS: &[OpSpec] = &[
     constant::OP,
     constant_of_shape::OP,
     conv::OP,
+    conv_integer::OP,
     conv_transpose::OP,
     cos::OP,
     cosh::OP,
     cum_prod::OP,
     cum_sum::OP,
     depth_to_space::OP,
+    dequantize_linear::OP,
+    det::OP,
     div::OP,
+    dropout::OP,
+    dynamic_quantize_linear::OP,
+    einsum::OP,
     elu::OP,
     equal::OP,
     erf::OP,
@@ -423,17 +489,23 @@ pub static OPS: &[OpSpec] = &[
     gelu::OP,
     gemm::OP,
     global_average_pool::OP,
+    global_lp_pool::OP,
     global_max_pool::OP,
     greater::OP,
     greater_or_equal::OP,
     grid_sample::OP,
+    group_normalization::OP,
+    hamming_window::OP,
+    hann_window::OP,
     hard_sigmoid::OP,
     hard_swish::OP,
     hardmax::OP,
     identity::OP,
     if_op::OP,
+    instance_normalization::OP,
     is_inf::OP,
     is_nan::OP,
+    lrn::OP,
     lstm::OP,
     layer_normalization::OP,
     leaky_relu::OP,
@@ -442,16 +514,23 @@ pub static OPS: &[OpSpec] = &[
     log::OP,
     log_softmax::OP,
     loop_op::OP,
+    lp_normalization::OP,
+    lp_pool::OP,
     matmul::OP,
+    matmul_integer::OP,
     max::OP,
     max_pool::OP,
+    max_unpool::OP,
     mean::OP,
+    mean_variance_normalization::OP,
     min::OP,
     mish::OP,
     mod_op::OP,
     mul::OP,
     multinomial::OP,
     neg::OP,
+    negative_log_likelihood_loss::OP,
+    non_max_suppression::OP,
     non_zero::OP,
     not::OP,
     one_hot::OP,
@@ -462,6 +541,10 @@ pub static OPS: &[OpSpec] = &[
     prelu::OP,
     pad::OP,
     pow::OP,
+    qlinear_conv::OP,
+    qlinear_matmul::OP,
+    quantize_linear::OP,
+    rms_normalization::OP,
     rnn::OP,
     random_normal::OP,
     random_normal_like::OP,
@@ -484,6 +567,7 @@ pub static OPS: &[OpSpec] = &[
     reshape::OP,
     resize::OP,
     reverse_sequence::OP,
+    rotary_embedding::OP,
     round::OP,
     scan::OP,
     scatter::OP,
@@ -506,6 +590,7 @@ pub static OPS: &[OpSpec] = &[
     size::OP,
     slice::OP,
     softmax::OP,
+    softmax_cross_entropy_loss::OP,
     softplus::OP,
     softsign::OP,
     space_to_depth::OP,

@@ -5,10 +5,13 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, WeightAxes};
+use lissom_graph::{
+    Attributes, Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, ValueId, Vjp, WeightAxes,
+};
 use lissom_tensor::{DType, Tensor};
 
 use crate::elementwise::two;
+use crate::gradient::{input, node, output_gradient, sum_to_input, transposed};
 use crate::numeric::{from_f64, from_i64, is_wide_float};
 use crate::product::{Product, product_dims};
 use crate::sample_data::{filled, ramp};
@@ -69,5 +72,23 @@ impl Op for MatMul {
         let (Some(Some(a)), Some(out)) = (inputs.first(), outputs.first()) else { return 0 };
         let k = a.last().map_or(1, |&k| k as u64);
         out.iter().fold(k, |macs, &length| macs.saturating_mul(length as u64))
+    }
+
+    /// `gradient · bᵀ` and `aᵀ · gradient`, summed over broadcast axes. Vectors are left out.
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Result<Vec<Option<ValueId>>, NoGradient> {
+        let Some(gradient) = output_gradient(vjp) else { return Ok(vec![None, None]) };
+        let (a, b) = (vjp.facts.shape(0).ok_or(NoGradient)?, vjp.facts.shape(1).ok_or(NoGradient)?);
+        let joined = product_dims(a, b).map_err(|_| NoGradient)?;
+        let (Some(a_row), Some(b_row)) = (a.len().checked_sub(2), b.len().checked_sub(2)) else {
+            return Err(NoGradient);
+        };
+        let batch = &joined[..joined.len() - 2];
+        let a_dims = [batch, &a[a_row..]].concat();
+        let b_dims = [batch, &b[b_row..]].concat();
+        let (a_value, b_value) = (input(vjp, 0)?, input(vjp, 1)?);
+        let (a_turned, b_turned) = (transposed(vjp, a_value, a.len())?, transposed(vjp, b_value, b.len())?);
+        let a_gradient = node(vjp, "MatMul", &[gradient, b_turned], Attributes::new())?;
+        let b_gradient = node(vjp, "MatMul", &[a_turned, gradient], Attributes::new())?;
+        Ok(vec![Some(sum_to_input(vjp, a_gradient, &a_dims, 0)?), Some(sum_to_input(vjp, b_gradient, &b_dims, 1)?)])
     }
 }

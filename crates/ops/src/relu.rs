@@ -5,10 +5,11 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Attributes, Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, ValueId, Vjp};
 use lissom_tensor::{Storage, Tensor};
 
 use crate::elementwise::{infer_same, map_float};
+use crate::gradient::{node, output_gradient};
 
 pub(crate) const OP: OpSpec = OpSpec {
     name: "Relu",
@@ -50,5 +51,13 @@ impl Op for Relu {
             _ => return Ok(vec![map_float(x, |x| if x < 0.0 { 0.0 } else { x }, |x| if x < 0.0 { 0.0 } else { x })?]),
         };
         Ok(vec![Tensor::from_storage(x.shape().to_vec(), storage)?])
+    }
+
+    /// The gradient where the output is positive: at 0 it is 0.
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Result<Vec<Option<ValueId>>, NoGradient> {
+        let Some(gradient) = output_gradient(vjp) else { return Ok(vec![None]) };
+        let y = vjp.outputs.first().copied().flatten().ok_or(NoGradient)?;
+        let is_positive = node(vjp, "Sign", &[y], Attributes::new())?;
+        Ok(vec![Some(node(vjp, "Mul", &[gradient, is_positive], Attributes::new())?)])
     }
 }

@@ -1,0 +1,246 @@
+//! `Attention`: scaled dot product attention with masks, grouped heads and a cache of past keys and values.
+//!
+//! <https://onnx.ai/onnx/operators/onnx__Attention.html>
+
+use std::any::Any;
+use std::sync::Arc;
+
+use lissom_graph::{Dim, Fact, Facts, Inputs, NodeReader, Op, OpError, OpSpec, Sample};
+use lissom_tensor::{DType, Tensor, broadcast_shapes, checked_len, flat_indices};
+
+use crate::heads::{Heads, attend, concat_past};
+use crate::numeric::{expect_shape, floats, from_f64};
+use crate::sample_data::{filled, ramp};
+
+pub(crate) const OP: OpSpec = OpSpec {
+    name: "Attention",
+    domain: "",
+    since: 23,
+    read: |node| Ok(Arc::new(Attention::read(node)?)),
+    samples: || {
+        let mask = filled(&[3, 4], (0..12).map(|i| i % 5 != 0).collect::<Vec<bool>>());
+        vec![
+            Sample::new([ramp(&[2, 4, 3, 2]), ramp(&[2, 2, 4, 2]), ramp(&[2, 2, 4, 3]), mask]).outputs(4),
+            Sample::new([ramp(&[1, 3, 8]), ramp(&[1, 3, 8]), ramp(&[1, 3, 4])])
+                .with("q_num_heads", 2i64)
+                .with("kv_num_heads", 2i64)
+                .with("is_causal", 1i64)
+                .with("softcap", 2.0f32)
+                .with("qk_matmul_output_mode", 3i64)
+                .outputs(4),
+            Sample {
+                inputs: vec![
+                    Some(ramp(&[1, 2, 1, 2])),
+                    Some(ramp(&[1, 2, 1, 2])),
+                    Some(ramp(&[1, 2, 1, 2])),
+                    None,
+                    Some(ramp(&[1, 2, 3, 2])),
+                    Some(ramp(&[1, 2, 3, 2])),
+                ],
+                n_outputs: 3,
+                attributes: Vec::new(),
+            },
+        ]
+    },
+};
+
+/// What the fourth output shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScoreStage {
+    /// The scaled products.
+    Product,
+    /// After the soft cap.
+    Capped,
+    /// After the mask.
+    Masked,
+    /// After the softmax.
+    Softmax,
+}
+
+/// `Attention`: inputs Q, K, V, mask, past key, past value, number of valid keys.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Attention {
+    /// Position `i` of the queries sees keys up to `i` (counted after the past) only.
+    pub is_causal: bool,
+    /// Heads of Q, for inputs of three axes.
+    pub q_heads: Option<usize>,
+    /// Heads of K and V, for inputs of three axes.
+    pub kv_heads: Option<usize>,
+    /// Factor of the products; 1 / √(size of a head) unless given.
+    pub scale: Option<f32>,
+    /// Scores are squashed into ± this; 0 leaves them.
+    pub softcap: f32,
+    /// What the fourth output shows.
+    pub stage: ScoreStage,
+}
+
+impl Attention {
+    fn read(node: &NodeReader<'_>) -> Result<Self, OpError> {
+        node.ignore(&["softmax_precision"]); // everything is computed in f64
+        let heads = |name| -> Result<Option<usize>, OpError> {
+            let Some(count) = node.int(name)?.filter(|&count| count != 0) else { return Ok(None) };
+            let count = usize::try_from(count).map_err(|_| OpError::attribute(name, "is negative"))?;
+            Ok(Some(count))
+        };
+        let stage = match node.int_or("qk_matmul_output_mode", 0)? {
+            0 => ScoreStage::Product,
+            1 => ScoreStage::Capped,
+            2 => ScoreStage::Masked,
+            3 => ScoreStage::Softmax,
+            other => return Err(OpError::attribute("qk_matmul_output_mode", format!("unknown mode {other}"))),
+        };
+        Ok(Self {
+            is_causal: node.flag_or("is_causal", false)?,
+            q_heads: heads("q_num_heads")?,
+            kv_heads: heads("kv_num_heads")?,
+            scale: node.float("scale")?,
+            softcap: node.float_or("softcap", 0.0)?,
+            stage,
+        })
+    }
+}
+
+impl Op for Attention {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, OpError> {
+        let (dtype, v_dtype) = (inputs.dtype(0), inputs.dtype(2));
+        let unknown = || {
+            vec![
+                Fact::maybe(dtype, None),
+                Fact::maybe(dtype, None),
+                Fact::maybe(v_dtype, None),
+                Fact::maybe(dtype, None),
+            ]
+        };
+        let (Some(q), Some(k), Some(v)) = (inputs.shape(0), inputs.shape(1), inputs.shape(2)) else {
+            return Ok(unknown());
+        };
+        let split = |x: &[Dim], heads: Option<usize>| match (x, heads) {
+            ([n, heads, seq, size], _) => Some([n.clone(), heads.clone(), seq.clone(), size.clone()]),
+            ([n, seq, hidden], Some(heads)) => {
+                Some([n.clone(), heads.into(), seq.clone(), hidden.div(&Dim::from(heads))?])
+            }
+            _ => None,
+        };
+        let all = (split(q, self.q_heads), split(k, self.kv_heads), split(v, self.kv_heads));
+        let (Some(q4), Some(k4), Some(v4)) = all else { return Ok(unknown()) };
+        let total = match inputs.optional(4) {
+            None => Some(k4[2].clone()),
+            Some(past) => past.shape.as_ref().filter(|past| past.len() == 4).map(|past| past[2].add(&k4[2])),
+        };
+        let Some(total) = total else { return Ok(unknown()) };
+        let y = if q.len() == 3 {
+            vec![q[0].clone(), q[1].clone(), v4[3].mul(&q4[1])]
+        } else {
+            vec![q4[0].clone(), q4[1].clone(), q4[2].clone(), v4[3].clone()]
+        };
+        let present = |x: [Dim; 4]| {
+            let [n, heads, _, size] = x;
+            vec![n, heads, total.clone(), size]
+        };
+        let scores = vec![q4[0].clone(), q4[1].clone(), q4[2].clone(), total.clone()];
+        Ok(vec![
+            Fact::maybe(dtype, Some(y)),
+            Fact::maybe(dtype, Some(present(k4))),
+            Fact::maybe(v_dtype, Some(present(v4))),
+            Fact::maybe(dtype, Some(scores)),
+        ])
+    }
+
+    fn evaluate(&self, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, OpError> {
+        let (q, k, v) = (inputs.required(0)?, inputs.required(1)?, inputs.required(2)?);
+        let is_flat = q.rank() == 3;
+        let (dtype, v_dtype) = (q.dtype(), v.dtype());
+        let q = Heads::of(0, q, self.q_heads)?;
+        let past_len = inputs.optional(4).map_or(0, |past| past.shape().get(2).copied().unwrap_or(0));
+        let k = concat_past(4, inputs.optional(4), Heads::of(1, k, self.kv_heads)?)?;
+        let v = concat_past(5, inputs.optional(5), Heads::of(2, v, self.kv_heads)?)?;
+        let bias = self.bias(inputs, &q, k.seq, past_len)?;
+        let scale = self.scale.map_or(1.0 / (q.size as f64).sqrt(), f64::from);
+        let softcap = f64::from(self.softcap);
+        let mut shown = Vec::new();
+        let mut show = |stage: ScoreStage, scores: &[f64]| {
+            if stage == self.stage {
+                shown.extend_from_slice(scores);
+            }
+        };
+        let y = attend(&q, &k, &v, |row, scores| {
+            scores.iter_mut().for_each(|x| *x *= scale);
+            show(ScoreStage::Product, scores);
+            if softcap > 0.0 {
+                scores.iter_mut().for_each(|x| *x = (*x / softcap).tanh() * softcap);
+            }
+            show(ScoreStage::Capped, scores);
+            let bias = &bias[row * scores.len()..];
+            scores.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
+            show(ScoreStage::Masked, scores);
+            crate::softmax_axis::softmax(scores);
+            show(ScoreStage::Softmax, scores);
+        })?;
+        let score_shape = vec![q.batch, q.heads, q.seq, k.seq];
+        Ok(vec![
+            if is_flat { y.packed(dtype)? } else { from_f64(dtype, y.shape(), y.values)? },
+            from_f64(dtype, k.shape(), k.values)?,
+            from_f64(v_dtype, v.shape(), v.values)?,
+            from_f64(dtype, score_shape, shown)?,
+        ])
+    }
+}
+
+impl Attention {
+    /// What is added to each score, `[batch, heads, queries, keys]`: −∞ where a key is not seen.
+    fn bias(&self, inputs: &Inputs<'_>, q: &Heads, n_keys: usize, past: usize) -> Result<Vec<f64>, OpError> {
+        let shape = [q.batch, q.heads, q.seq, n_keys];
+        let mut bias = vec![0.0; checked_len(DType::F64, &shape)?];
+        if bias.is_empty() {
+            return Ok(bias);
+        }
+        if let Some(mask) = inputs.optional(3) {
+            add_mask(mask, &shape, &mut bias)?;
+        }
+        if self.is_causal {
+            for (i, bias) in bias.iter_mut().enumerate() {
+                if i % n_keys > i / n_keys % q.seq + past {
+                    *bias = f64::NEG_INFINITY;
+                }
+            }
+        }
+        if let Some(valid) = inputs.optional(6) {
+            expect_shape(6, valid, &[q.batch])?;
+            let valid = valid.to_i64_vec()?;
+            let item_len = bias.len() / q.batch;
+            for (i, bias) in bias.iter_mut().enumerate() {
+                if (i % n_keys) as i64 >= valid[i / item_len] {
+                    *bias = f64::NEG_INFINITY;
+                }
+            }
+        }
+        Ok(bias)
+    }
+}
+
+/// Adds a mask that broadcasts to `shape`; keys it is too short for are not seen.
+fn add_mask(mask: &Tensor, shape: &[usize; 4], bias: &mut [f64]) -> Result<(), OpError> {
+    let unfit = || OpError::shape(3, mask.shape(), format!("does not broadcast to {shape:?}"));
+    let values: Vec<f64> = if mask.dtype() == DType::Bool {
+        mask.to_i64_vec()?.into_iter().map(|seen| if seen != 0 { 0.0 } else { f64::NEG_INFINITY }).collect()
+    } else {
+        floats(3, mask)?
+    };
+    let own_keys = *mask.shape().last().ok_or_else(unfit)?;
+    let n_keys = if own_keys == 1 { shape[3] } else { own_keys };
+    let joined = [shape[0], shape[1], shape[2], n_keys];
+    if n_keys > shape[3] || mask.rank() > 4 || broadcast_shapes(mask.shape(), &joined)? != joined {
+        return Err(unfit());
+    }
+    let mut source = flat_indices(mask.shape(), &joined);
+    for row in bias.chunks_exact_mut(shape[3]) {
+        let (seen, unseen) = row.split_at_mut(n_keys);
+        seen.iter_mut().zip(source.by_ref()).for_each(|(bias, i)| *bias += values[i]);
+        unseen.fill(f64::NEG_INFINITY);
+    }
+    Ok(())
+}
