@@ -5,42 +5,6 @@
 //! it. Pieces that several operators are made of: [`elementwise`] (maps and broadcasting), [`axes`] (axis arithmetic),
 //! [`window`] (padding and strides of convolutions and pools).
 
-mod arg_extreme;
-mod axes;
-mod binary;
-mod bits;
-mod blocks;
-mod classify;
-mod convert;
-mod cosine_window;
-mod cumulative;
-mod elementwise;
-mod gradient;
-mod heads;
-mod int_list;
-mod lengths;
-mod loss;
-mod normalized_axes;
-mod numeric;
-mod ordering;
-mod pool;
-mod product;
-mod quantization;
-mod random;
-mod random_tensor;
-mod recurrent;
-mod reduce;
-mod resample;
-mod sample_data;
-mod scatter_targets;
-mod small_float;
-mod softmax_axis;
-mod stack;
-mod subgraph;
-mod unary;
-mod variadic;
-mod window;
-
 mod abs;
 mod acos;
 mod acosh;
@@ -49,6 +13,7 @@ mod adam;
 mod add;
 mod affine_grid;
 mod and;
+mod arg_extreme;
 mod arg_max;
 mod arg_min;
 mod array_feature_extractor;
@@ -58,22 +23,27 @@ mod atan;
 mod atanh;
 mod attention;
 mod average_pool;
+mod axes;
 mod batch_normalization;
 mod bernoulli;
 mod binarizer;
+mod binary;
 mod bit_cast;
 mod bit_shift;
+mod bits;
 mod bitwise_and;
 mod bitwise_not;
 mod bitwise_or;
 mod bitwise_xor;
 mod blackman_window;
+mod blocks;
 mod cast;
-mod causal_conv_with_state;
 mod cast_like;
+mod causal_conv_with_state;
 mod ceil;
 mod celu;
 mod center_crop_pad;
+mod classify;
 mod clip;
 mod col2im;
 mod compress;
@@ -84,8 +54,10 @@ mod constant_of_shape;
 mod conv;
 mod conv_integer;
 mod conv_transpose;
+mod convert;
 mod cos;
 mod cosh;
+mod cosine_window;
 mod cum_prod;
 mod cum_sum;
 mod cumulative;
@@ -98,6 +70,7 @@ mod div;
 mod dropout;
 mod dynamic_quantize_linear;
 mod einsum;
+mod elementwise;
 mod elu;
 mod equal;
 mod erf;
@@ -116,6 +89,7 @@ mod gemm;
 mod global_average_pool;
 mod global_lp_pool;
 mod global_max_pool;
+mod gradient;
 mod greater;
 mod greater_or_equal;
 mod grid_sample;
@@ -126,20 +100,24 @@ mod hann_window;
 mod hard_sigmoid;
 mod hard_swish;
 mod hardmax;
+mod heads;
 mod identity;
 mod if_op;
 mod instance_normalization;
+mod int_list;
 mod is_inf;
 mod is_nan;
 mod label_encoder;
 mod layer_normalization;
 mod leaky_relu;
+mod lengths;
 mod less;
 mod less_or_equal;
 mod linear_attention;
 mod log;
 mod log_softmax;
 mod loop_op;
+mod loss;
 mod lp_normalization;
 mod lp_pool;
 mod lrn;
@@ -163,25 +141,35 @@ mod neg;
 mod negative_log_likelihood_loss;
 mod non_max_suppression;
 mod non_zero;
+mod normalized_axes;
 mod not;
+mod numeric;
 mod one_hot;
 mod optimizer;
 mod optional;
 mod optional_get_element;
 mod optional_has_element;
 mod or;
+mod ordering;
 mod pad;
+mod pool;
 mod pow;
 mod prelu;
+mod product;
 mod qlinear_conv;
 mod qlinear_matmul;
+mod quantization;
 mod quantize_linear;
+mod random;
 mod random_normal;
 mod random_normal_like;
+mod random_tensor;
 mod random_uniform;
 mod random_uniform_like;
 mod range;
 mod reciprocal;
+mod recurrent;
+mod reduce;
 mod reduce_l1;
 mod reduce_l2;
 mod reduce_log_sum;
@@ -194,6 +182,7 @@ mod reduce_sum;
 mod reduce_sum_square;
 mod regex_full_match;
 mod relu;
+mod resample;
 mod reshape;
 mod resize;
 mod reverse_sequence;
@@ -202,10 +191,12 @@ mod rnn;
 mod roi_align;
 mod rotary_embedding;
 mod round;
+mod sample_data;
 mod scan;
 mod scatter;
 mod scatter_elements;
 mod scatter_nd;
+mod scatter_targets;
 mod selu;
 mod sequence_at;
 mod sequence_construct;
@@ -222,7 +213,9 @@ mod sin;
 mod sinh;
 mod size;
 mod slice;
+mod small_float;
 mod softmax;
+mod softmax_axis;
 mod softmax_cross_entropy_loss;
 mod softplus;
 mod softsign;
@@ -237,6 +230,7 @@ mod string_concat;
 mod string_normalizer;
 mod string_split;
 mod sub;
+mod subgraph;
 mod sum;
 mod swish;
 mod tan;
@@ -248,10 +242,13 @@ mod top_k;
 mod transpose;
 mod tree_ensemble;
 mod trilu;
+mod unary;
 mod unique;
 mod unsqueeze;
 mod upsample;
+mod variadic;
 mod where_op;
+mod window;
 mod xor;
 
 pub use abs::Abs;
@@ -466,8 +463,8 @@ pub static OPS: &[OpSpec] = &[
     bitwise_xor::OP,
     blackman_window::OP,
     cast::OP,
-    causal_conv_with_state::OP,
     cast_like::OP,
+    causal_conv_with_state::OP,
     ceil::OP,
     celu::OP,
     center_crop_pad::OP,
@@ -589,8 +586,8 @@ pub static OPS: &[OpSpec] = &[
     relu::OP,
     reshape::OP,
     resize::OP,
-    roi_align::OP,
     reverse_sequence::OP,
+    roi_align::OP,
     rotary_embedding::OP,
     round::OP,
     stft::OP,
@@ -642,14 +639,14 @@ pub static OPS: &[OpSpec] = &[
     upsample::OP,
     where_op::OP,
     xor::OP,
-    flex_attention::OP,
-    adagrad::OP,
-    adam::OP,
-    momentum::OP,
     array_feature_extractor::OP,
     binarizer::OP,
     label_encoder::OP,
     tree_ensemble::OP,
+    flex_attention::OP,
+    adagrad::OP,
+    adam::OP,
+    momentum::OP,
 ];
 
 /// [`OPS`] as a graph wants it.
