@@ -16,6 +16,22 @@ pub(super) fn all(actual: &[Tensor], expected: &[Tensor], tolerance: (f64, f64))
     Ok(())
 }
 
+/// Whether types and shapes are as expected, whatever the values.
+pub(super) fn same_facts(actual: &[Tensor], expected: &[Tensor]) -> bool {
+    let facts = |tensors: &[Tensor]| tensors.iter().map(describe).collect::<Vec<_>>();
+    facts(actual) == facts(expected)
+}
+
+/// Whether no element differs by more than a millionth of the largest.
+pub(super) fn differ_by_rounding(actual: &[Tensor], expected: &[Tensor]) -> bool {
+    let near = |(a, b): (&Tensor, &Tensor)| {
+        let (Ok(a), Ok(b)) = (a.to_f64_vec(), b.to_f64_vec()) else { return false };
+        let largest = b.iter().fold(0f64, |largest, x| largest.max(x.abs()));
+        a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 1e-6 * largest)
+    };
+    same_facts(actual, expected) && actual.iter().zip(expected).all(near)
+}
+
 fn one(actual: &Tensor, expected: &Tensor, tolerance: (f64, f64)) -> Result<(), String> {
     if (actual.dtype(), actual.shape()) != (expected.dtype(), expected.shape()) {
         return Err(format!("{}, expected {}", describe(actual), describe(expected)));
