@@ -21,7 +21,7 @@ impl Dim {
     pub fn symbol(name: impl AsRef<str>) -> Self {
         let name = name.as_ref();
         if name.len() > MAX_SYMBOL_BYTES {
-            // FNV-1a; `?` marks lengths that rewrites do not take for equal.
+            // FNV-1a of 128 bits; only a file made for it gives two texts of one sum.
             let hash = name.bytes().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |hash, byte| {
                 (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
             });

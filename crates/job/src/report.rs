@@ -1,7 +1,7 @@
 //! What a compress job measured, as a report.
 
 use lissom_data::Dataset;
-use lissom_evaluate::{Judgement, Latency};
+use lissom_evaluate::{Judgement, Latency, LayerError, first_divergence};
 use lissom_graph::Model;
 use lissom_recipe::Recipe;
 use lissom_report::{
@@ -26,12 +26,17 @@ pub(crate) struct Facts<'a> {
     pub(crate) size_bytes: u64,
     pub(crate) outcome: &'a StepsOutcome,
     pub(crate) proof: String,
+    /// Error of every value both networks make, on the inputs of the proof.
+    pub(crate) errors: Vec<LayerError>,
     pub(crate) latencies: Option<(Latency, Latency)>,
     pub(crate) contracts: Vec<Budget>,
     pub(crate) eval: Option<&'a Dataset>,
     pub(crate) calibration: Option<&'a DatasetCalibration>,
     pub(crate) written: &'a [u8],
 }
+
+/// Relative error of a value that counts as diverging.
+const DIVERGENCE: f64 = 0.05;
 
 /// Builds the report.
 pub(crate) fn build(facts: &Facts<'_>) -> Result<Report, JobError> {
@@ -59,7 +64,8 @@ pub(crate) fn build(facts: &Facts<'_>) -> Result<Report, JobError> {
     report.comparison.clone_from(&facts.outcome.comparison);
     report.class_names = facts.eval.and_then(|data| data.class_names()).unwrap_or_default().to_vec();
     report.steps = facts.outcome.steps.iter().map(step).collect();
-    report.layers = after.layers.iter().map(layer).collect();
+    report.layers = after.layers.iter().map(|cost| layer(cost, facts)).collect();
+    report.divergence = first_divergence(&facts.errors, DIVERGENCE);
     report.histograms = histograms(facts.compressed)?;
     report.sensitivity.clone_from(&facts.outcome.sensitivity);
     Ok(report)
@@ -194,8 +200,13 @@ fn step(done: &DoneStep) -> Step {
     }
 }
 
-fn layer(cost: &LayerCost) -> Layer {
+fn layer(cost: &LayerCost, facts: &Facts<'_>) -> Layer {
+    let graph = &facts.compressed.graph;
+    let output = graph.find_node(&cost.name).and_then(|node| graph.nodes()[node].outputs.first().copied().flatten());
+    let name = output.map(|id| graph.value(id).name.as_str());
+    let error = facts.errors.iter().find(|error| Some(error.name.as_str()) == name);
     Layer {
+        output_error: error.and_then(|error| error.relative_error),
         name: cost.name.clone(),
         operator: Some(cost.operator.clone()),
         shape: Some(cost.shape.iter().map(|&length| length as u64).collect()),

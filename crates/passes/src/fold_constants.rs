@@ -57,8 +57,8 @@ fn fold_once(model: &Model) -> Patch {
             node.outputs.iter().zip(values).filter_map(|(id, value)| Some(((*id)?, value))).collect();
         for (id, value) in outputs {
             left_bits = left_bits.saturating_sub(value.bits());
-            let constant = patch.constant(&graph.value(id).name, Weight::Dense(value.clone()));
-            patch.replace_uses(id, constant);
+            // The value itself becomes the constant and keeps its name.
+            patch.set_constant(id, Weight::Dense(value.clone()));
             known[id.index()] = Some(value);
         }
         patch.remove_node(index);
