@@ -306,6 +306,27 @@ fn a_chain_of_growing_constants_is_bounded() {
 }
 
 #[test]
+fn texts_and_containers_do_not_grow_while_loading() {
+    let step = |op: &'static str| {
+        move |i: usize| {
+            let from = format!("v{i}");
+            let inputs: Vec<&str> = if op == "Optional" { vec![&from] } else { vec![&from, &from] };
+            node(op, &inputs, &[&format!("v{}", i + 1)])
+        }
+    };
+    for (op, n) in [("StringConcat", 60), ("SequenceConstruct", 60), ("Optional", 20_000)] {
+        let last = format!("v{n}");
+        let mut proto = graph((0..n).map(step(op)).collect(), &[&last]);
+        constant(&mut proto, "v0", &Tensor::vector(vec!["0123456789".to_owned()]));
+        let Ok(loaded) = load(model(proto)) else { continue };
+        lissom_tensor::set_max_tensor_bytes(16 << 20);
+        let run = lissom_graph::interpret(&loaded.graph, &[Tensor::new([1, 2], vec![0f32; 2]).expect("two values")]);
+        lissom_tensor::set_max_tensor_bytes(16 << 30);
+        assert!(run.is_err(), "{op}");
+    }
+}
+
+#[test]
 fn symbols_do_not_grow_without_bound() {
     let mut nodes = vec![node("Shape", &["x"], &["v0"])];
     for i in 0..200 {
