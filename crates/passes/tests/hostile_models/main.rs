@@ -196,7 +196,6 @@ fn deeply_nested_subgraphs_are_refused() {
 #[test]
 fn nested_loops_do_not_multiply_the_time_of_loading() {
     let carried = ["p", "q", "r", "s", "t", "u"];
-    let mut body = branch(vec![], &[]);
     let mut initial: Vec<NodeProto> = Vec::new();
     for level in 0..18 {
         let name = |of: &str| format!("{of}{level}");
@@ -212,12 +211,12 @@ fn nested_loops_do_not_multiply_the_time_of_loading() {
             outputs.push(out);
         }
         let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
-        body = GraphProto { input: inputs, ..branch(nodes, &outputs) };
+        let body = GraphProto { input: inputs, ..branch(nodes, &outputs) };
         let results: Vec<String> = carried.iter().map(|of| format!("{of}_after{level}")).collect();
         let mut all = vec!["trips", "go"];
         all.extend(["x"; 6]);
         let results: Vec<&str> = results.iter().map(String::as_str).collect();
-        initial = vec![with(node("Loop", &all, &results), subgraph("body", std::mem::take(&mut body)))];
+        initial = vec![with(node("Loop", &all, &results), subgraph("body", body))];
     }
     let mut outer = graph(initial, &["p_after17"]);
     outer.input = vec![value("x", 1, &[1]), value("go", 9, &[])];
