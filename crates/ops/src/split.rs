@@ -19,9 +19,13 @@ pub(crate) const OP: OpSpec = OpSpec {
     read: |node| {
         let list_is_input = node.opset() >= 13 || (node.opset() < 2 && node.n_inputs() > 1);
         let lengths = if list_is_input { IntList::Input(1) } else { IntList::Attribute(node.ints("split")?) };
+        let n_named = node.n_outputs();
         let n_outputs = match node.int("num_outputs")? {
-            Some(n) => usize::try_from(n).map_err(|_| OpError::attribute("num_outputs", "is negative"))?,
-            None => node.n_outputs(),
+            Some(n) if n != n_named as i64 => {
+                return Err(OpError::attribute("num_outputs", format!("is {n}, the node has {n_named} outputs")));
+            }
+            Some(_) => n_named,
+            None => n_named,
         };
         // Before opset 18 equal parts must divide the axis; `num_outputs` then allowed a smaller last one.
         let uneven = node.opset() >= 18;

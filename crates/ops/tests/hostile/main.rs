@@ -50,7 +50,7 @@ fn no_operator_panics_or_allocates_without_bound_whatever_it_is_given() {
     lissom_tensor::set_max_tensor_bytes(MAX_TENSOR_BYTES as u64);
     panic::set_hook(Box::new(|info| *locked(&LAST_PANIC) = info.to_string().replace('\n', " ")));
     std::thread::spawn(watch);
-    let (rounds, seed) = (setting("LISSOM_HOSTILE_ROUNDS", 60), setting("LISSOM_HOSTILE_SEED", 1));
+    let (rounds, seed) = (setting("LISSOM_HOSTILE_ROUNDS", 100), setting("LISSOM_HOSTILE_SEED", 1));
     let only = std::env::var("LISSOM_HOSTILE_OP").ok();
     let mut failures = Failures::new();
     let mut n_calls = 0u64;

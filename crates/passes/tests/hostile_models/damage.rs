@@ -13,6 +13,7 @@ fn path(relative: &str) -> PathBuf {
 
 /// True if the bytes are a model that loads.
 fn load(bytes: Vec<u8>) -> bool {
+    lissom_tensor::set_max_tensor_bytes(crate::MAX_TENSOR_BYTES);
     let Ok(file) = read_model_bytes(bytes.into(), &ReadOptions::default()) else { return false };
     let Ok(mut model) = Model::from_proto(file.model, lissom_ops::OPERATORS) else { return false };
     let _ = lissom_passes::simplify(&mut model);
