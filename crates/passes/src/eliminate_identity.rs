@@ -18,8 +18,10 @@ fn run(model: &mut Model) -> Result<usize, PassError> {
     let mut n = 0;
     for (index, node) in graph.nodes().iter().enumerate() {
         let Some((input, output)) = identity(graph, node) else { continue };
-        // An input that goes straight to an output needs a node between the two names.
-        if graph.outputs().contains(&output) && (graph.inputs().contains(&input) || graph.outputs().contains(&input)) {
+        // What comes from outside and goes straight to an output needs a node between the two names.
+        let is_from_outside =
+            graph.inputs().contains(&input) || graph.captures().iter().any(|(_, captured)| *captured == input);
+        if graph.outputs().contains(&output) && (is_from_outside || graph.outputs().contains(&input)) {
             continue;
         }
         patch.replace_uses(output, input);
