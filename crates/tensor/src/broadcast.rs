@@ -24,9 +24,8 @@ pub fn strides(shape: &[usize]) -> Vec<usize> {
 /// [`BroadcastError`] where two lengths differ and neither is 1.
 pub fn broadcast_shapes(lhs: &[usize], rhs: &[usize]) -> Result<Vec<usize>, BroadcastError> {
     let rank = lhs.len().max(rhs.len());
-    let dim = |shape: &[usize], axis: usize| {
-        (axis + shape.len()).checked_sub(rank).map_or(1, |own_axis| shape[own_axis])
-    };
+    let dim =
+        |shape: &[usize], axis: usize| (axis + shape.len()).checked_sub(rank).map_or(1, |own_axis| shape[own_axis]);
     (0..rank)
         .map(|axis| match (dim(lhs, axis), dim(rhs, axis)) {
             (a, b) if a == b => Ok(a),

@@ -104,10 +104,7 @@ impl DType {
     /// Floating point of any width, the 4 and 8 bit ones included.
     pub const fn is_float(self) -> bool {
         use DType::*;
-        matches!(
-            self,
-            F32 | F64 | F16 | BF16 | F8E4M3FN | F8E4M3FNUZ | F8E5M2 | F8E5M2FNUZ | F8E8M0 | F4E2M1
-        )
+        matches!(self, F32 | F64 | F16 | BF16 | F8E4M3FN | F8E4M3FNUZ | F8E5M2 | F8E5M2FNUZ | F8E8M0 | F4E2M1)
     }
 
     /// Signed integer of any width.

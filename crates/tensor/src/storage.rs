@@ -148,12 +148,9 @@ impl Storage {
             DType::Bool => Self::Bool(vec![false; len]),
             DType::I4 | DType::I2 => Self::SmallInt(dtype, vec![0; len]),
             DType::U4 | DType::U2 => Self::SmallUint(dtype, vec![0; len]),
-            DType::F8E4M3FN
-            | DType::F8E4M3FNUZ
-            | DType::F8E5M2
-            | DType::F8E5M2FNUZ
-            | DType::F8E8M0
-            | DType::F4E2M1 => Self::SmallFloat(dtype, vec![0; len]),
+            DType::F8E4M3FN | DType::F8E4M3FNUZ | DType::F8E5M2 | DType::F8E5M2FNUZ | DType::F8E8M0 | DType::F4E2M1 => {
+                Self::SmallFloat(dtype, vec![0; len])
+            }
             DType::C64 => Self::C64(vec![[0.0; 2]; len]),
             DType::C128 => Self::C128(vec![[0.0; 2]; len]),
             DType::Str => Self::Str(vec![String::new(); len]),
