@@ -2,10 +2,10 @@
 """Train the network that lissom carries for its demonstrations, and write every file that goes with it.
 
 The network is a residual CNN with 14 weighted layers, trained on Fashion-MNIST (28x28 grey images of ten kinds of
-clothing). It is small on purpose: 175 thousand weights, 20 million multiply-accumulates an image, so that the whole
+clothing). It is small on purpose: 176 thousand parameters, 20 million multiply-accumulates an image, so that the whole
 test set can be run again and again on two CPU cores while a network is being compressed.
 
-Packages:  pip install torch numpy onnx onnxruntime     (a CPU is enough; about 20 minutes on two cores)
+Packages:  pip install torch numpy onnx onnxruntime     (a CPU is enough; about 15 minutes on two cores)
 Data:      the four idx .gz files of Fashion-MNIST in one folder. On Debian: `apt install dataset-fashion-mnist`, then
            /usr/share/datasets/fashion-mnist; else from https://github.com/zalandoresearch/fashion-mnist.
 Use:       train_demo.py --data FOLDER --out crates/cli/assets

@@ -56,7 +56,7 @@ pub struct Job<'a> {
     pub layers: &'a LayerFilter,
     /// Data to look at, if the user gave any.
     pub calibration: Option<&'a dyn Calibration>,
-    /// The model from before the last encoding step: what corrections steer towards.
+    /// What corrections steer towards: the model from before the last encoding step, or the original if there was none.
     pub reference: Option<&'a Model>,
     /// Seed of anything random.
     pub seed: u64,
@@ -115,6 +115,8 @@ pub enum MethodError {
     Tensor(#[from] TensorError),
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+    #[error(transparent)]
+    Pass(#[from] lissom_passes::PassError),
 }
 
 impl MethodError {

@@ -21,7 +21,7 @@ pub struct Dataset {
     labels: Option<Arc<Labels>>,
     class_names: Option<Arc<[String]>>,
     notices: Vec<Notice>,
-    /// The settings as TOML: part of the identity of the data.
+    /// The settings that change what comes out, as TOML: part of the identity of the data.
     settings: String,
     fixed_batch: Option<usize>,
 }
@@ -114,7 +114,7 @@ pub fn open(path: &Path, settings: &DataSettings, inputs: &[InputSpec]) -> Resul
         labels: labels.map(Arc::new),
         class_names: settings.class_names.clone().or(class_names).map(Into::into),
         notices,
-        settings: toml::to_string(settings).map_err(|error| settings.error(error.to_string(), None))?,
+        settings: settings.identity()?,
         fixed_batch: inputs.iter().find_map(|input| input.shape.first().copied().flatten()),
         path,
     })

@@ -30,9 +30,9 @@ pub enum DataError {
     #[error("settings `{}`: {reason}", path.display())]
     Settings { path: PathBuf, reason: String, suggestion: Option<String> },
     #[error("model wants input {input}, `{}` has {found}", path.display())]
-    InputMismatch { path: PathBuf, input: InputSpec, found: String, fix: Option<String> },
+    InputMismatch { path: PathBuf, input: Box<InputSpec>, found: String, fix: Option<String> },
     #[error("model wants input {input}, `{}` has no such array (it has {})", path.display(), list(found))]
-    MissingInput { path: PathBuf, input: InputSpec, found: Vec<String> },
+    MissingInput { path: PathBuf, input: Box<InputSpec>, found: Vec<String> },
     #[error("the model has {} inputs ({}), `{}` can feed one only", inputs.len(), list(inputs), path.display())]
     ManyInputs { path: PathBuf, inputs: Vec<String> },
     #[error("`{}` has {samples} samples and {labels} labels", path.display())]
@@ -75,7 +75,9 @@ impl DataError {
                 format!("known: {}; `format = \"...\"` in data.toml names one", known.join(", "))
             }
             Self::Truncated { .. } => "the file was cut off or is not of this kind: fetch it again".into(),
-            Self::TooLarge { .. } => "`--max-memory` raises the limit if you trust the file".into(),
+            Self::TooLarge { .. } => {
+                "if you trust the file: unpack it first, or raise `--max-memory` where that is the limit".into()
+            }
             Self::Settings { suggestion: Some(name), .. } => format!("did you mean `{name}`?"),
             Self::InputMismatch { fix, .. } => return fix.clone(),
             Self::MissingInput { input, .. } => {

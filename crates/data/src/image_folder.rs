@@ -47,6 +47,9 @@ struct Listing {
 
 fn open(request: &Request<'_>) -> Result<Opened, DataError> {
     let Listing { files, labels, class_names, mut notices } = list(request.path)?;
+    if files.is_empty() && labels.is_none() {
+        return Err(DataError::UnknownFormat { path: request.path.into() });
+    }
     let input = request.only_input()?;
     let (preparation, more) = Preparation::for_files(request.path, input, request.settings)?;
     notices.extend(more);

@@ -57,8 +57,8 @@
 //! ```
 //!
 //! # What it matches
-//! `resize` uses `fast_image_resize` on 8-bit channels, which follows Pillow's `Image.resize` (antialiased); sizes and crops are
-//! rounded as in torchvision. Tokens are those of Hugging Face `tokenizers`.
+//! `resize` gives the bytes of Pillow's `Image.resize` (antialiased, on 8 bits); sizes and crops are rounded as in torchvision.
+//! PNG and BMP decode exactly; JPEG decoders differ by a few steps of 255. Tokens are those of Hugging Face `tokenizers`.
 //!
 //! # Limits
 //! No file makes reading allocate more than a small multiple of its size. Packed files (`.gz`, `.npz`) may unpack to
@@ -80,6 +80,7 @@ mod order;
 mod pixel_array;
 mod pixels;
 mod prepare;
+mod resample;
 mod settings;
 mod spec;
 mod split;

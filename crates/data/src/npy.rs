@@ -29,7 +29,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Tensor, NpyError> {
     let (header, body) = split_header(bytes)?;
     let header = Header::parse(header)?;
     let len = checked_len(DType::U8, &header.shape)?;
-    let expected = (len as u64).checked_mul(header.item.bytes as u64).unwrap_or(u64::MAX);
+    let expected = (len as u64).saturating_mul(header.item.bytes as u64);
     if expected != body.len() as u64 {
         let what = format!("{}{:?}", header.item.descr, header.shape);
         return Err(NpyError::Truncated { what, expected, actual: body.len() as u64 });

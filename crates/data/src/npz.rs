@@ -1,8 +1,8 @@
 //! npz files: arrays named as the inputs of the model, one sample along the first axis, and `labels` (integers) or
 //! `scores` (floats).
 //!
-//! An array of unsigned bytes that feeds a float input is an image, `[n, h, w]`, `[n, c, h, w]` or `[n, h, w, c]`, and is
-//! prepared as one; every other array is fed as it is. An input without axes takes an array without axes, the same for
+//! An array of unsigned bytes that feeds the only input, a float, holds images, `[n, h, w]`, `[n, c, h, w]` or `[n, h, w, c]`, and is
+//! prepared as such; every other array is fed as it is. An input without axes takes an array without axes, the same for
 //! every sample. If the arrays have one axis more than the inputs, each sample is a whole input, batch axis included.
 
 use std::path::Path;
@@ -82,7 +82,7 @@ fn take_array(
         return Ok(tensor);
     }
     let found = arrays.iter().map(|(name, _)| name.clone()).collect();
-    Err(DataError::MissingInput { path: request.path.into(), input: input.clone(), found })
+    Err(DataError::MissingInput { path: request.path.into(), input: Box::new(input.clone()), found })
 }
 
 fn take_labels(path: &Path, arrays: &mut Vec<(String, Tensor)>) -> Result<Option<Labels>, DataError> {
@@ -116,7 +116,7 @@ fn images(request: &Request<'_>, input: &InputSpec, array: &Tensor) -> Result<(P
             let fix = Some("bytes are images: [n, h, w], [n, c, h, w] or [n, h, w, c]; else save floats".into());
             return Err(DataError::InputMismatch {
                 path: request.path.into(),
-                input: input.clone(),
+                input: Box::new(input.clone()),
                 found: found(),
                 fix,
             });
@@ -152,7 +152,7 @@ impl Arrays {
                 let found = describe(array.dtype(), array.shape());
                 let fix =
                     (array.dtype() != input.dtype).then(|| format!("numpy: `.astype(\"{}\")`", numpy(input.dtype)));
-                return Err(DataError::InputMismatch { path: path.into(), input: input.clone(), found, fix });
+                return Err(DataError::InputMismatch { path: path.into(), input: Box::new(input.clone()), found, fix });
             }
             if let Some((at, value)) = first_not_finite(array) {
                 let index = position(array.shape(), at);
@@ -165,7 +165,12 @@ impl Arrays {
                         "{}, other arrays have another number of samples",
                         describe(array.dtype(), array.shape())
                     );
-                    return Err(DataError::InputMismatch { path: path.into(), input: input.clone(), found, fix: None });
+                    return Err(DataError::InputMismatch {
+                        path: path.into(),
+                        input: Box::new(input.clone()),
+                        found,
+                        fix: None,
+                    });
                 }
             }
         }

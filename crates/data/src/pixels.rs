@@ -1,9 +1,6 @@
-//! 8-bit images in memory: colour, size, crop.
+//! 8-bit images in memory: colour and crop.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-
-use crate::settings::{Colour, Filter, Size};
+use crate::settings::{Colour, Size};
 
 /// An 8-bit image, `values[(row · width + column) · channels + channel]`. Three channels are red, green, blue; a fourth
 /// is alpha.
@@ -42,33 +39,6 @@ impl Pixels {
             Colour::Bgr => (3, pixels.flat_map(|pixel| rgb(pixel).into_iter().rev()).collect()),
         };
         Some(Self { channels, values, ..self })
-    }
-
-    /// The same image at another size. `Err` says why it cannot be.
-    pub fn resized(self, [height, width]: [usize; 2], filter: Filter) -> Result<Self, String> {
-        if [height, width] == [self.height, self.width] {
-            return Ok(self);
-        }
-        let kind = match self.channels {
-            1 => PixelType::U8,
-            2 => PixelType::U8x2,
-            3 => PixelType::U8x3,
-            4 => PixelType::U8x4,
-            channels => return Err(format!("an image of {channels} channels cannot be resized")),
-        };
-        let algorithm = match filter {
-            Filter::Nearest => ResizeAlg::Nearest,
-            Filter::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
-            Filter::Bicubic => ResizeAlg::Convolution(FilterType::CatmullRom),
-            Filter::Lanczos => ResizeAlg::Convolution(FilterType::Lanczos3),
-        };
-        let side = |side: usize| u32::try_from(side).map_err(|error| error.to_string());
-        let from =
-            ImageRef::new(side(self.width)?, side(self.height)?, &self.values, kind).map_err(|e| e.to_string())?;
-        let mut to = Image::new(side(width)?, side(height)?, kind);
-        let options = ResizeOptions::new().resize_alg(algorithm).use_alpha(false);
-        Resizer::new().resize(&from, &mut to, &options).map_err(|e| e.to_string())?;
-        Ok(Self { height, width, channels: self.channels, values: to.into_vec() })
     }
 
     /// The middle of the image; `size` is at most its own.
@@ -144,17 +114,5 @@ mod tests {
         // (7 − 4) / 2 = 1.5 and (6 − 1) / 2 = 2.5 both become 2.
         assert_eq!(image(1, 7, 1, &row).cropped([1, 4]).values, [2, 3, 4, 5]);
         assert_eq!(image(1, 6, 1, &row[..6]).cropped([1, 1]).values, [2]);
-    }
-
-    #[test]
-    fn shrinking_averages_and_keeps_constants() {
-        let ramp = image(1, 4, 1, &[0, 100, 200, 100]);
-        // The triangle over two destination pixels of width 2: weights 3, 3, 1 of 7 from either end: 500 / 7 and 1000 / 7.
-        assert_eq!(ramp.resized([1, 2], Filter::Bilinear).unwrap().values, [71, 143]);
-        for filter in [Filter::Nearest, Filter::Bilinear, Filter::Bicubic, Filter::Lanczos] {
-            let constant = image(9, 7, 3, &[77; 9 * 7 * 3]).resized([4, 11], filter).unwrap();
-            assert_eq!((constant.height, constant.width), (4, 11));
-            assert!(constant.values.iter().all(|&x| x == 77), "{filter:?}");
-        }
     }
 }

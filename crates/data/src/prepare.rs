@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::pixels::{Pixels, resized_size};
 use crate::settings::{Colour, ImageSettings, Layout, MAX_SIDE, Size};
-use crate::{DataError, DataSettings, InputSpec, Notice};
+use crate::{DataError, DataSettings, InputSpec, Notice, resample};
 
 /// How the pixels of one source become one input of a model.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ impl Preparation {
     /// [`DataError::InputMismatch`].
     pub fn check(&self, [height, width]: [usize; 2], found: impl Fn() -> String) -> Result<(), DataError> {
         let mismatch = |found: String, fix: Option<String>| {
-            Err(DataError::InputMismatch { path: self.path.clone(), input: self.input.clone(), found, fix })
+            Err(DataError::InputMismatch { path: self.path.clone(), input: Box::new(self.input.clone()), found, fix })
         };
         if !matches!(self.input.dtype, DType::F32 | DType::F16 | DType::BF16 | DType::F64 | DType::U8) {
             return mismatch(found(), Some("pixels can feed f32, f16, bf16, f64 and u8".into()));
@@ -168,7 +168,12 @@ impl Preparation {
             let [h, w] = size;
             let found = format!("images of {h}x{w} and {}x{} in one batch", other.height, other.width);
             let fix = Some("`resize` and `crop` under [image] in data.toml make them alike".into());
-            return Err(DataError::InputMismatch { path: self.path.clone(), input: self.input.clone(), found, fix });
+            return Err(DataError::InputMismatch {
+                path: self.path.clone(),
+                input: Box::new(self.input.clone()),
+                found,
+                fix,
+            });
         }
         let shape = self.shape(images.len(), size);
         let tensor = match self.input.dtype {
@@ -200,7 +205,7 @@ impl Preparation {
         if h > MAX_SIDE || w > MAX_SIDE {
             return Err(failed(format!("{h}x{w} after resize, at most {MAX_SIDE} are allowed")));
         }
-        let pixels = pixels.resized([h, w], self.image.filter).map_err(failed)?;
+        let pixels = resample::resize(pixels, [h, w], self.image.filter);
         Ok(pixels.cropped(self.image.crop.map_or([h, w], Size::height_width)))
     }
 

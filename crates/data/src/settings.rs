@@ -256,6 +256,15 @@ impl DataSettings {
         Ok(())
     }
 
+    /// What the settings say about the numbers that come out, as TOML: no names, no paths, nothing about where data lies.
+    pub(crate) fn identity(&self) -> Result<String, DataError> {
+        let mut settings = Self { format: None, split: None, class_names: None, ..self.clone() };
+        if let Some(text) = &mut settings.text {
+            text.tokenizer = None;
+        }
+        toml::to_string(&settings).map_err(|error| self.error(error.to_string(), None))
+    }
+
     /// `path`, from the folder of the settings if it is relative.
     pub(crate) fn resolve(&self, path: &Path) -> PathBuf {
         let folder = self.origin.as_deref().and_then(Path::parent);

@@ -243,7 +243,7 @@ fn roles(request: &Request<'_>) -> Result<Vec<(InputSpec, Role)>, DataError> {
         let fits = matches!(input.dtype, DType::I64 | DType::I32) && input.shape.len() == 2;
         let mismatch = |found: &str| DataError::InputMismatch {
             path: request.path.into(),
-            input: input.clone(),
+            input: Box::new(input.clone()),
             found: found.into(),
             fix: Some(
                 "a model of text has inputs `input_ids`, `attention_mask` and maybe `token_type_ids`, \

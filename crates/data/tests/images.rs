@@ -124,6 +124,8 @@ fn unreadable_images_are_named_and_the_first_one_first() {
     let two = [spec([3, 2, 2]), spec([3, 2, 2])].concat();
     assert!(matches!(open(folder.path(), &settings(""), &two), Err(DataError::ManyInputs { .. })));
     let none = tempfile::tempdir().unwrap();
+    assert!(matches!(open(none.path(), &settings(""), &spec([3, 2, 2])), Err(DataError::UnknownFormat { .. })));
+    fs::create_dir(none.path().join("cat")).unwrap();
     assert!(matches!(open(none.path(), &settings(""), &spec([3, 2, 2])), Err(DataError::Empty { .. })));
 }
 
@@ -136,4 +138,33 @@ fn the_hash_follows_the_files() {
     assert_eq!(before, hash());
     save(folder.path(), "a.png", 2, 2, [0, 0, 1]);
     assert_ne!(before, hash());
+}
+
+#[test]
+fn an_image_that_claims_to_be_huge_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    // A bitmap header for 30,000 x 30,000 pixels of 24 bits, 2.7 GB, with no pixels behind it.
+    let mut bytes = b"BM".to_vec();
+    for word in [54u32, 0, 54, 40, 30_000, 30_000, 1 | 24 << 16, 0, 0, 0, 0, 0, 0] {
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
+    fs::write(folder.path().join("a.bmp"), bytes).unwrap();
+    let free = [InputSpec::new("input", DType::F32, [None, Some(3), None, None])];
+    let error = open(folder.path(), &DataSettings::default(), &free).and_then(|data| data.batch(&[0])).unwrap_err();
+    assert!(matches!(error, DataError::Image { .. }), "{error}");
+}
+
+#[test]
+fn batches_are_the_same_at_any_number_of_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    for index in 0..9u8 {
+        let image = RgbImage::from_fn(7, 5, |x, y| Rgb([index * 20, x as u8 * 30, y as u8 * 50]));
+        image.save(folder.path().join(format!("{index}.png"))).unwrap();
+    }
+    let data = open(folder.path(), &settings("[image]\nresize = [4, 6]"), &spec([3, 4, 6])).unwrap().shuffled(5);
+    let with_threads = |n: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
+        pool.install(|| data.batches(4).map(Result::unwrap).collect::<Vec<_>>())
+    };
+    assert_eq!(with_threads(1), with_threads(4));
 }

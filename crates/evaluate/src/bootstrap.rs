@@ -36,7 +36,7 @@ pub fn bootstrap_mean(values: &[f64], options: &BootstrapOptions) -> Result<Inte
     let means = (0..options.replicates)
         .map(|_| (0..values.len()).map(|_| values[draw(&mut rng, values.len())]).sum::<f64>() / values.len() as f64)
         .collect();
-    Ok(quantile_interval(means))
+    quantile_interval(means).ok_or(EvaluateError::Empty { what: "bootstrap" })
 }
 
 /// Interval of the rank correlation of `values` with `scores`.
@@ -51,9 +51,10 @@ pub fn bootstrap_spearman(
     spearman(values, scores)?;
     check(values.len(), options)?;
     let (values, scores) = (TieGroups::new(values), TieGroups::new(scores));
-    Ok(quantile_interval(resample(scores.len(), options, |weights| {
+    let replicates = resample(scores.len(), options, |weights| {
         pearson_weighted(&values.ranks(weights), &scores.ranks(weights), weights)
-    })))
+    });
+    Ok(quantile_interval(replicates).unwrap_or(Interval { low: -1.0, high: 1.0 }))
 }
 
 /// Interval of how much lower the rank correlation of `compressed` with `scores` is than that of `original`.
@@ -70,12 +71,13 @@ pub fn bootstrap_spearman_drop(
     spearman(compressed, scores)?;
     check(scores.len(), options)?;
     let [original, compressed, scores] = [original, compressed, scores].map(TieGroups::new);
-    Ok(quantile_interval(resample(scores.len(), options, |weights| {
+    let replicates = resample(scores.len(), options, |weights| {
         let gold = scores.ranks(weights);
         let before = pearson_weighted(&original.ranks(weights), &gold, weights)?;
         let after = pearson_weighted(&compressed.ranks(weights), &gold, weights)?;
         Some(before - after)
-    })))
+    });
+    Ok(quantile_interval(replicates).unwrap_or(Interval { low: -2.0, high: 2.0 }))
 }
 
 /// Calls `statistic` with how often each example was drawn; draws without a value (all equal) are left out.
@@ -108,10 +110,10 @@ fn draw(rng: &mut ChaCha8Rng, n: usize) -> usize {
     ((u128::from(rng.next_u64()) * n as u128) >> 64) as usize
 }
 
-/// The 2.5 % and 97.5 % quantiles; the widest interval when no replicate had a value.
-fn quantile_interval(mut replicates: Vec<f64>) -> Interval {
+/// The 2.5 % and 97.5 % quantiles; `None` when no replicate had a value.
+fn quantile_interval(mut replicates: Vec<f64>) -> Option<Interval> {
     if replicates.is_empty() {
-        return Interval { low: f64::MIN, high: f64::MAX };
+        return None;
     }
     replicates.sort_unstable_by(f64::total_cmp);
     let quantile = |q: f64| {
@@ -120,7 +122,7 @@ fn quantile_interval(mut replicates: Vec<f64>) -> Interval {
         let above = (below + 1).min(replicates.len() - 1);
         replicates[below] + (replicates[above] - replicates[below]) * (position - below as f64)
     };
-    Interval { low: quantile(0.025), high: quantile(0.975) }
+    Some(Interval { low: quantile(0.025), high: quantile(0.975) })
 }
 
 #[cfg(test)]

@@ -244,7 +244,10 @@ fn share_drop(before: &[bool], after: &[bool], options: &JudgeOptions) -> Result
     };
     let share = |right: u64| right as f64 / flips.n() as f64;
     let test = ("McNemar, exact", mcnemar_exact(flips.broken, flips.fixed));
-    Ok(Drop::new(share(flips.both_right + flips.broken), share(flips.both_right + flips.fixed), interval, test))
+    let (before, after) = (share(flips.both_right + flips.broken), share(flips.both_right + flips.fixed));
+    // From the counts, not as a difference of shares: a drop of exactly a budget must not exceed it by rounding.
+    let drop = (flips.broken as f64 - flips.fixed as f64) / flips.n() as f64;
+    Ok(Drop { drop, ..Drop::new(before, after, interval, test) })
 }
 
 fn class_drops(

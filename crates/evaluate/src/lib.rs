@@ -8,6 +8,20 @@
 //! * Any two outputs: [`agreement`]; layer by layer: [`first_divergence`].
 //! * Times: [`Latency::from_ms`].
 //!
+//! ```
+//! use lissom_evaluate::{JudgeOptions, compare_classification, judge_classification};
+//!
+//! let labels = [0, 1, 1, 0];
+//! let original = [2.0, 0.0, 0.0, 2.0, 0.0, 2.0, 2.0, 0.0]; // four rows of two classes, all right
+//! let compressed = [2.0, 0.0, 2.0, 0.0, 0.0, 2.0, 2.0, 0.0]; // the second is wrong
+//! let options = JudgeOptions::default();
+//! assert_eq!(judge_classification(&compressed, 2, &labels, &options)?.top1.value, 0.75);
+//! let changed = compare_classification(&original, &compressed, 2, &labels, &options)?;
+//! assert_eq!((changed.top1.drop, changed.classes[0].class, changed.classes[0].drop), (0.25, 1, 0.5));
+//! assert!(!changed.top1.is_significant, "one of four may be chance");
+//! # Ok::<(), lissom_evaluate::EvaluateError>(())
+//! ```
+//!
 //! Shares are 0..1. Intervals are 95 % ([`CONFIDENCE`]). A number that cannot be had is `None`, never 0.
 
 mod agreement;

@@ -66,6 +66,18 @@ fn a_class_that_collapses_is_found() {
 }
 
 #[test]
+fn a_drop_is_exact_to_the_last_bit() {
+    // 0.9173 - 0.9123 is 0.005000000000000004 in f64, which would break a budget of 0.005.
+    let labels: Vec<i64> = (0..10_000).map(|i| i % 2).collect();
+    let answers =
+        |n_wrong: usize| -> Vec<usize> { (0..10_000).map(|i| if i < n_wrong { 1 - i % 2 } else { i % 2 }).collect() };
+    let (before, after) = (logits_answering(&answers(827), 2), logits_answering(&answers(877), 2));
+    let options = JudgeOptions { bootstrap: BootstrapOptions { seed: 0, replicates: 20 }, ..JudgeOptions::default() };
+    let top1 = compare_classification(&before, &after, 2, &labels, &options).unwrap().top1;
+    assert_eq!((top1.original, top1.compressed, top1.drop), (0.9173, 0.9123, 0.005));
+}
+
+#[test]
 fn few_changes_get_a_closed_interval_that_is_not_a_point() {
     let labels: Vec<i64> = (0..60).map(|i| i % 2).collect();
     let before: Vec<usize> = labels.iter().map(|label| *label as usize).collect();

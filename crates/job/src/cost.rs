@@ -1,7 +1,8 @@
 //! What a model costs without running it: parameters, zeros, bits, multiply-accumulates.
 //!
-//! Parameters are the elements of constants that feed the network as numbers (floating point or quantized): weights,
-//! biases, normalisation, embeddings. Shapes, axes and other integers that steer operators are not parameters.
+//! Parameters are the elements of constants that feed the network as numbers: floating point, quantized, or matrices of
+//! integers of at most 8 bits. Weights, biases, normalisation and embeddings are parameters; shapes, axes and other
+//! integers that steer operators are not.
 
 use lissom_graph::{Fact, Graph, Model, infer_with_inputs};
 use lissom_tensor::Weight;
@@ -87,7 +88,8 @@ pub fn cost(model: &Model, other_axes: usize) -> Result<Cost, JobError> {
 }
 
 fn is_parameter(weight: &Weight) -> bool {
-    weight.dtype().is_float()
+    let dtype = weight.dtype();
+    dtype.is_float() || (dtype.is_int() && dtype.bits() <= 8 && weight.shape().len() >= 2)
 }
 
 /// Facts of all values for one example.

@@ -49,6 +49,8 @@ pub enum JobError {
     Usage { reason: String, hint: String },
     #[error("{reason}")]
     Unfit { reason: String, hint: String },
+    #[error("stopped on request; the work so far is kept in `{}`", run.display())]
+    Interrupted { run: PathBuf, exit_code: ExitCode },
     #[error("cannot make the report")]
     Report(#[from] lissom_report::ReportError),
     #[error("stored work of this run cannot be read: {reason}")]
@@ -67,6 +69,8 @@ impl JobError {
             Self::Run(error) => error.exit_code(),
             Self::File(error) => error.exit_code(),
             Self::Step { source: MethodError::Interrupted(interrupted), .. } => interrupted.exit_code,
+            Self::Interrupted { exit_code, .. } => *exit_code,
+            Self::Data { source: DataError::NotFound { .. } | DataError::Read { .. }, .. } => ExitCode::Io,
             Self::Usage { .. } => ExitCode::Usage,
             Self::NotProven { .. } | Self::Report(_) | Self::Stored { .. } => ExitCode::Bug,
             _ => ExitCode::BadInput,
@@ -86,6 +90,7 @@ impl JobError {
             Self::Write(error) => Some(error.hint().to_owned()),
             Self::Engine(EngineError::Unsupported { .. }) => Some("`lissom ops` lists what is supported".to_owned()),
             Self::Usage { hint, .. } | Self::Unfit { hint, .. } => Some(hint.clone()),
+            Self::Interrupted { run, .. } => Some(format!("`lissom resume {}` goes on from here", run.display())),
             Self::NotProven { .. } => Some("this is a bug in lissom; please report it with the command".to_owned()),
             _ => None,
         }

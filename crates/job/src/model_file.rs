@@ -32,7 +32,7 @@ pub struct ModelFile {
 pub fn load(path: &Path, options: &ReadOptions) -> Result<ModelFile, JobError> {
     let file = lissom_onnx::read_model(path, options)?;
     let warnings = file.warnings.iter().map(ToString::to_string).collect();
-    let size_bytes = file.file_bytes + file.external_files.iter().map(|file| file.n_bytes).sum::<u64>();
+    let size_bytes = file.file_bytes + file.external_files.iter().map(|file| file.file_bytes).sum::<u64>();
     let model = Model::from_proto(file.model, OPERATORS)
         .map_err(|source| JobError::Load { path: path.to_owned(), source })?;
     let digest = Digest::of_file(path)

@@ -1,80 +1,298 @@
-//! GFLOP/s of the kernels at the layer shapes of ResNet-50, MobileNetV1 and MiniLM-6 (128 tokens), batch 1.
+//! Times of the kernels in the layers of ResNet-20, ResNet-50, MobileNetV1 and MiniLM-6 (128 tokens), batch 1, f32 and int8.
 //!
-//! `cargo run --release -p lissom-kernels --example shapes [threads]`; every line is the best of several short runs.
+//! `cargo run --release -p lissom-kernels --example shapes [threads]`. The layers of a network run one after the other,
+//! each with its own weights, so that caches are as warm as in use; a line is the best of several rounds.
 
+use lissom_kernels::conv::{ConvShape, Images, PackedConv, Window, conv};
+use lissom_kernels::elementwise::{Operand, Unary};
 use lissom_kernels::gemm::{Batch, PackedB, batched, gemm};
-use lissom_kernels::{Activation, Epilogue, Threads};
+use lissom_kernels::qconv::{PackedQConv, qconv};
+use lissom_kernels::qgemm::{Output, Requantize};
+use lissom_kernels::quantize::{Bytes, BytesMut};
+use lissom_kernels::rows::{LayerNorm, layer_norm, softmax_in_place};
+use lissom_kernels::{Activation, Epilogue, Threads, elementwise, permute, pool};
 use std::time::Instant;
+
+/// A named piece of work with its multiply-adds.
+struct Step<'a> {
+    name: String,
+    macs: usize,
+    work: Box<dyn FnMut() + 'a>,
+}
 
 fn main() {
     let n_threads = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(2);
-    let threads = Threads::new(n_threads);
+    let threads = &Threads::new(n_threads);
     println!("{n_threads} threads");
-    fork_join(&threads);
-    for [m, k, n] in [[3136, 64, 256], [3136, 256, 64], [784, 512, 128], [784, 128, 512], [196, 1024, 256], [196, 256, 1024], [49, 2048, 512], [49, 512, 2048], [1, 2048, 1000], [128, 384, 384], [128, 384, 1536], [128, 1536, 384], [1024, 1024, 1024]] {
-        gemm_shape(&threads, m, k, n);
-    }
-    attention(&threads, 12, 128, 32);
+    fork_join(threads);
+    run("products, weights in cache", products(threads));
+    let (small, resnet, mobilenet) = (resnet20(), resnet50(), mobilenet_v1());
+    run("resnet20 f32", small.iter().map(|layer| conv_step(threads, layer)).collect());
+    run("resnet50 f32", resnet.iter().map(|layer| conv_step(threads, layer)).collect());
+    run("mobilenetv1 f32", mobilenet.iter().map(|layer| conv_step(threads, layer)).collect());
+    run("minilm6 f32", minilm6(threads));
+    run("resnet20 int8", small.iter().map(|layer| qconv_step(threads, layer)).collect());
+    run("resnet50 int8", resnet.iter().map(|layer| qconv_step(threads, layer)).collect());
+    run("mobilenetv1 int8", mobilenet.iter().map(|layer| qconv_step(threads, layer)).collect());
+    run("the rest", the_rest(threads));
 }
 
-/// Seconds of the fastest of several runs of `work`.
-fn best_s(mut work: impl FnMut()) -> f64 {
-    work();
-    let mut best = f64::INFINITY;
+/// Runs all steps in order for a while and prints the best time of each.
+fn run(title: &str, mut steps: Vec<Step<'_>>) {
+    println!("\n{title}");
+    let mut best = vec![f64::INFINITY; steps.len()];
+    let mut best_total = f64::INFINITY;
     let started = Instant::now();
-    let mut runs = 0;
-    while runs < 3 || started.elapsed().as_millis() < 150 {
+    let mut rounds = 0;
+    while rounds < 3 || started.elapsed().as_millis() < 1000 {
         let begun = Instant::now();
-        work();
-        best = best.min(begun.elapsed().as_secs_f64());
-        runs += 1;
-    }
-    best
-}
-
-fn line(name: &str, macs: usize, seconds: f64) {
-    println!("{name:44} {:9.4} ms {:7.1} GFLOP/s", seconds * 1e3, 2e-9 * macs as f64 / seconds);
-}
-
-fn fork_join(threads: &Threads) {
-    let seconds = best_s(|| {
-        for _ in 0..100 {
-            threads.run(2, |_| {});
+        for (step, best) in steps.iter_mut().zip(&mut best) {
+            let begun = Instant::now();
+            (step.work)();
+            *best = best.min(begun.elapsed().as_secs_f64());
         }
-    });
-    println!("fork and join: {:.2} us", seconds * 1e4);
+        best_total = best_total.min(begun.elapsed().as_secs_f64());
+        rounds += 1;
+    }
+    for (step, seconds) in steps.iter().zip(&best) {
+        println!("  {:48} {:9.4} ms {:8.1} GOP/s", step.name, seconds * 1e3, 2e-9 * step.macs as f64 / seconds);
+    }
+    let macs: usize = steps.iter().map(|step| step.macs).sum();
+    println!("  {:48} {:9.4} ms {:8.1} GOP/s", "all, in one round", best_total * 1e3, 2e-9 * macs as f64 / best_total);
 }
 
-fn gemm_shape(threads: &Threads, m: usize, k: usize, n: usize) {
-    let (a, b, bias) = (vec![0.5f32; m * k], vec![0.25f32; k * n], vec![1.0f32; n]);
-    let packed = PackedB::new(&b, k, n).expect("sizes fit");
-    let mut out = vec![0.0f32; m * n];
-    let epilogue = Epilogue { bias: Some(&bias), activation: Activation::Relu, ..Epilogue::default() };
-    let seconds = best_s(|| gemm(threads, &a, m, &packed, &epilogue, &mut out).expect("sizes fit"));
-    line(&format!("gemm {m}x{k}x{n}"), m * k * n, seconds);
-}
-
-fn attention(threads: &Threads, heads: usize, tokens: usize, d: usize) {
-    let (q, kv) = (vec![0.5f32; tokens * heads * d], vec![0.25f32; tokens * heads * d]);
-    let mut scores = vec![0.0f32; heads * tokens * tokens];
-    let offsets: Vec<_> = (0..heads).map(|h| [h * d, h * d, h * tokens * tokens]).collect();
-    let width = heads * d;
-    let batch = Batch {
-        m: tokens,
-        k: d,
-        n: tokens,
-        a_strides: [width, 1],
-        b_strides: [1, width],
-        out_stride: tokens,
-        offsets: &offsets,
-        scale: 0.25,
-        activation: Activation::None,
+/// What splitting costs: equal tasks, one a thread, against one of them alone.
+fn fork_join(threads: &Threads) {
+    let task = || (0..200).for_each(|_| std::hint::spin_loop());
+    let best = |work: &dyn Fn()| {
+        let time = || {
+            let begun = Instant::now();
+            (0..100).for_each(|_| work());
+            begun.elapsed().as_secs_f64() * 1e4
+        };
+        (0..200).map(|_| time()).fold(f64::INFINITY, f64::min)
     };
-    let seconds = best_s(|| batched(threads, &batch, &q, &kv, &mut scores).expect("sizes fit"));
-    line("attention scores", heads * tokens * tokens * d, seconds);
-    let offsets: Vec<_> = (0..heads).map(|h| [h * tokens * tokens, h * d, h * d]).collect();
-    let batch = Batch { k: tokens, n: d, a_strides: [tokens, 1], b_strides: [width, 1], out_stride: width, offsets: &offsets, ..batch };
+    let (alone, split) = (best(&task), best(&|| threads.run(threads.count(), |_| task())));
+    println!("fork and join: {:.2} us more than the {alone:.2} us of a task", split - alone);
+}
+
+fn products(threads: &Threads) -> Vec<Step<'_>> {
+    [
+        [3136, 64, 256],
+        [784, 512, 128],
+        [196, 1024, 256],
+        [49, 512, 2048],
+        [1, 2048, 1000],
+        [128, 384, 384],
+        [1024, 1024, 1024],
+    ]
+    .into_iter()
+    .map(|[m, k, n]| product_step(threads, m, k, n, Activation::Relu))
+    .collect()
+}
+
+fn product_step(threads: &Threads, m: usize, k: usize, n: usize, activation: Activation) -> Step<'_> {
+    let (a, bias) = (vec![0.5f32; m * k], vec![1.0f32; n]);
+    let packed = PackedB::new(&vec![0.25f32; k * n], k, n).expect("sizes fit");
+    let mut out = vec![0.0f32; m * n];
+    let work = move || {
+        let epilogue = Epilogue { bias: Some(&bias), activation, ..Epilogue::default() };
+        gemm(threads, &a, m, &packed, &epilogue, &mut out).expect("sizes fit");
+    };
+    Step { name: format!("gemm {m}x{k}x{n}"), macs: m * k * n, work: Box::new(work) }
+}
+
+/// `(kernel, stride, c_in, c_out, groups, size of the image)`.
+type Layer = (usize, usize, usize, usize, usize, usize);
+
+fn resnet20() -> Vec<Layer> {
+    let mut layers = vec![(3, 1, 3, 16, 1, 32)];
+    for stage in 0..3 {
+        let (width, size) = (16 << stage, 32 >> stage);
+        let (c_in, before) = if stage == 0 { (width, size) } else { (width / 2, size * 2) };
+        layers.push((3, before / size, c_in, width, 1, before));
+        layers.extend([(3, 1, width, width, 1, size); 5]);
+    }
+    layers.push((1, 1, 64, 10, 1, 1));
+    layers
+}
+
+fn resnet50() -> Vec<Layer> {
+    let mut layers = vec![(7, 2, 3, 64, 1, 224)];
+    let mut c_in = 64;
+    for (stage, blocks) in [3, 4, 6, 3].into_iter().enumerate() {
+        let (width, mut size) = (64 << stage, 56 >> stage.saturating_sub(1));
+        for block in 0..blocks {
+            let stride = if block == 0 && stage > 0 { 2 } else { 1 };
+            layers.push((1, 1, c_in, width, 1, size));
+            layers.push((3, stride, width, width, 1, size));
+            if block == 0 {
+                layers.push((1, stride, c_in, 4 * width, 1, size));
+            }
+            size /= stride;
+            layers.push((1, 1, width, 4 * width, 1, size));
+            c_in = 4 * width;
+        }
+    }
+    layers.push((1, 1, 2048, 1000, 1, 1));
+    layers
+}
+
+fn mobilenet_v1() -> Vec<Layer> {
+    let mut layers = vec![(3, 2, 3, 32, 1, 224)];
+    let (mut c_in, mut size) = (32, 112);
+    for (c_out, stride) in [
+        (64, 1),
+        (128, 2),
+        (128, 1),
+        (256, 2),
+        (256, 1),
+        (512, 2),
+        (512, 1),
+        (512, 1),
+        (512, 1),
+        (512, 1),
+        (512, 1),
+        (1024, 2),
+        (1024, 1),
+    ] {
+        layers.push((3, stride, c_in, c_in, c_in, size));
+        size /= stride;
+        layers.push((1, 1, c_in, c_out, 1, size));
+        c_in = c_out;
+    }
+    layers.push((1, 1, 1024, 1000, 1, 1));
+    layers
+}
+
+fn shape_of(&(kernel, stride, c_in, c_out, groups, size): &Layer) -> (ConvShape, Images, String, usize) {
+    let window = Window { kernel: [kernel; 2], stride: [stride; 2], dilation: [1, 1], pads: [kernel / 2; 4] };
+    let shape = ConvShape { window, c_in, c_out, groups };
+    let [h, w] = window.output_size(size, size).expect("the window fits");
+    let name = format!(
+        "conv {kernel}x{kernel}/{stride} {c_in}->{c_out} at {size}{}",
+        if groups > 1 { " depthwise" } else { "" }
+    );
+    (shape, Images { n: 1, h: size, w: size }, name, h * w)
+}
+
+fn conv_step<'a>(threads: &'a Threads, layer: &Layer) -> Step<'a> {
+    let (shape, images, name, pixels) = shape_of(layer);
+    let packed = PackedConv::new(shape, &vec![0.01; shape.weight_len()]).expect("sizes fit");
+    let input = vec![0.5f32; images.h * images.w * shape.c_in];
+    let bias = vec![0.1f32; shape.c_out];
+    let mut out = vec![0.0f32; pixels * shape.c_out];
+    let work = move || {
+        let epilogue = Epilogue { bias: Some(&bias), residual: None, activation: Activation::Relu };
+        conv(threads, &input, images, &packed, &epilogue, &mut out).expect("sizes fit");
+    };
+    Step { name, macs: shape.macs(pixels), work: Box::new(work) }
+}
+
+fn qconv_step<'a>(threads: &'a Threads, layer: &Layer) -> Step<'a> {
+    let (shape, images, name, pixels) = shape_of(layer);
+    let packed = PackedQConv::new(shape, Bytes::I8(&vec![3; shape.weight_len()]), &[]).expect("sizes fit");
+    let input = vec![130u8; images.h * images.w * shape.c_in];
+    let (bias, multipliers) = (vec![100i32; shape.c_out], vec![1e-3f32; shape.c_out]);
+    let mut out = vec![0u8; pixels * shape.c_out];
+    let work = move || {
+        let requantize =
+            Requantize { multipliers: &multipliers, bias: Some(&bias), residual: None, zero_point: 3, clamp: [3, 255] };
+        let mut output = Output::Bytes(requantize, BytesMut::U8(&mut out));
+        qconv(threads, Bytes::U8(&input), 128, images, &packed, &mut output).expect("sizes fit");
+    };
+    Step { name, macs: shape.macs(pixels), work: Box::new(work) }
+}
+
+fn minilm6(threads: &Threads) -> Vec<Step<'_>> {
+    let (tokens, width, heads) = (128, 384, 12);
+    let mut steps = Vec::new();
+    for _ in 0..6 {
+        steps.extend((0..3).map(|_| product_step(threads, tokens, width, width, Activation::None)));
+        steps.extend(attention(threads, heads, tokens, width / heads));
+        steps.push(product_step(threads, tokens, width, width, Activation::None));
+        steps.push(norm_step(threads, tokens, width));
+        steps.push(product_step(threads, tokens, width, 4 * width, Activation::Curve(Unary::Gelu)));
+        steps.push(product_step(threads, tokens, 4 * width, width, Activation::None));
+        steps.push(norm_step(threads, tokens, width));
+    }
+    steps
+}
+
+fn norm_step(threads: &Threads, rows: usize, n: usize) -> Step<'_> {
+    let (x, scale) = (vec![0.5f32; rows * n], vec![1.0f32; n]);
+    let mut out = vec![0.0f32; rows * n];
+    let work = move || {
+        let norm = LayerNorm { scale: Some(&scale), bias: Some(&scale), epsilon: 1e-12 };
+        layer_norm(threads, &x, n, Some(&x), &norm, &mut out).expect("sizes fit");
+    };
+    Step { name: format!("layer norm + residual {rows}x{n}"), macs: 0, work: Box::new(work) }
+}
+
+fn attention(threads: &Threads, heads: usize, tokens: usize, d: usize) -> Vec<Step<'_>> {
+    let width = heads * d;
+    let qkv = vec![0.5f32; tokens * width];
+    let values = qkv.clone();
+    let mut scores = vec![0.0f32; heads * tokens * tokens];
+    let (mut weights, mixed_weights) = (scores.clone(), scores.clone());
     let mut mixed = vec![0.0f32; tokens * width];
-    let seconds = best_s(|| batched(threads, &batch, &scores, &kv, &mut mixed).expect("sizes fit"));
-    line("attention values", heads * tokens * tokens * d, seconds);
+    let score_work = move || {
+        let offsets: Vec<_> = (0..heads).map(|h| [h * d, h * d, h * tokens * tokens]).collect();
+        let batch = Batch {
+            m: tokens,
+            k: d,
+            n: tokens,
+            a_strides: [width, 1],
+            b_strides: [1, width],
+            out_stride: tokens,
+            offsets: &offsets,
+            scale: 0.25,
+            activation: Activation::None,
+        };
+        batched(threads, &batch, &qkv, &qkv, &mut scores).expect("sizes fit");
+    };
+    let softmax_work = move || softmax_in_place(threads, &mut weights, tokens, None).expect("sizes fit");
+    let value_work = move || {
+        let offsets: Vec<_> = (0..heads).map(|h| [h * tokens * tokens, h * d, h * d]).collect();
+        let batch = Batch {
+            m: tokens,
+            k: tokens,
+            n: d,
+            a_strides: [tokens, 1],
+            b_strides: [width, 1],
+            out_stride: width,
+            offsets: &offsets,
+            scale: 1.0,
+            activation: Activation::None,
+        };
+        batched(threads, &batch, &mixed_weights, &values, &mut mixed).expect("sizes fit");
+    };
+    let macs = heads * tokens * tokens * d;
+    vec![
+        Step { name: "attention scores".into(), macs, work: Box::new(score_work) },
+        Step { name: "softmax".into(), macs: 0, work: Box::new(softmax_work) },
+        Step { name: "attention values".into(), macs, work: Box::new(value_work) },
+    ]
+}
+
+fn the_rest(threads: &Threads) -> Vec<Step<'_>> {
+    let n = 112 * 112 * 64;
+    let (x, y) = (vec![0.5f32; n], vec![0.25f32; n]);
+    let (x2, x3, x4) = (x.clone(), x.clone(), x.clone());
+    let (mut out, mut out2, mut out3, mut out4) = (x.clone(), x.clone(), x.clone(), x.clone());
+    let window = Window { kernel: [3, 3], stride: [2, 2], dilation: [1, 1], pads: [1; 4] };
+    let shape = pool::PoolShape { window, channels: 64, op: pool::Pool::Max, is_ceil: false };
+    let images = Images { n: 1, h: 112, w: 112 };
+    let add =
+        move || elementwise::binary(threads, elementwise::Binary::Add, &x, Operand::Same(&y), &mut out).expect("fits");
+    let gelu = move || elementwise::unary(threads, Unary::Gelu, &x2, &mut out2).expect("fits");
+    let pooled = move || pool::pool(threads, &x3, images, &shape, &mut out3[..56 * 56 * 64]).expect("fits");
+    let transposed = move || permute::transpose(threads, &x4, [1, 64, 112 * 112], &mut out4).expect("fits");
+    let step = |name: &str, work| Step { name: format!("{name}, 112x112x64"), macs: n, work };
+    vec![
+        step("add", Box::new(add)),
+        step("gelu", Box::new(gelu)),
+        step("max pool 3x3/2", Box::new(pooled)),
+        step("NCHW to NHWC", Box::new(transposed)),
+    ]
 }

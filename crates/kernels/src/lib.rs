@@ -1,4 +1,55 @@
-//! Kernels (being written).
+//! Inner loops as plain functions over slices. They know no graph and no tensor type, only lengths.
+//!
+//! # The rules
+//! - **Layout.** Images are NHWC, `[n, h, w, channels]`, channels adjacent; matrices are row-major. [`permute`] converts.
+//! - **Threads.** Every function that is worth splitting takes a [`Threads`] handle (clone it, share it; make one a
+//!   session). Tasks write disjoint outputs and no sum is ever split, so results are the same bytes at any number of
+//!   threads. They may differ between instruction sets; integer kernels are equal on all.
+//! - **Constants are packed once**: [`gemm::PackedB`], [`conv::PackedConv`], [`qgemm::PackedQB`], [`qconv::PackedQConv`].
+//!   Packing picks the fastest variant of this CPU.
+//! - **Checked.** Lengths are compared before anything is written; what does not fit is a [`ShapeError`], never a panic.
+//! - **NaN** goes through every f32 function (`relu(NaN)` is NaN), except into integers, where it becomes the smallest.
+//! - Sizes of 0 are fine wherever the mathematics says what the answer is.
+//! - Each family has a list, fastest first, that dispatch, tests and benches walk ([`gemm::KERNELS`], …). A new variant
+//!   is a file and an entry.
+//!
+//! # What is where
+//! | to do | call |
+//! |---|---|
+//! | `[m, k] · constant [k, n]` + bias + residual, activation | [`gemm::gemm`] with a [`gemm::PackedB`], an [`Epilogue`] |
+//! | many products of two variable sides, any strides (attention) | [`gemm::batched`] with a [`gemm::Batch`] |
+//! | convolution, grouped, depthwise, dilated + the same epilogue | [`conv::conv`] with a [`conv::PackedConv`] |
+//! | integer product, integer convolution | [`qgemm::qgemm`], [`qconv::qconv`] into a [`qgemm::Output`] |
+//! | f32 to u8/i8 and back | [`quantize::quantize`], [`quantize::dequantize`] |
+//! | relu, sigmoid, gelu, exp, … | [`elementwise::unary`], [`elementwise::unary_in_place`] |
+//! | add, mul, max, … with broadcast | [`elementwise::binary`], [`elementwise::binary_in_place`] |
+//! | batch norm left over, any affine map of the last axis | [`elementwise::scale_bias`] |
+//! | softmax, layer norm (+ residual), sums, means, maxima | [`rows::softmax`], [`rows::layer_norm`], [`rows::reduce`] |
+//! | max and average pooling | [`pool::pool`], [`pool::max_pool_bytes`]; global: [`rows::reduce`] with `[n, h·w, c]` |
+//! | NCHW to NHWC and back, any `Transpose` | [`permute::transpose`], [`permute::permute`] |
+//!
+//! 1-D convolutions and pools are images with `h = 1`. An [`Activation::Curve`] in an epilogue runs any
+//! [`elementwise::Unary`] on the output while it is in cache.
+//!
+//! # Example
+//! ```
+//! use lissom_kernels::conv::{ConvShape, Images, PackedConv, Window, conv};
+//! use lissom_kernels::{Activation, Epilogue, ShapeError, Threads};
+//!
+//! let threads = Threads::new(2);
+//! let window = Window { kernel: [3, 3], stride: [1, 1], dilation: [1, 1], pads: [1, 1, 1, 1] };
+//! let shape = ConvShape { window, c_in: 2, c_out: 4, groups: 1 };
+//! let packed = PackedConv::new(shape, &[0.5; 4 * 2 * 3 * 3])?; // once, weights as ONNX has them
+//!
+//! let input = [1.0; 5 * 5 * 2]; // NHWC
+//! let [h, w] = window.output_size(5, 5)?;
+//! let mut out = vec![0.0; h * w * 4];
+//! let epilogue = Epilogue { bias: Some(&[-8.5; 4]), residual: None, activation: Activation::Relu };
+//! conv(&threads, &input, Images { n: 1, h: 5, w: 5 }, &packed, &epilogue, &mut out)?;
+//! assert_eq!(out[0], 0.0); // a corner sees four of nine pixels: 8 · 0.5 - 8.5 < 0
+//! assert_eq!(out[(5 + 1) * 4], 0.5); // inside: 18 · 0.5 - 8.5
+//! # Ok::<(), ShapeError>(())
+//! ```
 
 pub mod activation;
 pub mod conv;
@@ -6,6 +57,12 @@ pub mod elementwise;
 pub mod error;
 pub mod gemm;
 mod isa;
+pub mod permute;
+pub mod pool;
+pub mod qconv;
+pub mod qgemm;
+pub mod quantize;
+pub mod rows;
 mod simd;
 pub mod threads;
 

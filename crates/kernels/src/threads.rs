@@ -1,6 +1,6 @@
 //! A small pool: one fork and join a kernel, tasks fixed by the shape, never by the number of threads.
 //!
-//! Workers spin for [`SPIN`] after their last job and then park, so that the layers of one inference find them awake
+//! Workers spin for 200 µs after their last job and then park, so that the layers of one inference find them awake
 //! and an idle session costs nothing. The calling thread always works too, and waits only for workers that joined the
 //! job: a worker that the system has not scheduled delays nobody.
 

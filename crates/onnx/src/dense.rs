@@ -99,13 +99,13 @@ pub(crate) fn read(proto: &TensorProto) -> Result<Tensor, TensorCause> {
     let storage = match data_field(proto)? {
         None if len == 0 => Storage::zeros(dtype, 0),
         None => return Err(TensorCause::NoData { dtype, shape }),
-        Some(DataField::Raw(bytes)) => elements.from_raw(bytes)?,
-        Some(DataField::Float(values)) => elements.from_floats(values)?,
-        Some(DataField::Double(values)) => elements.from_doubles(values)?,
-        Some(DataField::Int32(values)) => elements.from_int32(values)?,
-        Some(DataField::Int64(values)) => elements.from_int64(values)?,
-        Some(DataField::Uint64(values)) => elements.from_uint64(values)?,
-        Some(DataField::Strings(values)) => elements.from_strings(values)?,
+        Some(DataField::Raw(bytes)) => elements.read_raw(bytes)?,
+        Some(DataField::Float(values)) => elements.read_floats(values)?,
+        Some(DataField::Double(values)) => elements.read_doubles(values)?,
+        Some(DataField::Int32(values)) => elements.read_int32(values)?,
+        Some(DataField::Int64(values)) => elements.read_int64(values)?,
+        Some(DataField::Uint64(values)) => elements.read_uint64(values)?,
+        Some(DataField::Strings(values)) => elements.read_strings(values)?,
     };
     Ok(Tensor::from_storage(shape, storage)?)
 }
@@ -191,7 +191,7 @@ impl Elements<'_> {
         TensorCause::Field { dtype: self.dtype, field }
     }
 
-    fn from_raw(&self, bytes: &[u8]) -> Result<Storage, TensorCause> {
+    fn read_raw(&self, bytes: &[u8]) -> Result<Storage, TensorCause> {
         if self.dtype.bits() == 0 {
             return Err(self.wrong_field("raw_data"));
         }
@@ -212,12 +212,12 @@ impl Elements<'_> {
             DType::Bool => Storage::Bool(bytes.iter().map(|&byte| byte != 0).collect()),
             DType::C64 => Storage::C64(pairs(&map_chunks(bytes, f32::from_le_bytes))),
             DType::C128 => Storage::C128(pairs(&map_chunks(bytes, f64::from_le_bytes))),
-            _ => self.from_codes(bytes.iter().copied()),
+            _ => self.read_codes(bytes.iter().copied()),
         })
     }
 
     /// Types of at most 8 bits whose elements are bit patterns, packed below one byte.
-    fn from_codes(&self, bytes: impl Iterator<Item = u8>) -> Storage {
+    fn read_codes(&self, bytes: impl Iterator<Item = u8>) -> Storage {
         let bits = self.dtype.bits();
         let per_byte = 8 / bits;
         let codes =
@@ -233,7 +233,7 @@ impl Elements<'_> {
         }
     }
 
-    fn from_floats(&self, values: &[f32]) -> Result<Storage, TensorCause> {
+    fn read_floats(&self, values: &[f32]) -> Result<Storage, TensorCause> {
         match self.dtype {
             DType::F32 => {
                 self.expect("float_data", "numbers", self.len as u64, values.len())?;
@@ -247,7 +247,7 @@ impl Elements<'_> {
         }
     }
 
-    fn from_doubles(&self, values: &[f64]) -> Result<Storage, TensorCause> {
+    fn read_doubles(&self, values: &[f64]) -> Result<Storage, TensorCause> {
         match self.dtype {
             DType::F64 => {
                 self.expect("double_data", "numbers", self.len as u64, values.len())?;
@@ -261,7 +261,7 @@ impl Elements<'_> {
         }
     }
 
-    fn from_int64(&self, values: &[i64]) -> Result<Storage, TensorCause> {
+    fn read_int64(&self, values: &[i64]) -> Result<Storage, TensorCause> {
         if self.dtype != DType::I64 {
             return Err(self.wrong_field("int64_data"));
         }
@@ -269,7 +269,7 @@ impl Elements<'_> {
         Ok(Storage::I64(values.to_vec()))
     }
 
-    fn from_uint64(&self, values: &[u64]) -> Result<Storage, TensorCause> {
+    fn read_uint64(&self, values: &[u64]) -> Result<Storage, TensorCause> {
         if !matches!(self.dtype, DType::U32 | DType::U64) {
             return Err(self.wrong_field("uint64_data"));
         }
@@ -281,7 +281,7 @@ impl Elements<'_> {
         })
     }
 
-    fn from_strings(&self, values: &[Bytes]) -> Result<Storage, TensorCause> {
+    fn read_strings(&self, values: &[Bytes]) -> Result<Storage, TensorCause> {
         if self.dtype != DType::Str {
             return Err(self.wrong_field("string_data"));
         }
@@ -292,7 +292,7 @@ impl Elements<'_> {
         Ok(Storage::Str(values.iter().enumerate().map(text).collect::<Result<_, _>>()?))
     }
 
-    fn from_int32(&self, values: &[i32]) -> Result<Storage, TensorCause> {
+    fn read_int32(&self, values: &[i32]) -> Result<Storage, TensorCause> {
         let dtype = self.dtype;
         if !matches!(dtype.bits(), 1..=16) && dtype != DType::I32 {
             return Err(self.wrong_field("int32_data"));
@@ -309,7 +309,7 @@ impl Elements<'_> {
             DType::Bool => Storage::Bool(values.iter().map(|&value| value != 0).collect()),
             DType::F16 => Storage::F16(patterns(dtype, values, 16)?.map(f16::from_bits).collect()),
             DType::BF16 => Storage::BF16(patterns(dtype, values, 16)?.map(bf16::from_bits).collect()),
-            _ => self.from_codes(patterns(dtype, values, 8)?.map(|pattern| pattern as u8)),
+            _ => self.read_codes(patterns(dtype, values, 8)?.map(|pattern| pattern as u8)),
         })
     }
 }

@@ -117,8 +117,8 @@ struct Request {
 }
 
 impl Request {
-    fn error(&self, cause: ExternalCause) -> ExternalError {
-        ExternalError { tensor: self.tensor.clone(), location: self.location.clone(), cause }
+    fn error(&self, cause: ExternalCause) -> Box<ExternalError> {
+        Box::new(ExternalError { tensor: self.tensor.clone(), location: self.location.clone(), cause })
     }
 }
 
@@ -129,9 +129,9 @@ pub(crate) fn load(
     path: Option<&Path>,
     options: &ReadOptions,
     warnings: &mut Vec<ReadWarning>,
-) -> Result<Vec<ExternalFile>, ExternalError> {
+) -> Result<Vec<ExternalFile>, Box<ExternalError>> {
     let mut requests = Vec::new();
-    for_each_tensor(model, &mut |tensor| {
+    for_each_tensor::<Box<ExternalError>>(model, &mut |tensor| {
         if tensor.data_location() == DataLocation::External {
             requests.push(request(tensor)?);
         }
@@ -147,7 +147,7 @@ pub(crate) fn load(
     }
     let mut files = Vec::new();
     let mut contents = vec![Bytes::new(); requests.len()];
-    let mut left_bytes = options.limits.max_external_bytes;
+    let mut read_bytes = 0;
     for indices in by_location.into_values() {
         let Some(first) = indices.first().map(|&index| &requests[index]) else { continue };
         let (mut file, file_bytes, links) = roots.open(&first.location).map_err(|cause| first.error(cause))?;
@@ -157,25 +157,16 @@ pub(crate) fn load(
             }
             warnings.push(ReadWarning::HardLink { location: first.location.clone(), links });
         }
-        for blocks in overlapping(&requests, indices) {
-            let first = &requests[blocks.indices[0]];
-            if blocks.end > u128::from(file_bytes) {
-                let cause = ExternalCause::OutOfRange { offset: blocks.offset, end: blocks.end, file_bytes };
-                return Err(first.error(cause));
-            }
-            let n_bytes = (blocks.end - u128::from(blocks.offset)) as u64;
-            left_bytes = left_bytes.checked_sub(n_bytes).ok_or_else(|| {
-                let limit_bytes = options.limits.max_external_bytes;
-                first.error(ExternalCause::TooLarge { needed_bytes: limit_bytes - left_bytes + n_bytes, limit_bytes })
-            })?;
-            let block = read_range(&mut file, blocks.offset, n_bytes)
-                .map_err(|source| first.error(ExternalCause::File { source }))?;
-            for &index in &blocks.indices {
-                let start = (requests[index].offset - blocks.offset) as usize;
+        files.push(ExternalFile { location: first.location.clone(), file_bytes });
+        for range in overlapping(&requests, indices) {
+            let limit_bytes = options.limits.max_external_bytes;
+            let block = read_range(&mut file, &range, file_bytes, &mut read_bytes, limit_bytes)
+                .map_err(|cause| requests[range.indices[0]].error(cause))?;
+            for &index in &range.indices {
+                let start = (requests[index].offset - range.offset) as usize;
                 contents[index] = block.slice(start..start + requests[index].n_bytes as usize);
             }
         }
-        files.push(ExternalFile { location: first.location.clone(), file_bytes });
     }
     fill(model, contents);
     Ok(files)
@@ -195,7 +186,7 @@ fn fill(model: &mut ModelProto, contents: Vec<Bytes>) {
     let Ok(()) = filled;
 }
 
-fn request(tensor: &TensorProto) -> Result<Request, ExternalError> {
+fn request(tensor: &TensorProto) -> Result<Request, Box<ExternalError>> {
     let mut request = Request { tensor: tensor.name().to_owned(), location: String::new(), offset: 0, n_bytes: 0 };
     let mut length = None;
     let mut keys: Vec<&str> = Vec::new();
@@ -244,31 +235,53 @@ fn plain_path(location: &str) -> PathBuf {
     Path::new(location).components().filter(|part| !matches!(part, Component::CurDir)).collect()
 }
 
-/// Ranges of one file that overlap, to be read in one go.
-struct Blocks {
+/// Part of a file that one or more tensors ask for.
+struct Range {
     offset: u64,
     end: u128,
+    /// The requests within it.
     indices: Vec<usize>,
 }
 
-fn overlapping(requests: &[Request], mut indices: Vec<usize>) -> Vec<Blocks> {
+/// Joins requests that overlap; `indices` are those of one file.
+fn overlapping(requests: &[Request], mut indices: Vec<usize>) -> Vec<Range> {
     indices.sort_by_key(|&index| (requests[index].offset, index));
-    let mut blocks: Vec<Blocks> = Vec::new();
+    let mut ranges: Vec<Range> = Vec::new();
     for index in indices {
         let offset = requests[index].offset;
         let end = u128::from(offset) + u128::from(requests[index].n_bytes);
-        match blocks.last_mut().filter(|last| u128::from(offset) < last.end) {
+        match ranges.last_mut().filter(|last| u128::from(offset) < last.end) {
             Some(last) => {
                 last.end = last.end.max(end);
                 last.indices.push(index);
             }
-            None => blocks.push(Blocks { offset, end, indices: vec![index] }),
+            None => ranges.push(Range { offset, end, indices: vec![index] }),
         }
     }
-    blocks
+    ranges
 }
 
-fn read_range(file: &mut File, offset: u64, n_bytes: u64) -> io::Result<Bytes> {
+/// Reads a range that lies within the file, and adds its size to `read_bytes` unless that passes the limit.
+fn read_range(
+    file: &mut File,
+    range: &Range,
+    file_bytes: u64,
+    read_bytes: &mut u64,
+    limit_bytes: u64,
+) -> Result<Bytes, ExternalCause> {
+    if range.end > u128::from(file_bytes) {
+        return Err(ExternalCause::OutOfRange { offset: range.offset, end: range.end, file_bytes });
+    }
+    let n_bytes = (range.end - u128::from(range.offset)) as u64;
+    let needed_bytes = read_bytes.saturating_add(n_bytes);
+    if needed_bytes > limit_bytes {
+        return Err(ExternalCause::TooLarge { needed_bytes, limit_bytes });
+    }
+    *read_bytes = needed_bytes;
+    read_exactly(file, range.offset, n_bytes).map_err(|source| ExternalCause::File { source })
+}
+
+fn read_exactly(file: &mut File, offset: u64, n_bytes: u64) -> io::Result<Bytes> {
     let mut buffer = Vec::new();
     let n_bytes = usize::try_from(n_bytes).map_err(|_| io::ErrorKind::OutOfMemory)?;
     buffer.try_reserve_exact(n_bytes).map_err(|_| io::ErrorKind::OutOfMemory)?;

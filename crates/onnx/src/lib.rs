@@ -1,12 +1,12 @@
 //! ONNX bytes to plain structs and back. Knows no operator and no graph semantics.
 //!
 //! [`read_model`] walks a file before it decodes anything, so a hostile one cannot exhaust memory or the stack, and finds
-//! external data without leaving the trusted folders. [`write_model`] gives the bytes back, the same for the same model.
-//! [`messages`] are ONNX's own messages with all their fields; [`tensor_from_proto`] and [`tensor_to_proto`] turn the
-//! tensors among them into values.
+//! external data without leaving the trusted folders (the rule is in [`external`]). [`write_model`] gives the bytes
+//! back, the same for the same model. [`messages`] are ONNX's own messages with all their fields; [`tensor_from_proto`]
+//! and [`tensor_to_proto`] turn the tensors among them into values.
 
 mod dense;
-mod external;
+pub mod external;
 mod file_kind;
 pub mod messages;
 mod read;

@@ -114,7 +114,7 @@ pub enum ReadError {
     #[error("the model has no graph")]
     NoGraph,
     #[error(transparent)]
-    External(#[from] ExternalError),
+    External(#[from] Box<ExternalError>),
 }
 
 impl ReadError {

@@ -341,12 +341,11 @@ mod tests {
                 let n = self.choice(4);
                 let n = if field.repeated { n } else { n.min(1) };
                 // Of the numbers of ONNX only the elements of tensors are packed.
-                if kind == Kind::Tensor && field.repeated && field.name.ends_with("_data") && field.content != Raw {
-                    if let (1.., Varint(_) | Fixed32 | Fixed64) = (n, field.content) {
-                        let packed: Vec<u8> = (0..n).flat_map(|_| self.value(field, depth)).collect();
-                        delimited(field.number, &packed, &mut bytes);
-                        continue;
-                    }
+                let is_number = matches!(field.content, Varint(_) | Fixed32 | Fixed64);
+                if n > 0 && is_number && kind == Kind::Tensor && field.repeated && field.name.ends_with("_data") {
+                    let packed: Vec<u8> = (0..n).flat_map(|_| self.value(field, depth)).collect();
+                    delimited(field.number, &packed, &mut bytes);
+                    continue;
                 }
                 for _ in 0..n {
                     let value = self.value(field, depth);

@@ -143,7 +143,7 @@ fn weights_share_the_buffer_of_the_file() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     /// Any damage gives a model or an error, and whatever is read can be used and written.
     #[test]

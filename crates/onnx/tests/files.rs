@@ -8,7 +8,6 @@ use lissom_onnx::{
     AttributeProto, FileKind, GraphProto, ModelProto, NodeProto, ReadError, ReadOptions, WireError, WriteOptions,
     read_model, read_model_bytes, write_model,
 };
-use prost::Message;
 
 /// A model whose only node holds a graph whose only node holds a graph, `depth` times.
 fn nested(depth: usize) -> Bytes {

@@ -180,7 +180,11 @@ fn clean(dtype: DType, len: usize, mut bytes: Vec<u8>) -> Vec<u8> {
 proptest! {
     /// Sizes straddle whole bytes of packed types. NaN patterns must survive, so bytes are compared.
     #[test]
-    fn every_type_comes_back_bit_for_bit(kind in 0..DType::ALL.len(), len in 0usize..10, noise in prop::collection::vec(any::<u8>(), 160)) {
+    fn every_type_comes_back_bit_for_bit(
+        kind in 0..DType::ALL.len(),
+        len in 0usize..10,
+        noise in prop::collection::vec(any::<u8>(), 160),
+    ) {
         let dtype = DType::ALL[kind];
         prop_assume!(dtype.bits() > 0);
         let bytes = clean(dtype, len, noise[..(len * dtype.bits()).div_ceil(8)].to_vec());

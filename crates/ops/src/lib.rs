@@ -5,33 +5,6 @@
 //! it. Pieces that several operators are made of: [`elementwise`] (maps and broadcasting), [`axes`] (axis arithmetic),
 //! [`window`] (padding and strides of convolutions and pools).
 
-mod axes;
-mod binary;
-mod convert;
-mod cosine_window;
-mod elementwise;
-mod fourier;
-mod gradient;
-mod heads;
-mod int_list;
-mod lengths;
-mod loss;
-mod normalized_axes;
-mod numeric;
-mod optimizer;
-mod pool;
-mod product;
-mod quantization;
-mod recurrent;
-mod reduce;
-mod sample_data;
-mod small_float;
-mod softmax_axis;
-mod subgraph;
-mod unary;
-mod variadic;
-mod window;
-
 mod abs;
 mod acos;
 mod acosh;
@@ -39,13 +12,18 @@ mod adagrad;
 mod adam;
 mod add;
 mod and;
+mod arg_extreme;
+mod arg_max;
+mod arg_min;
 mod asin;
 mod asinh;
 mod atan;
 mod atanh;
 mod attention;
 mod average_pool;
+mod axes;
 mod batch_normalization;
+mod binary;
 mod blackman_window;
 mod cast;
 mod causal_conv_with_state;
@@ -58,8 +36,13 @@ mod constant_of_shape;
 mod conv;
 mod conv_integer;
 mod conv_transpose;
+mod convert;
 mod cos;
 mod cosh;
+mod cosine_window;
+mod cum_prod;
+mod cum_sum;
+mod cumulative;
 mod deform_conv;
 mod dequantize_linear;
 mod det;
@@ -68,6 +51,7 @@ mod div;
 mod dropout;
 mod dynamic_quantize_linear;
 mod einsum;
+mod elementwise;
 mod elu;
 mod equal;
 mod erf;
@@ -76,11 +60,16 @@ mod expand;
 mod flatten;
 mod flex_attention;
 mod floor;
+mod fourier;
 mod gather;
+mod gather_elements;
+mod gather_nd;
+mod gelu;
 mod gemm;
 mod global_average_pool;
 mod global_lp_pool;
 mod global_max_pool;
+mod gradient;
 mod greater;
 mod greater_or_equal;
 mod group_normalization;
@@ -90,16 +79,21 @@ mod hann_window;
 mod hard_sigmoid;
 mod hard_swish;
 mod hardmax;
+mod heads;
 mod identity;
 mod if_op;
 mod instance_normalization;
+mod int_list;
 mod layer_normalization;
 mod leaky_relu;
+mod lengths;
 mod less;
 mod less_or_equal;
 mod linear_attention;
 mod log;
 mod log_softmax;
+mod loop_op;
+mod loss;
 mod lp_normalization;
 mod lp_pool;
 mod lrn;
@@ -110,24 +104,38 @@ mod max;
 mod max_pool;
 mod max_roi_pool;
 mod max_unpool;
+mod mean;
 mod mean_variance_normalization;
 mod mel_weight_matrix;
 mod min;
 mod mish;
+mod mod_op;
 mod momentum;
 mod mul;
 mod neg;
 mod negative_log_likelihood_loss;
 mod non_max_suppression;
+mod non_zero;
+mod normalized_axes;
 mod not;
+mod numeric;
+mod one_hot;
+mod optimizer;
 mod or;
+mod ordering;
 mod pad;
+mod pool;
 mod pow;
+mod prelu;
+mod product;
 mod qlinear_conv;
 mod qlinear_matmul;
+mod quantization;
 mod quantize_linear;
 mod range;
 mod reciprocal;
+mod recurrent;
+mod reduce;
 mod reduce_l1;
 mod reduce_l2;
 mod reduce_log_sum;
@@ -139,12 +147,20 @@ mod reduce_prod;
 mod reduce_sum;
 mod reduce_sum_square;
 mod relu;
+mod resample;
 mod reshape;
+mod resize;
 mod rms_normalization;
 mod rnn;
 mod roi_align;
 mod rotary_embedding;
 mod round;
+mod sample_data;
+mod scan;
+mod scatter;
+mod scatter_elements;
+mod scatter_nd;
+mod scatter_targets;
 mod selu;
 mod shape;
 mod sigmoid;
@@ -153,24 +169,33 @@ mod sin;
 mod sinh;
 mod size;
 mod slice;
+mod small_float;
 mod softmax;
+mod softmax_axis;
 mod softmax_cross_entropy_loss;
 mod softplus;
 mod softsign;
 mod split;
 mod sqrt;
 mod squeeze;
+mod stack;
 mod stft;
 mod sub;
+mod subgraph;
 mod sum;
 mod swish;
 mod tan;
 mod tanh;
 mod thresholded_relu;
 mod tile;
+mod top_k;
 mod transpose;
+mod unary;
 mod unsqueeze;
+mod upsample;
+mod variadic;
 mod where_op;
+mod window;
 mod xor;
 
 pub use abs::Abs;
@@ -212,6 +237,9 @@ pub use expand::Expand;
 pub use flatten::Flatten;
 pub use floor::Floor;
 pub use gather::Gather;
+pub use gather_elements::GatherElements;
+pub use gather_nd::GatherND;
+pub use gelu::Gelu;
 pub use gemm::Gemm;
 pub use global_average_pool::GlobalAveragePool;
 pub use global_max_pool::GlobalMaxPool;
@@ -221,6 +249,7 @@ pub use group_normalization::GroupNormalization;
 pub use gru::Gru;
 pub use hard_sigmoid::HardSigmoid;
 pub use hard_swish::HardSwish;
+pub use hardmax::Hardmax;
 pub use identity::Identity;
 pub use if_op::If;
 pub use instance_normalization::InstanceNormalization;
@@ -231,6 +260,7 @@ pub use less::Less;
 pub use less_or_equal::LessOrEqual;
 pub use log::Log;
 pub use log_softmax::LogSoftmax;
+pub use loop_op::Loop;
 pub use loss::{LabelLoss, LossReduction};
 pub use lp_normalization::LpNormalization;
 pub use lp_pool::LpPool;
@@ -239,16 +269,20 @@ pub use matmul::MatMul;
 pub use matmul_integer::MatMulInteger;
 pub use max::Max;
 pub use max_pool::MaxPool;
+pub use mean::Mean;
 pub use min::Min;
 pub use mish::Mish;
+pub use mod_op::Mod;
 pub use mul::Mul;
 pub use neg::Neg;
 pub use negative_log_likelihood_loss::NegativeLogLikelihoodLoss;
+pub use non_zero::NonZero;
 pub use not::Not;
+pub use one_hot::OneHot;
 pub use or::Or;
-pub use pad::Pad;
-pub use pad::PadMode;
+pub use pad::{Pad, PadMode};
 pub use pow::Pow;
+pub use prelu::PRelu;
 pub use qlinear_conv::QLinearConv;
 pub use qlinear_matmul::QLinearMatMul;
 pub use quantization::Granularity;
@@ -258,11 +292,15 @@ pub use reciprocal::Reciprocal;
 pub use recurrent::{Direction, GateActivation, Recurrent};
 pub use reduce::{Reduce, Reduction};
 pub use relu::Relu;
+pub use resample::{Coordinates, Interpolation, NearestRounding};
 pub use reshape::Reshape;
+pub use resize::{Aspect, Resize};
 pub use rms_normalization::RmsNormalization;
 pub use rnn::Rnn;
 pub use rotary_embedding::RotaryEmbedding;
 pub use round::Round;
+pub use scan::Scan;
+pub use scatter_nd::ScatterND;
 pub use selu::Selu;
 pub use shape::Shape;
 pub use sigmoid::Sigmoid;
@@ -287,6 +325,7 @@ pub use tan::Tan;
 pub use tanh::Tanh;
 pub use thresholded_relu::ThresholdedRelu;
 pub use tile::Tile;
+pub use top_k::TopK;
 pub use transpose::Transpose;
 pub use unsqueeze::Unsqueeze;
 pub use where_op::Where;
@@ -302,6 +341,8 @@ pub static OPS: &[OpSpec] = &[
     acosh::OP,
     add::OP,
     and::OP,
+    arg_max::OP,
+    arg_min::OP,
     asin::OP,
     asinh::OP,
     atan::OP,
@@ -323,6 +364,8 @@ pub static OPS: &[OpSpec] = &[
     conv_transpose::OP,
     cos::OP,
     cosh::OP,
+    cum_prod::OP,
+    cum_sum::OP,
     dft::OP,
     deform_conv::OP,
     dequantize_linear::OP,
@@ -340,6 +383,9 @@ pub static OPS: &[OpSpec] = &[
     floor::OP,
     gru::OP,
     gather::OP,
+    gather_elements::OP,
+    gather_nd::OP,
+    gelu::OP,
     gemm::OP,
     global_average_pool::OP,
     global_lp_pool::OP,
@@ -364,6 +410,7 @@ pub static OPS: &[OpSpec] = &[
     linear_attention::OP,
     log::OP,
     log_softmax::OP,
+    loop_op::OP,
     lp_normalization::OP,
     lp_pool::OP,
     matmul::OP,
@@ -372,16 +419,21 @@ pub static OPS: &[OpSpec] = &[
     max_pool::OP,
     max_roi_pool::OP,
     max_unpool::OP,
+    mean::OP,
     mean_variance_normalization::OP,
     mel_weight_matrix::OP,
     min::OP,
     mish::OP,
+    mod_op::OP,
     mul::OP,
     neg::OP,
     negative_log_likelihood_loss::OP,
     non_max_suppression::OP,
+    non_zero::OP,
     not::OP,
+    one_hot::OP,
     or::OP,
+    prelu::OP,
     pad::OP,
     pow::OP,
     qlinear_conv::OP,
@@ -403,10 +455,15 @@ pub static OPS: &[OpSpec] = &[
     reduce_sum_square::OP,
     relu::OP,
     reshape::OP,
+    resize::OP,
     roi_align::OP,
     rotary_embedding::OP,
     round::OP,
     stft::OP,
+    scan::OP,
+    scatter::OP,
+    scatter_elements::OP,
+    scatter_nd::OP,
     selu::OP,
     shape::OP,
     sigmoid::OP,
@@ -429,8 +486,10 @@ pub static OPS: &[OpSpec] = &[
     tanh::OP,
     thresholded_relu::OP,
     tile::OP,
+    top_k::OP,
     transpose::OP,
     unsqueeze::OP,
+    upsample::OP,
     where_op::OP,
     xor::OP,
     flex_attention::OP,

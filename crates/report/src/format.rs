@@ -93,7 +93,13 @@ pub(crate) fn p_value(value: f64) -> String {
 
 /// `3.9×` as the larger over the smaller.
 pub(crate) fn times(ratio: f64) -> String {
-    let text = if ratio >= 100.0 { format!("{ratio:.0}") } else if ratio >= 10.0 { format!("{ratio:.1}") } else { format!("{ratio:.2}") };
+    let text = if ratio >= 100.0 {
+        format!("{ratio:.0}")
+    } else if ratio >= 10.0 {
+        format!("{ratio:.1}")
+    } else {
+        format!("{ratio:.2}")
+    };
     format!("{text}×")
 }
 
@@ -105,10 +111,16 @@ mod tests {
     #[test]
     fn numbers_read_well() {
         assert_eq!([0, 999, 1000, 272_474, 1_000_000].map(count), ["0", "999", "1,000", "272,474", "1,000,000"]);
-        assert_eq!([0, 999, 1000, 1_090_000, 999_950].map(bytes), ["0\u{a0}B", "999\u{a0}B", "1.00\u{a0}kB", "1.09\u{a0}MB", "1.00\u{a0}MB"]);
+        assert_eq!(
+            [0, 999, 1000, 1_090_000, 999_950].map(bytes),
+            ["0\u{a0}B", "999\u{a0}B", "1.00\u{a0}kB", "1.09\u{a0}MB", "1.00\u{a0}MB"]
+        );
         assert_eq!(short_count(40_813_184), "40.8\u{a0}M");
         assert_eq!(short_count(7), "7");
-        assert_eq!([0.0, 12.345, 0.4123, 9.996, 1.2e-5, -0.5, 123_456.0].map(significant), ["0", "12.3", "0.412", "10.0", "1.20e\u{2212}5", "\u{2212}0.500", "123456"]);
+        assert_eq!(
+            [0.0, 12.345, 0.4123, 9.996, 1.2e-5, -0.5, 123_456.0].map(significant),
+            ["0", "12.3", "0.412", "10.0", "1.20e\u{2212}5", "\u{2212}0.500", "123456"]
+        );
         assert_eq!(percent(0.91734, 2), "91.73\u{a0}%");
         assert_eq!([0.0018, -0.004, -0.000_001].map(points), ["0.18", "\u{2212}0.40", "0.00"]);
         assert_eq!([0.0342, 1e-9].map(p_value), ["0.034", "<\u{a0}0.001"]);

@@ -6,6 +6,19 @@
 //!
 //! Every measurement is optional. What is absent, NaN or infinite is shown as "not measured" and listed at the end,
 //! never as 0.
+//!
+//! ```
+//! use lissom_report::{Budget, Goal, Provenance, Report, Unit};
+//!
+//! let mut report = Report::new("ResNet-20, int8", Provenance::default());
+//! report.budgets.push(Budget::judge("max-drop", Goal::AtMost, 0.005, Some(0.007), Unit::Points));
+//! let page = report.to_html()?;
+//! assert!(page.contains("The budget max-drop is not met"));
+//! assert_eq!(Report::from_json(&report.to_json()?)?, report);
+//! # Ok::<(), lissom_report::ReportError>(())
+//! ```
+//!
+//! `SCHEMA.md` beside this crate is the map of the JSON.
 
 mod chart;
 mod error;

@@ -316,6 +316,8 @@ pub struct Layer {
 pub struct Sensitivity {
     /// What `drop` is a drop of: `top1`.
     pub metric: String,
+    /// Unit of `drop`: points for shares.
+    pub unit: Unit,
     /// How the layers were compressed: `int8 weights and activations`.
     pub setting: String,
     /// The layers, in any order.

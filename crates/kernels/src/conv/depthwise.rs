@@ -33,27 +33,39 @@ const BLOCK: usize = 8;
 #[inline(always)]
 pub(crate) unsafe fn row<V: Lanes>(row: &Row<'_>) {
     let interior = row.window.interior(row.w, row.out_w);
-    // SAFETY: the caller's; `start + V::N` or the partial forms stay inside the channels.
+    let mut x = 0;
+    // All channels of a few outputs before the next: their pixels are adjacent, so they share cache lines and pages.
+    while x < row.out_w {
+        let room = if interior.contains(&x) { interior.end - x } else { 1 };
+        // SAFETY: the caller's; these outputs have all their taps inside, or there is one.
+        x += unsafe {
+            match room {
+                BLOCK.. => channels::<V, BLOCK>(row, x),
+                4.. => channels::<V, 4>(row, x),
+                2.. => channels::<V, 2>(row, x),
+                _ => channels::<V, 1>(row, x),
+            }
+        };
+    }
+}
+
+/// All channels of outputs `x .. x + WIDTH`; returns `WIDTH`.
+///
+/// # Safety
+/// As [`block`].
+#[inline(always)]
+unsafe fn channels<V: Lanes, const WIDTH: usize>(row: &Row<'_>, x: usize) -> usize {
+    let whole = row.channels - row.channels % V::N;
+    // SAFETY: the caller's; whole vectors, then the rest.
     unsafe {
-        for start in (0..row.channels).step_by(V::N) {
-            let lanes = (row.channels - start).min(V::N);
-            for x in 0..interior.start {
-                block::<V, 1>(row, start, lanes, x);
-            }
-            let mut x = interior.start;
-            while x + BLOCK <= interior.end {
-                block::<V, BLOCK>(row, start, lanes, x);
-                x += BLOCK;
-            }
-            if x + 4 <= interior.end {
-                block::<V, 4>(row, start, lanes, x);
-                x += 4;
-            }
-            for x in x..row.out_w {
-                block::<V, 1>(row, start, lanes, x);
-            }
+        for start in (0..whole).step_by(V::N) {
+            block::<V, true, WIDTH>(row, start, V::N, x);
+        }
+        if whole < row.channels {
+            block::<V, false, WIDTH>(row, whole, row.channels - whole, x);
         }
     }
+    WIDTH
 }
 
 /// Outputs `x .. x + WIDTH`; more than one only if all their taps are inside.
@@ -61,23 +73,23 @@ pub(crate) unsafe fn row<V: Lanes>(row: &Row<'_>) {
 /// # Safety
 /// As [`row`].
 #[inline(always)]
-unsafe fn block<V: Lanes, const WIDTH: usize>(row: &Row<'_>, start: usize, lanes: usize, x: usize) {
+unsafe fn block<V: Lanes, const WHOLE: bool, const WIDTH: usize>(row: &Row<'_>, start: usize, lanes: usize, x: usize) {
     let window = &row.window;
     let stride = window.stride[1] * row.channels;
     let taps_x = if WIDTH == 1 { window.inside(1, x, row.w) } else { 0..window.kernel[1] };
     // SAFETY: taps inside of the image only; the rest is the caller's.
     unsafe {
-        let bias = if row.bias.is_null() { V::splat(0.0) } else { load(row.bias.add(start), lanes) };
+        let bias = if row.bias.is_null() { V::splat(0.0) } else { load::<V, WHOLE>(row.bias.add(start), lanes) };
         let mut sums = [V::splat(0.0); WIDTH];
         for tap_y in window.inside(0, row.y, row.h) {
             let y = row.y * window.stride[0] + tap_y * window.dilation[0] - window.pads[0];
             let line = row.image.as_ptr().add(y * row.w * row.channels + start);
             let weights = row.weight.as_ptr().add(tap_y * window.kernel[1] * row.channels + start);
             for tap_x in taps_x.clone() {
-                let weight = load::<V>(weights.add(tap_x * row.channels), lanes);
+                let weight = load::<V, WHOLE>(weights.add(tap_x * row.channels), lanes);
                 let left = (x * window.stride[1] + tap_x * window.dilation[1] - window.pads[1]) * row.channels;
                 for (i, sum) in sums.iter_mut().enumerate() {
-                    *sum = load::<V>(line.add(left + i * stride), lanes).mul_add(weight, *sum);
+                    *sum = load::<V, WHOLE>(line.add(left + i * stride), lanes).mul_add(weight, *sum);
                 }
             }
         }
@@ -86,10 +98,10 @@ unsafe fn block<V: Lanes, const WIDTH: usize>(row: &Row<'_>, start: usize, lanes
             let at = (x + i) * row.channels + start;
             let mut sum = sum.add(bias);
             if !row.residual.is_null() {
-                sum = sum.add(load(row.residual.add(at), lanes));
+                sum = sum.add(load::<V, WHOLE>(row.residual.add(at), lanes));
             }
             let sum = sum.at_least(min).at_most(max);
-            if lanes == V::N { sum.store(row.out.add(at)) } else { sum.store_first(row.out.add(at), lanes) }
+            if WHOLE { sum.store(row.out.add(at)) } else { sum.store_first(row.out.add(at), lanes) }
         }
     }
 }
@@ -97,7 +109,7 @@ unsafe fn block<V: Lanes, const WIDTH: usize>(row: &Row<'_>, start: usize, lanes
 /// # Safety
 /// As [`row`].
 #[inline(always)]
-unsafe fn load<V: Lanes>(from: *const f32, lanes: usize) -> V {
+unsafe fn load<V: Lanes, const WHOLE: bool>(from: *const f32, lanes: usize) -> V {
     // SAFETY: the caller's.
-    unsafe { if lanes == V::N { V::load(from) } else { V::load_first(from, lanes) } }
+    unsafe { if WHOLE { V::load(from) } else { V::load_first(from, lanes) } }
 }

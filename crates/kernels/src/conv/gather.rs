@@ -54,13 +54,13 @@ impl<T: Copy> Pixels<'_, T> {
         let run = taps_a_run * n_channels;
         let left = (x * self.window.stride[1]) as i64 - self.window.pads[1] as i64;
         let top = (y * self.window.stride[0]) as i64 - self.window.pads[0] as i64;
-        let (mut segment, mut skip) = (ks.start / run.max(1), ks.start % run.max(1));
+        let tap = ks.start / run.max(1) * taps_a_run;
+        let (mut tap_y, mut tap_x, mut skip) = (tap / kernel_w, tap % kernel_w, ks.start % run.max(1));
         let mut done = 0;
         while done < ks.len() {
             let len = (run - skip).min(ks.len() - done);
-            let tap = segment * taps_a_run;
-            let row = top + (tap / kernel_w * self.window.dilation[0]) as i64;
-            let col = left + (tap % kernel_w * self.window.dilation[1]) as i64;
+            let row = top + (tap_y * self.window.dilation[0]) as i64;
+            let col = left + (tap_x * self.window.dilation[1]) as i64;
             // The part of this run that is inside of the image, in elements.
             let (first, end) = if row < 0 || row >= self.images.h as i64 {
                 (skip + len, skip + len)
@@ -81,7 +81,10 @@ impl<T: Copy> Pixels<'_, T> {
             }
             done += len;
             skip = 0;
-            segment += 1;
+            tap_x += taps_a_run;
+            if tap_x == kernel_w {
+                (tap_x, tap_y) = (0, tap_y + 1);
+            }
         }
     }
 }

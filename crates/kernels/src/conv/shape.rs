@@ -56,7 +56,8 @@ impl Window {
         ShapeError::require(self.stride[axis] > 0, "a stride", 0, "at least 1")?;
         ShapeError::require(self.dilation[axis] > 0, "a dilation", 0, "at least 1")?;
         // Positions are computed as i64; this keeps every sum and product of them far inside.
-        let sizes = [size, self.kernel[axis], self.stride[axis], self.dilation[axis], self.pads[axis], self.pads[axis + 2]];
+        let sizes =
+            [size, self.kernel[axis], self.stride[axis], self.dilation[axis], self.pads[axis], self.pads[axis + 2]];
         for size in sizes {
             ShapeError::require(size < 1 << 30, "a size of a window or image", size, "below 2^30")?;
         }
@@ -111,11 +112,24 @@ impl ConvShape {
     pub(crate) fn check(&self) -> Result<(), ShapeError> {
         let Self { c_in, c_out, groups, .. } = *self;
         ShapeError::require(groups > 0, "the number of groups", groups, "at least 1")?;
-        ShapeError::require(c_in.is_multiple_of(groups), "the number of input channels", c_in, "a multiple of the groups")?;
-        ShapeError::require(c_out.is_multiple_of(groups), "the number of output channels", c_out, "a multiple of the groups")?;
+        ShapeError::require(
+            c_in.is_multiple_of(groups),
+            "the number of input channels",
+            c_in,
+            "a multiple of the groups",
+        )?;
+        ShapeError::require(
+            c_out.is_multiple_of(groups),
+            "the number of output channels",
+            c_out,
+            "a multiple of the groups",
+        )?;
         self.window.extents(0, 0)?;
         self.window.extents(1, 0)?;
-        ShapeError::product("weight", &[c_out.next_multiple_of(64), c_in / groups + 1, self.window.kernel[0], self.window.kernel[1]])?;
+        ShapeError::product(
+            "weight",
+            &[c_out.next_multiple_of(64), c_in / groups + 1, self.window.kernel[0], self.window.kernel[1]],
+        )?;
         Ok(())
     }
 
@@ -165,7 +179,9 @@ mod tests {
 
     #[test]
     fn inside_and_interior_agree_with_counting() {
-        for (kernel, stride, dilation, pad, size) in [(3, 1, 1, 1, 5), (3, 2, 2, 3, 7), (1, 3, 1, 0, 4), (5, 1, 1, 4, 2), (2, 1, 4, 3, 3)] {
+        for (kernel, stride, dilation, pad, size) in
+            [(3, 1, 1, 1, 5), (3, 2, 2, 3, 7), (1, 3, 1, 0, 4), (5, 1, 1, 4, 2), (2, 1, 4, 3, 3)]
+        {
             let window = Window { kernel: [kernel; 2], stride: [stride; 2], dilation: [dilation; 2], pads: [pad; 4] };
             let [n_out, _] = window.output_size(size, size).unwrap();
             for at in 0..n_out {

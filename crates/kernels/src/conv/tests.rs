@@ -56,7 +56,11 @@ fn check_all_kernels(shape: ConvShape, images: Images, seed: u64) {
             assert_eq!(out, run(1, Activation::Relu), "{} threads change bytes", packed.kernel_name());
             for (i, (&x, &y)) in out.iter().zip(&expected).enumerate() {
                 let x = f64::from(x) * f64::from(x);
-                assert!((x - y).abs() <= 1e-3 * (1.0 + y), "{}: element {i} is {x}, expected {y}", packed.kernel_name());
+                assert!(
+                    (x - y).abs() <= 1e-3 * (1.0 + y),
+                    "{}: element {i} is {x}, expected {y}",
+                    packed.kernel_name()
+                );
             }
             let curved = run(2, Activation::Curve(Unary::Relu));
             assert_eq!(out, curved, "{} curve", packed.kernel_name());

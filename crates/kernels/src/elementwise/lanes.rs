@@ -3,22 +3,22 @@
 use super::{Binary, Operand, Unary};
 use crate::simd::{Lanes, math};
 
-/// Applies `f` to `n` elements; `x` and `out` may be the same.
+/// Applies an expression to `n` elements; `from` and `out` may be the same.
 ///
-/// # Safety
-/// `n` elements at `x` and `out`; as [`Lanes`].
-#[inline(always)]
-unsafe fn map<V: Lanes>(x: *const f32, out: *mut f32, n: usize, f: impl Fn(V) -> V) {
-    // SAFETY: the caller's.
-    unsafe {
-        let whole = n - n % V::N;
-        for i in (0..whole).step_by(V::N) {
-            f(V::load(x.add(i))).store(out.add(i));
+/// A macro, because closures of this size are not always inlined, and outside of a function with the instruction set
+/// every operation in them would be a call.
+macro_rules! map {
+    ($V:ident, $from:expr, $out:expr, $n:expr, |$x:ident| $value:expr) => {{
+        let whole = $n - $n % $V::N;
+        for i in (0..whole).step_by($V::N) {
+            let $x = $V::load($from.add(i));
+            $value.store($out.add(i));
         }
-        if whole < n {
-            f(V::load_first(x.add(whole), n - whole)).store_first(out.add(whole), n - whole);
+        if whole < $n {
+            let $x = $V::load_first($from.add(whole), $n - whole);
+            $value.store_first($out.add(whole), $n - whole);
         }
-    }
+    }};
 }
 
 /// # Safety
@@ -29,51 +29,51 @@ pub(super) unsafe fn unary<V: Lanes>(op: Unary, x: *const f32, out: *mut f32, n:
     unsafe {
         let (zero, one, half) = (V::splat(0.0), V::splat(1.0), V::splat(0.5));
         match op {
-            Unary::Relu => map::<V>(x, out, n, |x| x.at_least(zero)),
+            Unary::Relu => map!(V, x, out, n, |x| x.at_least(zero)),
             Unary::Clip { min, max } => {
                 let (min, max) = (V::splat(min), V::splat(max));
-                map::<V>(x, out, n, |x| x.at_least(min).at_most(max));
+                map!(V, x, out, n, |x| x.at_least(min).at_most(max));
             }
             Unary::LeakyRelu { alpha } => {
                 let alpha = V::splat(alpha);
-                map::<V>(x, out, n, |x| x.if_less(zero, x.mul(alpha), x));
+                map!(V, x, out, n, |x| x.if_less(zero, x.mul(alpha), x));
             }
             Unary::Elu { alpha } => {
                 let alpha = V::splat(alpha);
-                map::<V>(x, out, n, |x| x.if_less(zero, math::exp(x).sub(one).mul(alpha), x));
+                map!(V, x, out, n, |x| x.if_less(zero, math::exp(x).sub(one).mul(alpha), x));
             }
-            Unary::Sigmoid => map::<V>(x, out, n, |x| math::sigmoid(x)),
+            Unary::Sigmoid => map!(V, x, out, n, |x| math::sigmoid(x)),
             Unary::HardSigmoid { alpha, beta } => {
                 let (alpha, beta) = (V::splat(alpha), V::splat(beta));
-                map::<V>(x, out, n, |x| x.mul_add(alpha, beta).at_least(zero).at_most(one));
+                map!(V, x, out, n, |x| x.mul_add(alpha, beta).at_least(zero).at_most(one));
             }
             Unary::HardSwish => {
                 let sixth = V::splat(1.0 / 6.0);
-                map::<V>(x, out, n, |x| x.mul_add(sixth, half).at_least(zero).at_most(one).mul(x));
+                map!(V, x, out, n, |x| x.mul_add(sixth, half).at_least(zero).at_most(one).mul(x));
             }
-            Unary::Silu => map::<V>(x, out, n, |x| x.mul(math::sigmoid(x))),
-            Unary::Erf => map::<V>(x, out, n, |x| math::erf(x)),
+            Unary::Silu => map!(V, x, out, n, |x| x.mul(math::sigmoid(x))),
+            Unary::Erf => map!(V, x, out, n, |x| math::erf(x)),
             Unary::Gelu => {
                 let root = V::splat(std::f32::consts::FRAC_1_SQRT_2);
-                map::<V>(x, out, n, |x| x.mul(half).mul(math::erf(x.mul(root)).add(one)));
+                map!(V, x, out, n, |x| x.mul(half).mul(math::erf(x.mul(root)).add(one)));
             }
             Unary::GeluTanh => {
-                let (scale, cubic) = (V::splat(0.797_884_56), V::splat(0.044_715));
-                map::<V>(x, out, n, |x| {
+                let (scale, cubic) = (V::splat(0.797_884_6), V::splat(0.044_715));
+                map!(V, x, out, n, |x| {
                     let inner = x.mul(x).mul_add(cubic, one).mul(x).mul(scale);
                     x.mul(half).mul(math::tanh(inner).add(one))
                 });
             }
-            Unary::Tanh => map::<V>(x, out, n, |x| math::tanh(x)),
-            Unary::Exp => map::<V>(x, out, n, |x| math::exp(x)),
-            Unary::Sqrt => map::<V>(x, out, n, |x| x.sqrt()),
-            Unary::Reciprocal => map::<V>(x, out, n, |x| one.div(x)),
-            Unary::Abs => map::<V>(x, out, n, |x| x.abs()),
+            Unary::Tanh => map!(V, x, out, n, |x| math::tanh(x)),
+            Unary::Exp => map!(V, x, out, n, |x| math::exp(x)),
+            Unary::Sqrt => map!(V, x, out, n, |x| x.sqrt()),
+            Unary::Reciprocal => map!(V, x, out, n, |x| one.div(x)),
+            Unary::Abs => map!(V, x, out, n, |x| x.abs()),
             Unary::Neg => {
                 let sign = V::splat(-0.0);
-                map::<V>(x, out, n, |x| sign.sub(x));
+                map!(V, x, out, n, |x| sign.sub(x));
             }
-            Unary::Square => map::<V>(x, out, n, |x| x.mul(x)),
+            Unary::Square => map!(V, x, out, n, |x| x.mul(x)),
         }
     }
 }
@@ -87,7 +87,7 @@ unsafe fn zip<V: Lanes>(a: *const f32, b: Operand<'_>, start: usize, out: *mut f
         match b {
             Operand::Scalar(b) => {
                 let b = V::splat(b);
-                map::<V>(a, out, n, |a| f(a, b));
+                map!(V, a, out, n, |a| f(a, b));
             }
             Operand::Same(b) => zip_row(a, b.as_ptr().add(start), out, n, f),
             Operand::Row(b) => {
@@ -106,7 +106,7 @@ unsafe fn zip<V: Lanes>(a: *const f32, b: Operand<'_>, start: usize, out: *mut f
                     let (row, col) = ((start + at) / row_len, (start + at) % row_len);
                     let len = (row_len - col).min(n - at);
                     let b = V::splat(*values.as_ptr().add(row));
-                    map::<V>(a.add(at), out.add(at), len, |a| f(a, b));
+                    map!(V, a.add(at), out.add(at), len, |a| f(a, b));
                     at += len;
                 }
             }
@@ -137,7 +137,14 @@ unsafe fn zip_row<V: Lanes>(a: *const f32, b: *const f32, out: *mut f32, n: usiz
 /// # Safety
 /// `n` elements at `a` and `out`, `b` covers them; as [`Lanes`].
 #[inline(always)]
-pub(super) unsafe fn binary<V: Lanes>(op: Binary, a: *const f32, b: Operand<'_>, start: usize, out: *mut f32, n: usize) {
+pub(super) unsafe fn binary<V: Lanes>(
+    op: Binary,
+    a: *const f32,
+    b: Operand<'_>,
+    start: usize,
+    out: *mut f32,
+    n: usize,
+) {
     // SAFETY: the caller's, in every arm.
     unsafe {
         match op {
@@ -147,23 +154,9 @@ pub(super) unsafe fn binary<V: Lanes>(op: Binary, a: *const f32, b: Operand<'_>,
             Binary::Mul => zip::<V>(a, b, start, out, n, |a, b| a.mul(b)),
             Binary::Div => zip::<V>(a, b, start, out, n, |a, b| a.div(b)),
             Binary::DivFrom => zip::<V>(a, b, start, out, n, |a, b| b.div(a)),
-            Binary::Max => zip::<V>(a, b, start, out, n, |a, b| keep_nan(b, a.at_least(b))),
-            Binary::Min => zip::<V>(a, b, start, out, n, |a, b| keep_nan(b, a.at_most(b))),
+            Binary::Max => zip::<V>(a, b, start, out, n, |a, b| math::larger(a, b)),
+            Binary::Min => zip::<V>(a, b, start, out, n, |a, b| math::smaller(a, b)),
         }
-    }
-}
-
-/// `result`, or NaN if `b` is NaN (`result` is already NaN if `a` is).
-///
-/// # Safety
-/// As [`Lanes`].
-#[inline(always)]
-unsafe fn keep_nan<V: Lanes>(b: V, result: V) -> V {
-    // SAFETY: the caller's. A NaN is neither below infinity nor at infinity.
-    unsafe {
-        let infinity = V::splat(f32::INFINITY);
-        let or_infinite = V::splat(f32::MAX).if_less(b.abs(), result, b);
-        b.abs().if_less(infinity, result, or_infinite)
     }
 }
 

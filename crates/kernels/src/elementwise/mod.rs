@@ -203,9 +203,12 @@ impl Operand<'_> {
         match *self {
             Self::Scalar(_) => Ok(()),
             Self::Same(b) => ShapeError::expect("b", b.len(), len),
-            Self::Row(b) if len > 0 => {
-                ShapeError::require(len.is_multiple_of(b.len().max(1)) && !b.is_empty(), "the length of `b`", b.len(), "a divisor of the length of `a`")
-            }
+            Self::Row(b) if len > 0 => ShapeError::require(
+                len.is_multiple_of(b.len().max(1)) && !b.is_empty(),
+                "the length of `b`",
+                b.len(),
+                "a divisor of the length of `a`",
+            ),
             Self::Row(_) => Ok(()),
             Self::Column { values, row_len } => {
                 ShapeError::expect("a", len, ShapeError::product("a", &[values.len(), row_len])?)
@@ -285,7 +288,12 @@ pub fn scale_bias(
     let n = scale.len();
     ShapeError::expect("out", out.len(), x.len())?;
     ShapeError::expect("bias", bias.len(), n)?;
-    ShapeError::require(x.is_empty() || (n > 0 && x.len().is_multiple_of(n)), "the length of `scale`", n, "a divisor of the length of `x`")?;
+    ShapeError::require(
+        x.is_empty() || (n > 0 && x.len().is_multiple_of(n)),
+        "the length of `scale`",
+        n,
+        "a divisor of the length of `x`",
+    )?;
     if x.is_empty() {
         return Ok(());
     }

@@ -2,10 +2,8 @@
 
 use super::{Binary, Operand, Unary, lanes};
 
-
 /// # Safety
 /// As `lanes::unary`, on a CPU with any instruction set.
-
 pub(super) unsafe fn unary(op: Unary, x: *const f32, out: *mut f32, n: usize) {
     // SAFETY: the caller's.
     unsafe { lanes::unary::<f32>(op, x, out, n) }
@@ -13,7 +11,6 @@ pub(super) unsafe fn unary(op: Unary, x: *const f32, out: *mut f32, n: usize) {
 
 /// # Safety
 /// As `lanes::binary`, on a CPU with any instruction set.
-
 pub(super) unsafe fn binary(op: Binary, a: *const f32, b: Operand<'_>, start: usize, out: *mut f32, n: usize) {
     // SAFETY: the caller's.
     unsafe { lanes::binary::<f32>(op, a, b, start, out, n) }
@@ -21,7 +18,6 @@ pub(super) unsafe fn binary(op: Binary, a: *const f32, b: Operand<'_>, start: us
 
 /// # Safety
 /// As `lanes::scale_bias`, on a CPU with any instruction set.
-
 pub(super) unsafe fn scale_bias(
     x: *const f32,
     scale: &[f32],

@@ -54,13 +54,7 @@ pub static KERNELS: &[Kernel] = &[
         run: avx512::run,
     },
     #[cfg(target_arch = "x86_64")]
-    Kernel {
-        name: "gemm_f32_6x16_avx2",
-        is_supported: crate::isa::has_avx2,
-        tile_rows: 6,
-        panel: 16,
-        run: avx2::run,
-    },
+    Kernel { name: "gemm_f32_6x16_avx2", is_supported: crate::isa::has_avx2, tile_rows: 6, panel: 16, run: avx2::run },
     Kernel { name: "gemm_f32_4x8_scalar", is_supported: || true, tile_rows: 4, panel: 8, run: scalar::run },
 ];
 
@@ -275,7 +269,12 @@ fn check_batch(batch: &Batch<'_>, a_len: usize, b_len: usize, out_len: usize) ->
     for pair in starts.windows(2) {
         let is_beside = pair[1] - pair[0] >= n && pair[1] - cluster + n <= out_stride;
         let is_after = pair[1] - cluster >= span && pair[1] >= pair[0] + span;
-        ShapeError::require(is_beside || is_after || m * n == 0, "an offset of `out`", pair[1], "outside of other products")?;
+        ShapeError::require(
+            is_beside || is_after || m * n == 0,
+            "an offset of `out`",
+            pair[1],
+            "outside of other products",
+        )?;
         if !is_beside {
             cluster = pair[1];
         }

@@ -106,10 +106,23 @@ impl Kernel {
 
 /// Fills `data`, zeroed and [`packed_len`] long, with the panels of `b`.
 pub(crate) fn pack(b: Matrix<'_>, k: usize, n: usize, width: usize, data: &mut [f32]) {
+    if k == 0 {
+        return;
+    }
     for index in 0..n.div_ceil(width) {
         let panel = panel(index, width, k, n);
-        let rows = data[panel.offset..][..panel.width * k].chunks_exact_mut(panel.width);
-        for (row, to) in rows.enumerate() {
+        let to = &mut data[panel.offset..][..panel.width * k];
+        if b.row_stride == 1 {
+            // Columns are adjacent in memory: read along them.
+            for col in 0..panel.n_cols {
+                let from = &b.data[(panel.col + col) * b.col_stride..][..k];
+                for (to, &from) in to[col..].iter_mut().step_by(panel.width).zip(from) {
+                    *to = from;
+                }
+            }
+            continue;
+        }
+        for (row, to) in to.chunks_exact_mut(panel.width).enumerate() {
             let from = &b.data[row * b.row_stride + panel.col * b.col_stride..];
             if b.col_stride == 1 {
                 to[..panel.n_cols].copy_from_slice(&from[..panel.n_cols]);

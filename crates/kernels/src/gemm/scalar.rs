@@ -1,6 +1,6 @@
 //! The plain version, for every CPU: panels of 8 columns, which the compiler may turn into what vectors it has.
 
-use super::tile::{ROW_STRIDE, Tile};
+use super::tile::Tile;
 
 const PANEL: usize = 8;
 
@@ -11,7 +11,7 @@ pub(crate) unsafe fn run(rows: usize, panel: usize, args: &Tile) {
         let mut sums = [0.0f32; PANEL];
         // SAFETY: rows of A, whole panels of B and `n_cols` of C are there, as `Tile` says.
         unsafe {
-            let a = std::slice::from_raw_parts(args.a.add(row * ROW_STRIDE), args.k);
+            let a = std::slice::from_raw_parts(args.a.add(row * args.a_stride), args.k);
             let b = std::slice::from_raw_parts(args.b, args.k * panel);
             let c = std::slice::from_raw_parts_mut(args.c.add(row * args.c_stride), args.n_cols);
             if args.accumulate {

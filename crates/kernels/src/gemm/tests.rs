@@ -140,7 +140,14 @@ fn wrong_lengths_and_overlaps_are_errors() {
 
     let run = |offsets: &[[usize; 3]], out_stride| {
         let batch = Batch {
-            m: 2, k: 2, n: 2, a_strides: [2, 1], b_strides: [2, 1], out_stride, offsets, scale: 1.0,
+            m: 2,
+            k: 2,
+            n: 2,
+            a_strides: [2, 1],
+            b_strides: [2, 1],
+            out_stride,
+            offsets,
+            scale: 1.0,
             activation: Activation::None,
         };
         batched(&threads, &batch, &[1.0; 8], &[1.0; 8], &mut [0.0; 8])

@@ -7,18 +7,25 @@ pub(crate) const K_BLOCK: usize = 256;
 /// Floats between the rows of a packed block of A. A constant, so that every row is a fixed offset from one register;
 /// not a power of two, so that rows do not fall on the same cache sets.
 pub(crate) const ROW_STRIDE: usize = K_BLOCK + 16;
+/// Floats of a cache line.
+pub(crate) const LINE: usize = 16;
+/// The most rows of a tile.
+const MAX_ROWS: usize = 13;
 
 /// What one call of a microkernel computes: `c = finish(accumulate · c + a · b)` on one tile.
 ///
 /// | pointer | reads or writes |
 /// |---|---|
-/// | `a` | rows `ROW_STRIDE` apart, `k` floats each |
+/// | `a` | rows `a_stride` apart, `k` floats each |
 /// | `b` | `k` rows of one whole panel |
 /// | `c`, `residual` | rows `c_stride` apart, `n_cols` floats each |
 /// | `bias` | `n_cols` floats |
 pub(crate) struct Tile {
     pub a: *const f32,
+    pub a_stride: usize,
     pub b: *const f32,
+    /// Fetched into L2 on the way, 64 bytes a step of `k`; need not be valid.
+    pub next: *const f32,
     pub k: usize,
     pub c: *mut f32,
     pub c_stride: usize,
@@ -56,19 +63,26 @@ pub(crate) unsafe fn tile<V: Lanes, const ROWS: usize, const VECTORS: usize>(til
                 }
             }
         }
-        let (mut a, mut b) = (tile.a, tile.b);
-        for _ in 0..tile.k {
+        // Every third row has a pointer; the two after it are one and two strides further, which addresses express.
+        let stride = tile.a_stride;
+        let mut a: [*const f32; MAX_ROWS.div_ceil(3)] =
+            std::array::from_fn(|third| tile.a.wrapping_add(3 * third * stride));
+        let mut b = tile.b;
+        for step in 0..tile.k {
+            prefetch(tile.next.wrapping_add(step * LINE));
             let mut column = [V::splat(0.0); VECTORS];
             for (vector, column) in column.iter_mut().enumerate() {
                 *column = V::load(b.add(vector * V::N));
             }
             for (row, sums) in sums.iter_mut().enumerate() {
-                let x = V::splat(*a.add(row * ROW_STRIDE));
+                let x = V::splat(*a[row / 3].add(row % 3 * stride));
                 for (sum, &column) in sums.iter_mut().zip(&column) {
                     *sum = x.mul_add(column, *sum);
                 }
             }
-            a = a.add(1);
+            for a in &mut a {
+                *a = a.wrapping_add(1);
+            }
             b = b.add(VECTORS * V::N);
         }
         if let Some(finish) = &tile.finish {
@@ -86,6 +100,18 @@ pub(crate) unsafe fn tile<V: Lanes, const ROWS: usize, const VECTORS: usize>(til
             }
         }
     }
+}
+
+/// Asks for a cache line; any address is fine.
+#[inline(always)]
+fn prefetch(at: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 CPU has the instruction, and it never faults.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
 }
 
 /// # Safety

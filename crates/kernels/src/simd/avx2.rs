@@ -118,20 +118,18 @@ impl Lanes for F32x8 {
         }
     }
     #[inline(always)]
-    unsafe fn max(self) -> f32 {
-        unsafe {
-            let four = _mm_max_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
-            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
-            _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps::<1>(two, two)))
-        }
-    }
-    #[inline(always)]
     unsafe fn store_u8(self, to: *mut u8) {
         unsafe {
             let clamped = self.at_least(Self::splat(0.0)).at_most(Self::splat(255.0));
             let words = _mm256_max_epi32(_mm256_cvtps_epi32(clamped.0), _mm256_setzero_si256());
             let halves = _mm_packs_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
             _mm_storel_epi64(to.cast(), _mm_packus_epi16(halves, halves));
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_i32_sum(a: *const i32, b: *const i32) -> Self {
+        unsafe {
+            Self(_mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_loadu_si256(a.cast()), _mm256_loadu_si256(b.cast()))))
         }
     }
     #[inline(always)]

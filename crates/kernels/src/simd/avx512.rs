@@ -79,7 +79,8 @@ impl Lanes for F32x16 {
         // Truth table of `mask ? sign : self` over (mask, sign, self).
         unsafe {
             let mask = _mm512_set1_epi32(i32::MIN);
-            let bits = _mm512_ternarylogic_epi32::<0xCA>(mask, _mm512_castps_si512(sign.0), _mm512_castps_si512(self.0));
+            let bits =
+                _mm512_ternarylogic_epi32::<0xCA>(mask, _mm512_castps_si512(sign.0), _mm512_castps_si512(self.0));
             Self(_mm512_castsi512_ps(bits))
         }
     }
@@ -100,16 +101,18 @@ impl Lanes for F32x16 {
         unsafe { _mm512_reduce_add_ps(self.0) }
     }
     #[inline(always)]
-    unsafe fn max(self) -> f32 {
-        unsafe { _mm512_reduce_max_ps(self.0) }
-    }
-    #[inline(always)]
     unsafe fn store_u8(self, to: *mut u8) {
         unsafe {
             // Clamped before the conversion, which turns what does not fit (and NaN) into i32::MIN.
             let clamped = self.at_least(Self::splat(0.0)).at_most(Self::splat(255.0));
             let bytes = _mm512_cvtusepi32_epi8(_mm512_max_epi32(_mm512_cvtps_epi32(clamped.0), _mm512_setzero_si512()));
             _mm_storeu_si128(to.cast(), bytes);
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_i32_sum(a: *const i32, b: *const i32) -> Self {
+        unsafe {
+            Self(_mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_loadu_si512(a.cast()), _mm512_loadu_si512(b.cast()))))
         }
     }
     #[inline(always)]

@@ -74,6 +74,7 @@ pub(crate) unsafe fn tanh<V: Lanes>(x: V) -> V {
 /// As [`Lanes`].
 #[inline(always)]
 pub(crate) unsafe fn erf<V: Lanes>(x: V) -> V {
+    #[allow(clippy::approx_constant, reason = "a fitted coefficient, not 2 / √π")]
     const NEAR: [f32; 7] =
         [1.128_379_1, -0.376_126_26, 0.112_835_97, -0.026_854_329, 0.005_189_312, -8.018_855e-4, 7.882_497_4e-5];
     /// `-ln(1 - erf x)` on 0.9..4.
@@ -95,5 +96,39 @@ pub(crate) unsafe fn erf<V: Lanes>(x: V) -> V {
         let decay = V::splat(0.0).sub(polynomial(size, FAR));
         let far = V::splat(1.0).sub(exp(decay)).copysign(x);
         size.if_less(V::splat(0.95), near, far)
+    }
+}
+
+/// The larger; NaN if either is.
+///
+/// # Safety
+/// As [`Lanes`].
+#[inline(always)]
+pub(crate) unsafe fn larger<V: Lanes>(a: V, b: V) -> V {
+    // SAFETY: the caller's. `at_least` keeps a NaN of `a`.
+    unsafe { keep_nan(b, a.at_least(b)) }
+}
+
+/// The smaller; NaN if either is.
+///
+/// # Safety
+/// As [`Lanes`].
+#[inline(always)]
+pub(crate) unsafe fn smaller<V: Lanes>(a: V, b: V) -> V {
+    // SAFETY: the caller's. `at_most` keeps a NaN of `a`.
+    unsafe { keep_nan(b, a.at_most(b)) }
+}
+
+/// `b` if it is NaN, else `result`.
+///
+/// # Safety
+/// As [`Lanes`].
+#[inline(always)]
+unsafe fn keep_nan<V: Lanes>(b: V, result: V) -> V {
+    // SAFETY: the caller's. A NaN is neither below infinity nor above the largest number.
+    unsafe {
+        let size = b.abs();
+        let or_infinite = V::splat(f32::MAX).if_less(size, result, b);
+        size.if_less(V::splat(f32::INFINITY), result, or_infinite)
     }
 }

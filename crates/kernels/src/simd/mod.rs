@@ -53,10 +53,10 @@ pub(crate) trait Lanes: Copy {
     unsafe fn if_less(self, limit: Self, yes: Self, no: Self) -> Self;
     /// Sum of all lanes, in a fixed order.
     unsafe fn sum(self) -> f32;
-    /// Largest of all lanes; unspecified if any is NaN.
-    unsafe fn max(self) -> f32;
     /// Rounds to nearest even, saturates to `0..=255` and stores `N` bytes.
     unsafe fn store_u8(self, to: *mut u8);
+    /// Adds `N` pairs of integers, wrapping, and converts the sums, rounding to nearest even.
+    unsafe fn load_i32_sum(a: *const i32, b: *const i32) -> Self;
     /// Converts `N` bytes.
     unsafe fn load_u8(from: *const u8) -> Self;
     /// Converts `N` signed bytes.

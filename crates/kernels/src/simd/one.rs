@@ -92,13 +92,14 @@ impl Lanes for f32 {
         self
     }
     #[inline(always)]
-    unsafe fn max(self) -> f32 {
-        self
-    }
-    #[inline(always)]
     unsafe fn store_u8(self, to: *mut u8) {
         // SAFETY: the contract of `Lanes`. `as` saturates and turns NaN into 0.
         unsafe { to.write(self.round_ties_even() as u8) }
+    }
+    #[inline(always)]
+    unsafe fn load_i32_sum(a: *const i32, b: *const i32) -> Self {
+        // SAFETY: the contract of `Lanes`.
+        unsafe { a.read().wrapping_add(b.read()) as f32 }
     }
     #[inline(always)]
     unsafe fn load_u8(from: *const u8) -> Self {

@@ -1,0 +1,57 @@
+//! `lissom bench`.
+
+use lissom_job::JobError;
+use lissom_job::bench::{BenchRequest, BenchResult, bench as run_job};
+use lissom_recipe::ExitCode;
+
+use super::Context;
+use crate::arguments::Bench;
+use crate::show::{bytes, milliseconds, table};
+
+/// Runs the verb.
+pub(crate) fn bench(arguments: &Bench, context: &Context) -> Result<ExitCode, JobError> {
+    if arguments.batch == 0 || !(arguments.seconds > 0.0 && arguments.seconds <= 3600.0) {
+        return Err(JobError::Usage {
+            reason: "the batch must be at least 1 and the seconds between 0 and 3600".to_owned(),
+            hint: "leave them out for batch 1 and 3 seconds".to_owned(),
+        });
+    }
+    let result = run_job(&BenchRequest {
+        models: arguments.models.clone(),
+        batch: arguments.batch,
+        other_axes: arguments.length,
+        threads: context.common.threads,
+        seconds: arguments.seconds,
+        seed: arguments.seed,
+        read: context.read_options(),
+    })?;
+    context.print(&result, text)?;
+    Ok(ExitCode::Done)
+}
+
+fn text(result: &BenchResult) -> String {
+    let rows: Vec<Vec<String>> = result
+        .models
+        .iter()
+        .map(|times| {
+            vec![
+                times.model.clone(),
+                milliseconds(times.latency.p50_ms),
+                milliseconds(times.latency.p90_ms),
+                milliseconds(times.latency.p99_ms),
+                format!("{:.1}", times.items_per_second),
+                format!("{:.2}x", times.speedup),
+                milliseconds(times.load_ms),
+                times.peak_memory_bytes.map_or("–".to_owned(), bytes),
+            ]
+        })
+        .collect();
+    let mut text = table(&["model", "p50", "p90", "p99", "items/s", "speed", "load", "peak memory"], &rows);
+    text += &format!("\nbatch {}, {} threads, {}\n", result.batch, result.threads, result.machine.cpu);
+    for times in &result.models {
+        if let Some(noise) = &times.latency.noise {
+            text += &format!("warning: {}: {noise}\n", times.model);
+        }
+    }
+    text
+}

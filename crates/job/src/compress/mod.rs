@@ -1,0 +1,457 @@
+//! `lissom compress`: a model and a recipe in; a smaller, proven model and an honest report out.
+//!
+//! Every stage is a unit of the run folder, keyed by what goes in, so a killed job goes on where it was and ends in the
+//! same bytes. Stages: read, simplify, steps of the recipe, fallback while a drop is too large, write and prove, judge,
+//! time, report.
+
+mod fallback;
+mod prove;
+mod steps;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lissom_compress::{METHODS, Method, Methods, Progress};
+use lissom_data::Dataset;
+use lissom_engine::{Session, SessionOptions};
+use lissom_evaluate::{Comparison, Judgement, Latency};
+use lissom_graph::Model;
+use lissom_onnx::{ReadOptions, WriteOptions};
+use lissom_recipe::run::{Existing, Input, OpenOptions, Outcome, RunRequest, UnitKey};
+use lissom_recipe::{Budget, Digest, ExitCode, Interrupt, Recipe, RecipeText, Run, RunError};
+use lissom_report::{Report, Sensitivity};
+use serde::{Deserialize, Serialize};
+
+use crate::bench::{interleaved, random_inputs};
+use crate::budget::{Reached, all_met, contracts};
+use crate::compare::layer_errors;
+use crate::cost::{Cost, cost};
+use crate::evaluate::{compare, judge, sampled};
+use crate::model_file::{ModelFile, load, to_bytes};
+use crate::outputs::{Answers, answers, has_labels, open_data};
+use crate::report::{Facts, build};
+use crate::{JobError, SCHEMA_VERSION, VERSION};
+
+pub use steps::{DatasetCalibration, DoneStep, apply_step};
+
+/// Name of the compressed model in the run folder.
+pub const MODEL: &str = "model.onnx";
+/// Name of the page in the run folder.
+pub const REPORT_HTML: &str = "report.html";
+/// Name of the report as data in the run folder.
+pub const REPORT_JSON: &str = "report.json";
+/// Name of the recipe, presets resolved, in the run folder.
+pub const RECIPE: &str = "recipe.json";
+
+/// What `compress` is asked.
+#[derive(Debug, Clone)]
+pub struct CompressRequest {
+    /// The model.
+    pub model: PathBuf,
+    /// The recipe's text.
+    pub recipe: RecipeText,
+    /// Budgets beside the recipe's; these win.
+    pub budget: Budget,
+    /// Calibration data. Never the data the result is judged on.
+    pub data: Option<PathBuf>,
+    /// `data.toml` of the calibration data, if it does not lie beside it.
+    pub data_settings: Option<PathBuf>,
+    /// Data to judge on.
+    pub eval_data: Option<PathBuf>,
+    /// `data.toml` of the data to judge on.
+    pub eval_data_settings: Option<PathBuf>,
+    /// Judge on this many samples only.
+    pub eval_samples: Option<usize>,
+    /// The run folder.
+    pub out: PathBuf,
+    /// Throw away what the folder holds of another run.
+    pub start_over: bool,
+    /// Measure what each layer costs when it alone is compressed.
+    pub sensitivity: bool,
+    /// Seconds to time each of the two models; 0 does not.
+    pub bench_seconds: f64,
+    /// Seed of anything random.
+    pub seed: u64,
+    /// Threads; 0 means one per core.
+    pub threads: usize,
+    /// How far the file is trusted.
+    pub read: ReadOptions,
+    /// The command line, for the report and `resume`.
+    pub command: Vec<String>,
+    /// When, for the report.
+    pub date: String,
+}
+
+/// What `compress` answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CompressResult {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// True if every budget was met.
+    pub budgets_met: bool,
+    /// The compressed model.
+    pub model: PathBuf,
+    /// The page.
+    pub report_html: PathBuf,
+    /// The report as data.
+    pub report_json: PathBuf,
+    /// True if the run had been finished before and nothing was computed.
+    pub was_finished: bool,
+    /// Everything measured: the content of `report_json`.
+    pub report: Report,
+}
+
+/// What `--dry-run` answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CompressPlan {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Steps of the recipe with their settings.
+    pub steps: Vec<(String, String)>,
+    /// Layers with a weight.
+    pub cost: Cost,
+    /// Size of the original file.
+    pub original_bytes: u64,
+    /// Size of the file the recipe would write; exact where no step needs data, else with the steps that do left out.
+    pub predicted_bytes: u64,
+    /// Non-zero multiply-accumulates after.
+    pub predicted_effective_macs: Option<u64>,
+    /// Steps that were not tried, and why.
+    pub not_tried: Vec<String>,
+}
+
+/// Everything of a job that stays the same through its stages.
+struct Context<'a> {
+    request: &'a CompressRequest,
+    recipe: Recipe,
+    file: ModelFile,
+    calibration: Option<DatasetCalibration>,
+    eval: Option<Dataset>,
+    progress: &'a dyn Progress,
+    interrupt: &'a Interrupt,
+}
+
+impl Context<'_> {
+    fn options(&self) -> SessionOptions {
+        SessionOptions { threads: self.request.threads, ..SessionOptions::default() }
+    }
+
+    fn budget(&self) -> Budget {
+        self.recipe.budget.overridden_by(&self.request.budget)
+    }
+}
+
+/// Says what `compress` would do, without data and without writing anything.
+///
+/// # Errors
+/// As [`compress`], for what can be found out without data.
+pub fn plan(request: &CompressRequest, interrupt: &Interrupt) -> Result<CompressPlan, JobError> {
+    let silent = lissom_compress::Silent;
+    let context = open(request, &silent, interrupt)?;
+    let mut model = context.file.model.clone();
+    lissom_passes::simplify(&mut model)?;
+    let before = cost(&model, 128)?;
+    let mut not_tried = Vec::new();
+    let mut state = steps::State::new(&model)?;
+    for (index, step) in context.recipe.steps.iter().enumerate() {
+        if parsed(step)?.needs_calibration() {
+            not_tried.push(format!("step {} ({}) needs data", index + 1, step.method));
+            continue;
+        }
+        state = apply_step(index, step, &state, None, request.seed, request.threads, &silent, interrupt)?.0;
+    }
+    let after = cost(&state.model()?, 128)?;
+    Ok(CompressPlan {
+        schema_version: SCHEMA_VERSION,
+        steps: context.recipe.steps.iter().map(|s| (s.method.clone(), s.settings.to_json().to_string())).collect(),
+        cost: before,
+        original_bytes: context.file.size_bytes,
+        predicted_bytes: state.bytes.len() as u64,
+        predicted_effective_macs: after.effective_macs,
+        not_tried,
+    })
+}
+
+/// Compresses a model.
+///
+/// # Errors
+/// [`JobError`] with place, cause and hint. A budget that is not met is no error: the result says so.
+pub fn compress(
+    request: &CompressRequest,
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<CompressResult, JobError> {
+    stages(request, progress, interrupt).map_err(|error| match error.exit_code() {
+        exit_code @ (ExitCode::Interrupted | ExitCode::Terminated) => {
+            JobError::Interrupted { run: request.out.clone(), exit_code }
+        }
+        _ => error,
+    })
+}
+
+fn stages(
+    request: &CompressRequest,
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<CompressResult, JobError> {
+    let context = open(request, progress, interrupt)?;
+    let run_request = run_request(&context)?;
+    let existing = if request.start_over { Existing::StartOver } else { Existing::Resume };
+    let options = OpenOptions { existing, interrupt: interrupt.clone() };
+    let mut run = Run::open(&request.out, &run_request, options)?;
+    if run.finished().is_some() {
+        return finished(&run);
+    }
+    let mut original = context.file.model.clone();
+    let simplified = lissom_passes::simplify(&mut original)?;
+    run.event("simplified", serde_json::json!({ "places": simplified }))?;
+    let outcome = fallback::steps_within_budget(&context, &run, &original)?;
+    let written = to_bytes(&outcome.model, &WriteOptions::default())?;
+    for file in &written.external {
+        run.write(&file.name, &file.parts.concat())?;
+    }
+    run.write(MODEL, &written.bytes)?;
+    let size_bytes = written.bytes.len() as u64 + written.external.iter().map(|f| f.n_bytes()).sum::<u64>();
+    let (probe, proof) = prove::prove(&context, &run, &outcome.model)?;
+    let errors = layer_errors(&original, &outcome.model, &probe.inputs, request.threads)?;
+    let latencies = latencies(&context, &original, &outcome.model)?;
+    let comparison = outcome.comparison.clone();
+    let after_cost = cost(&outcome.model, 128)?;
+    let reached = Reached {
+        original_bytes: context.file.size_bytes,
+        size_bytes: Some(size_bytes),
+        p50_ms: latencies.as_ref().map(|(_, after)| after.p50_ms),
+        bits: Some(after_cost.weight_bits as f64 / after_cost.parameters.max(1) as f64),
+        comparison: comparison.as_ref(),
+    };
+    let contracts = contracts(&context.budget(), &reached);
+    let budgets_met = all_met(&contracts);
+    let facts = Facts {
+        request,
+        recipe: &context.recipe,
+        file: &context.file,
+        original: &original,
+        compressed: &outcome.model,
+        size_bytes,
+        outcome: &outcome,
+        proof,
+        errors,
+        latencies,
+        contracts,
+        eval: context.eval.as_ref(),
+        calibration: context.calibration.as_ref(),
+        written: &written.bytes,
+    };
+    let report = build(&facts)?;
+    run.write(RECIPE, format!("{:#}\n", context.recipe.to_json()).as_bytes())?;
+    run.write(REPORT_JSON, report.to_json()?.as_bytes())?;
+    run.write(REPORT_HTML, report.to_html()?.as_bytes())?;
+    let mut outputs = vec![MODEL, REPORT_HTML, REPORT_JSON, RECIPE];
+    outputs.extend(written.external.iter().map(|file| file.name.as_str()));
+    run.finish(if budgets_met { Outcome::Done } else { Outcome::BudgetMissed }, &outputs)?;
+    result(&run, report, budgets_met, false)
+}
+
+fn result(run: &Run, report: Report, budgets_met: bool, was_finished: bool) -> Result<CompressResult, JobError> {
+    Ok(CompressResult {
+        schema_version: SCHEMA_VERSION,
+        budgets_met,
+        model: run.path(MODEL)?,
+        report_html: run.path(REPORT_HTML)?,
+        report_json: run.path(REPORT_JSON)?,
+        was_finished,
+        report,
+    })
+}
+
+fn finished(run: &Run) -> Result<CompressResult, JobError> {
+    let path = run.path(REPORT_JSON)?;
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| lissom_recipe::run::FileError::of("read", &path, error))?;
+    let report = Report::from_json(&text)?;
+    let budgets_met = run.finished().is_some_and(|manifest| manifest.outcome == Outcome::Done);
+    result(run, report, budgets_met, true)
+}
+
+/// Reads everything a job needs and refuses what cannot work before any work is done.
+fn open<'a>(
+    request: &'a CompressRequest,
+    progress: &'a dyn Progress,
+    interrupt: &'a Interrupt,
+) -> Result<Context<'a>, JobError> {
+    let recipe = Recipe::parse(&request.recipe, &Methods(METHODS))?;
+    let file = load(&request.model, &request.read)?;
+    let session = Session::new(&file.model, &SessionOptions { threads: 1, ..SessionOptions::default() })?;
+    let inputs = session.inputs();
+    let data = |path: &Option<PathBuf>, settings: &Option<PathBuf>| {
+        path.as_deref().map(|path| open_data(path, settings.as_deref(), inputs)).transpose()
+    };
+    let calibration = data(&request.data, &request.data_settings)?;
+    let eval = data(&request.eval_data, &request.eval_data_settings)?;
+    if let (Some(calibration), Some(eval)) = (&calibration, &eval) {
+        refuse_shared(calibration, eval)?;
+    }
+    let eval = eval.map(|data| sampled(data, request.eval_samples, request.seed)).transpose()?;
+    let budget = recipe.budget.overridden_by(&request.budget);
+    let wants_labels = budget.max_drop.is_some() || budget.max_class_drop.is_some();
+    if wants_labels && !eval.as_ref().is_some_and(has_labels) {
+        return Err(JobError::Usage {
+            reason: "a budget on accuracy needs data with labels to judge on".to_owned(),
+            hint: "give `--eval-data PATH`, or leave `--max-drop` and `--max-class-drop` out".to_owned(),
+        });
+    }
+    for (index, step) in recipe.steps.iter().enumerate() {
+        if parsed(step)?.needs_calibration() && calibration.is_none() {
+            return Err(JobError::Usage {
+                reason: format!("step {} (`{}`) needs calibration data", index + 1, step.method),
+                hint: "give `--data PATH`: training images or texts, never the data you judge on".to_owned(),
+            });
+        }
+    }
+    let calibration = calibration.map(DatasetCalibration::new);
+    Ok(Context { request, recipe, file, calibration, eval, progress, interrupt })
+}
+
+fn refuse_shared(calibration: &Dataset, eval: &Dataset) -> Result<(), JobError> {
+    let hash = |data: &Dataset| {
+        data.hash().map_err(|source| JobError::Data { path: data.path().to_owned(), source })
+    };
+    if hash(calibration)? == hash(eval)? {
+        return Err(JobError::Usage {
+            reason: "calibration and evaluation use the same data, so the accuracy would be too good to be true".into(),
+            hint: "calibrate on training data (`FOLDER#train` names that part of a folder that holds both)".into(),
+        });
+    }
+    Ok(())
+}
+
+fn parsed(step: &lissom_recipe::Step) -> Result<Box<dyn Method>, JobError> {
+    steps::method(step)
+}
+
+fn run_request(context: &Context<'_>) -> Result<RunRequest, JobError> {
+    let request = context.request;
+    let hash = |data: &Dataset| -> Result<Digest, JobError> {
+        let hash = data.hash().map_err(|source| JobError::Data { path: data.path().to_owned(), source })?;
+        Ok(Digest::of(hash.as_bytes()))
+    };
+    let name = |path: &Path| path.display().to_string();
+    let mut run_request = RunRequest::new(request.command.clone(), VERSION, request.seed)
+        .given_in(std::env::current_dir().ok())
+        .input("model", Input::new(name(&request.model), context.file.digest))
+        .input("recipe", Input::new(&context.recipe.name, context.recipe.digest()))
+        .option("budget", serde_json::to_string(&request.budget).unwrap_or_default())
+        .option("sensitivity", request.sensitivity);
+    if let Some(calibration) = &context.calibration {
+        let data = calibration.dataset();
+        run_request = run_request.input("data", Input::new(name(data.path()), hash(data)?));
+    }
+    if let Some(eval) = &context.eval {
+        run_request = run_request.input("eval-data", Input::new(name(eval.path()), hash(eval)?));
+    }
+    Ok(run_request)
+}
+
+/// What came of the steps, and of falling back where the drop was too large.
+pub(crate) struct StepsOutcome {
+    /// The compressed model.
+    pub(crate) model: Model,
+    /// What each step did.
+    pub(crate) steps: Vec<DoneStep>,
+    /// What the original is worth.
+    pub(crate) before: Option<Judgement>,
+    /// What the result is worth.
+    pub(crate) after: Option<Judgement>,
+    /// What changed.
+    pub(crate) comparison: Option<Comparison>,
+    /// What each layer costs, if it was measured.
+    pub(crate) sensitivity: Option<Sensitivity>,
+    /// Layers that stay as they were so that the drop is not too large.
+    pub(crate) reverted: Vec<String>,
+}
+
+/// A model's answers on the evaluation data, stored.
+fn stored_answers(context: &Context<'_>, run: &Run, model: &Model, what: &str) -> Result<Option<Answers>, JobError> {
+    let Some(eval) = &context.eval else { return Ok(None) };
+    let bytes = to_bytes(model, &WriteOptions::default())?.bytes;
+    let hash = eval.hash().map_err(|source| JobError::Data { path: eval.path().to_owned(), source })?;
+    let input = Digest::of_parts([bytes.as_slice(), hash.as_bytes()]);
+    let key = UnitKey::new(&format!("answers of the {what} model"), &input, "", VERSION);
+    let stored = run.unit(&key, || -> Result<Vec<u8>, StoreError> {
+        let session = Session::new(model, &context.options()).map_err(JobError::from)?;
+        let what = format!("judging the {what} model");
+        Ok(answers(&session, eval, context.progress, context.interrupt, &what)?.to_bytes())
+    });
+    Ok(Some(Answers::from_bytes(&stored.map_err(StoreError::into_job)?)?))
+}
+
+/// Carries a job's error through the store of units, which has errors of its own.
+pub(crate) enum StoreError {
+    Job(Box<JobError>),
+    Run(RunError),
+}
+
+impl From<RunError> for StoreError {
+    fn from(error: RunError) -> Self {
+        Self::Run(error)
+    }
+}
+
+impl From<JobError> for StoreError {
+    fn from(error: JobError) -> Self {
+        Self::Job(Box::new(error))
+    }
+}
+
+impl StoreError {
+    pub(crate) fn into_job(self) -> JobError {
+        match self {
+            Self::Job(error) => *error,
+            Self::Run(error) => JobError::Run(error),
+        }
+    }
+}
+
+fn judged(context: &Context<'_>, answers: Option<&Answers>) -> Result<Option<Judgement>, JobError> {
+    match (&context.eval, answers) {
+        (Some(eval), Some(answers)) if has_labels(eval) => Ok(Some(judge(eval, answers, context.request.seed)?)),
+        _ => Ok(None),
+    }
+}
+
+fn compared(
+    context: &Context<'_>,
+    before: Option<&Answers>,
+    after: Option<&Answers>,
+) -> Result<Option<Comparison>, JobError> {
+    match (&context.eval, before, after) {
+        (Some(eval), Some(before), Some(after)) if has_labels(eval) => {
+            Ok(Some(compare(eval, before, after, context.request.seed)?))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Times of the original and the compressed model, batch 1, in turn.
+fn latencies(
+    context: &Context<'_>,
+    original: &Model,
+    compressed: &Model,
+) -> Result<Option<(Latency, Latency)>, JobError> {
+    let wants = context.budget().target_latency.is_some();
+    let seconds = if wants { context.request.bench_seconds.max(1.0) } else { context.request.bench_seconds };
+    if seconds <= 0.0 {
+        return Ok(None);
+    }
+    context.progress.report(0, 1, "timing both models");
+    let before = Session::new(original, &context.options())?;
+    let after = Session::new(compressed, &context.options())?;
+    let Ok(inputs) = random_inputs(original, before.inputs(), 1, 128, context.request.seed) else { return Ok(None) };
+    let each = Duration::from_secs_f64(seconds);
+    let times = interleaved(&[(&before, &inputs), (&after, &inputs)], each)?;
+    context.progress.report(1, 1, "timing both models");
+    match <[Latency; 2]>::try_from(times) {
+        Ok([before, after]) => Ok(Some((before, after))),
+        Err(_) => Ok(None),
+    }
+}

@@ -1,0 +1,87 @@
+//! 6 rows by 8 columns; bytes are widened to 16 bits, because `vpmaddubsw` would saturate.
+
+use super::finish::{self, Finish};
+use super::tile::{ROW_STRIDE, Tile};
+use crate::simd::F32x8;
+use std::arch::x86_64::*;
+
+/// # Safety
+/// `1 <= rows <= 6`, the panel is 4 or 8 wide, the pointers are as `Tile` says, and this CPU has AVX2.
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn run(rows: usize, panel: usize, args: &Tile) {
+    macro_rules! by_rows {
+        ($($n:literal)*) => {
+            // SAFETY: the caller's; the tile is as large as the caller says.
+            unsafe {
+                match (rows, panel) {
+                    $(($n, 4) => tile::<$n, 1>(args), ($n, _) => tile::<$n, 2>(args),)*
+                    _ => unreachable!("a tile of {rows} rows"),
+                }
+            }
+        };
+    }
+    by_rows!(1 2 3 4 5 6)
+}
+
+/// # Safety
+/// As [`run`], for `ROWS` rows and a panel of `VECTORS · 4` columns.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn tile<const ROWS: usize, const VECTORS: usize>(args: &Tile) {
+    // SAFETY: the caller's.
+    unsafe {
+        // Two partial sums a column side by side, four columns a vector.
+        let mut sums = [[_mm256_setzero_si256(); VECTORS]; ROWS];
+        let (mut a, mut b) = (args.a, args.b);
+        for _ in 0..args.groups {
+            let mut columns = [_mm256_setzero_si256(); VECTORS];
+            for (vector, columns) in columns.iter_mut().enumerate() {
+                *columns = _mm256_cvtepi8_epi16(_mm_loadu_si128(b.add(vector * 16).cast()));
+            }
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let four = _mm_set1_epi32(a.add(row * ROW_STRIDE).cast::<i32>().read_unaligned());
+                let x = _mm256_cvtepu8_epi16(four);
+                for (sum, &columns) in sums.iter_mut().zip(&columns) {
+                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(x, columns));
+                }
+            }
+            a = a.add(4);
+            b = b.add(VECTORS * 16);
+        }
+        for (row, sums) in sums.iter().enumerate() {
+            for (vector, &sum) in sums.iter().enumerate() {
+                let pairs = _mm256_hadd_epi32(sum, sum);
+                let ordered = _mm256_permute4x64_epi64::<0b1000>(pairs);
+                let mut four = _mm256_castsi256_si128(ordered);
+                let to = args.sums.add(row * args.sums_stride + vector * 4).cast();
+                if args.accumulate {
+                    four = _mm_add_epi32(four, _mm_loadu_si128(to));
+                }
+                _mm_storeu_si128(to, four);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As `finish::finish`, on a CPU with AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn finish(f: &Finish, sums: *const i32, stride: usize, rows: usize, n_cols: usize) {
+    // SAFETY: the caller's.
+    unsafe { finish::finish::<F32x8>(f, sums, stride, rows, n_cols) }
+}
+
+/// # Safety
+/// As `depthwise::row`, on a CPU with AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn depthwise(row: &super::depthwise::Row<'_>) {
+    // SAFETY: the caller's.
+    unsafe {
+        let finish = |sums, x, col, n| finish(&row.finish.at(x, col), sums, 0, 1, n);
+        if row.channels < 32 {
+            super::depthwise::row::<16>(row, finish);
+        } else {
+            super::depthwise::row::<32>(row, finish);
+        }
+    }
+}

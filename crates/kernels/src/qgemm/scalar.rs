@@ -1,0 +1,40 @@
+//! The plain version, for every CPU.
+
+use super::finish::{self, Finish};
+use super::tile::{ROW_STRIDE, Tile};
+
+/// # Safety
+/// The panel is 4 or 8 wide and the pointers are as `Tile` says.
+pub(super) unsafe fn run(rows: usize, panel: usize, args: &Tile) {
+    for row in 0..rows {
+        // SAFETY: rows of A, whole panels of B and of the sums are there, as `Tile` says.
+        unsafe {
+            let a = std::slice::from_raw_parts(args.a.add(row * ROW_STRIDE), args.groups * 4);
+            let b = std::slice::from_raw_parts(args.b, args.groups * 4 * panel);
+            let sums = std::slice::from_raw_parts_mut(args.sums.add(row * args.sums_stride), panel);
+            if !args.accumulate {
+                sums.fill(0);
+            }
+            for (x, b) in a.chunks_exact(4).zip(b.chunks_exact(4 * panel)) {
+                for (sum, b) in sums.iter_mut().zip(b.chunks_exact(4)) {
+                    let products = x.iter().zip(b).map(|(&x, &b)| i32::from(x) * i32::from(b));
+                    *sum = sum.wrapping_add(products.sum());
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As `finish::finish`.
+pub(super) unsafe fn finish(f: &Finish, sums: *const i32, stride: usize, rows: usize, n_cols: usize) {
+    // SAFETY: the caller's.
+    unsafe { finish::finish::<f32>(f, sums, stride, rows, n_cols) }
+}
+
+/// # Safety
+/// As `depthwise::row`.
+pub(super) unsafe fn depthwise(row: &super::depthwise::Row<'_>) {
+    // SAFETY: the caller's.
+    unsafe { super::depthwise::row::<16>(row, |sums, x, col, n| finish(&row.finish.at(x, col), sums, 0, 1, n)) }
+}

@@ -1,0 +1,28 @@
+//! The loops of this family for AVX-512 F, BW, DQ, VL.
+
+use super::lanes;
+use crate::simd::F32x16;
+
+/// # Safety
+/// As `lanes::quantize`, on a CPU with AVX-512 F, BW, DQ, VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+pub(super) unsafe fn quantize(x: *const f32, scale: f32, shift: f32, flip: u8, out: *mut u8, n: usize) {
+    // SAFETY: the caller's.
+    unsafe { lanes::quantize::<F32x16>(x, scale, shift, flip, out, n) }
+}
+
+/// # Safety
+/// As `lanes::dequantize`, on a CPU with AVX-512 F, BW, DQ, VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+pub(super) unsafe fn dequantize_u8(x: *const u8, scale: f32, zero_point: f32, out: *mut f32, n: usize) {
+    // SAFETY: the caller's.
+    unsafe { lanes::dequantize::<F32x16, false>(x, scale, zero_point, out, n) }
+}
+
+/// # Safety
+/// As `lanes::dequantize`, on a CPU with AVX-512 F, BW, DQ, VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+pub(super) unsafe fn dequantize_i8(x: *const u8, scale: f32, zero_point: f32, out: *mut f32, n: usize) {
+    // SAFETY: the caller's.
+    unsafe { lanes::dequantize::<F32x16, true>(x, scale, zero_point, out, n) }
+}

@@ -1,0 +1,223 @@
+//! Linear quantization of whole tensors: f32 to bytes and back, as ONNX `QuantizeLinear` and `DequantizeLinear`.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod lanes;
+mod scalar;
+#[cfg(test)]
+mod tests;
+
+use crate::error::ShapeError;
+use crate::threads::{Shareable, Threads};
+use std::sync::OnceLock;
+
+/// A variant of the loops.
+pub struct Kernel {
+    /// `quantize_f32_{lanes}_{isa}`.
+    pub name: &'static str,
+    /// Whether this CPU can run it.
+    pub is_supported: fn() -> bool,
+    quantize: unsafe fn(*const f32, f32, f32, u8, *mut u8, usize),
+    dequantize_u8: unsafe fn(*const u8, f32, f32, *mut f32, usize),
+    dequantize_i8: unsafe fn(*const u8, f32, f32, *mut f32, usize),
+}
+
+/// All variants, fastest first. Dispatch and tests walk this list.
+pub static KERNELS: &[Kernel] = &[
+    #[cfg(target_arch = "x86_64")]
+    Kernel {
+        name: "quantize_f32_16_avx512",
+        is_supported: crate::isa::has_avx512,
+        quantize: avx512::quantize,
+        dequantize_u8: avx512::dequantize_u8,
+        dequantize_i8: avx512::dequantize_i8,
+    },
+    #[cfg(target_arch = "x86_64")]
+    Kernel {
+        name: "quantize_f32_8_avx2",
+        is_supported: crate::isa::has_avx2,
+        quantize: avx2::quantize,
+        dequantize_u8: avx2::dequantize_u8,
+        dequantize_i8: avx2::dequantize_i8,
+    },
+    Kernel {
+        name: "quantize_f32_1_scalar",
+        is_supported: || true,
+        quantize: scalar::quantize,
+        dequantize_u8: scalar::dequantize_u8,
+        dequantize_i8: scalar::dequantize_i8,
+    },
+];
+
+/// Elements worth a task.
+const TASK: usize = 16384;
+
+/// Quantized elements to read.
+#[derive(Debug, Clone, Copy)]
+pub enum Bytes<'a> {
+    /// Unsigned.
+    U8(&'a [u8]),
+    /// Signed.
+    I8(&'a [i8]),
+}
+
+/// Quantized elements to write.
+#[derive(Debug)]
+pub enum BytesMut<'a> {
+    /// Unsigned.
+    U8(&'a mut [u8]),
+    /// Signed.
+    I8(&'a mut [i8]),
+}
+
+impl<'a> Bytes<'a> {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.raw().len()
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bits, without their sign.
+    pub(crate) fn raw(&self) -> &'a [u8] {
+        match *self {
+            Self::U8(x) => x,
+            // SAFETY: i8 and u8 have the same size and alignment, and every bit pattern is valid in both.
+            Self::I8(x) => unsafe { std::slice::from_raw_parts(x.as_ptr().cast(), x.len()) },
+        }
+    }
+
+    /// What to xor to the bits to get the value plus 0 (u8) or plus 128 (i8) as u8.
+    pub(crate) fn flip(&self) -> u8 {
+        if matches!(self, Self::U8(_)) { 0 } else { 0x80 }
+    }
+}
+
+impl BytesMut<'_> {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::U8(x) => x.len(),
+            Self::I8(x) => x.len(),
+        }
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Smallest and largest value.
+    pub(crate) fn limits(&self) -> (i32, i32) {
+        match self {
+            Self::U8(_) => (0, 255),
+            Self::I8(_) => (-128, 127),
+        }
+    }
+
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut u8 {
+        match self {
+            Self::U8(x) => x.as_mut_ptr(),
+            Self::I8(x) => x.as_mut_ptr().cast(),
+        }
+    }
+}
+
+impl Kernel {
+    /// The first supported variant.
+    pub fn best() -> &'static Self {
+        static BEST: OnceLock<&Kernel> = OnceLock::new();
+        BEST.get_or_init(|| {
+            KERNELS.iter().find(|kernel| (kernel.is_supported)()).unwrap_or(&KERNELS[KERNELS.len() - 1])
+        })
+    }
+
+    fn assert_supported(&self) {
+        assert!((self.is_supported)(), "{} needs another CPU", self.name);
+    }
+
+    /// [`quantize`] with this variant.
+    ///
+    /// # Errors
+    /// As [`quantize`].
+    pub fn quantize(
+        &self,
+        threads: &Threads,
+        x: &[f32],
+        scale: f32,
+        zero_point: i32,
+        out: &mut BytesMut<'_>,
+    ) -> Result<(), ShapeError> {
+        self.assert_supported();
+        ShapeError::expect("out", out.len(), x.len())?;
+        // Signed values are computed 128 higher, as unsigned, and their top bit is flipped back.
+        let (shift, flip) = match out {
+            BytesMut::U8(_) => (zero_point as f32, 0),
+            BytesMut::I8(_) => (zero_point as f32 + 128.0, 0x80),
+        };
+        let to = Shareable(out.as_mut_ptr());
+        threads.run(x.len().div_ceil(TASK), |task| {
+            let start = task * TASK;
+            let n = TASK.min(x.len() - start);
+            // SAFETY: parts are disjoint and inside both; this CPU can run the variant.
+            unsafe { (self.quantize)(x.as_ptr().add(start), scale, shift, flip, to.at(start), n) }
+        });
+        Ok(())
+    }
+
+    /// [`dequantize`] with this variant.
+    ///
+    /// # Errors
+    /// As [`dequantize`].
+    pub fn dequantize(
+        &self,
+        threads: &Threads,
+        x: Bytes<'_>,
+        scale: f32,
+        zero_point: i32,
+        out: &mut [f32],
+    ) -> Result<(), ShapeError> {
+        self.assert_supported();
+        ShapeError::expect("out", out.len(), x.len())?;
+        let run = if matches!(x, Bytes::U8(_)) { self.dequantize_u8 } else { self.dequantize_i8 };
+        let x = x.raw();
+        threads.run_chunks(out, TASK, |index, out| {
+            // SAFETY: parts are disjoint and inside both; this CPU can run the variant.
+            unsafe { run(x.as_ptr().add(index * TASK), scale, zero_point as f32, out.as_mut_ptr(), out.len()) }
+        });
+        Ok(())
+    }
+}
+
+/// `out = saturate(round(x / scale) + zero_point)`, ties to even; NaN becomes the smallest value.
+///
+/// # Errors
+/// [`ShapeError`] if the lengths differ.
+pub fn quantize(
+    threads: &Threads,
+    x: &[f32],
+    scale: f32,
+    zero_point: i32,
+    out: &mut BytesMut<'_>,
+) -> Result<(), ShapeError> {
+    Kernel::best().quantize(threads, x, scale, zero_point, out)
+}
+
+/// `out = (x - zero_point) · scale`.
+///
+/// # Errors
+/// [`ShapeError`] if the lengths differ.
+pub fn dequantize(
+    threads: &Threads,
+    x: Bytes<'_>,
+    scale: f32,
+    zero_point: i32,
+    out: &mut [f32],
+) -> Result<(), ShapeError> {
+    Kernel::best().dequantize(threads, x, scale, zero_point, out)
+}

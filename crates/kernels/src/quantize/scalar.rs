@@ -1,0 +1,24 @@
+//! The loops of this family for any instruction set.
+
+use super::lanes;
+
+/// # Safety
+/// As `lanes::quantize`, on a CPU with any instruction set.
+pub(super) unsafe fn quantize(x: *const f32, scale: f32, shift: f32, flip: u8, out: *mut u8, n: usize) {
+    // SAFETY: the caller's.
+    unsafe { lanes::quantize::<f32>(x, scale, shift, flip, out, n) }
+}
+
+/// # Safety
+/// As `lanes::dequantize`, on a CPU with any instruction set.
+pub(super) unsafe fn dequantize_u8(x: *const u8, scale: f32, zero_point: f32, out: *mut f32, n: usize) {
+    // SAFETY: the caller's.
+    unsafe { lanes::dequantize::<f32, false>(x, scale, zero_point, out, n) }
+}
+
+/// # Safety
+/// As `lanes::dequantize`, on a CPU with any instruction set.
+pub(super) unsafe fn dequantize_i8(x: *const u8, scale: f32, zero_point: f32, out: *mut f32, n: usize) {
+    // SAFETY: the caller's.
+    unsafe { lanes::dequantize::<f32, true>(x, scale, zero_point, out, n) }
+}

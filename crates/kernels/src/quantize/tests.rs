@@ -1,0 +1,44 @@
+use super::*;
+use proptest::prelude::*;
+
+proptest! {
+    #[test]
+    fn every_kernel_quantizes_as_the_formula_says(
+        x in prop::collection::vec(prop_oneof![-40.0f32..40.0, Just(f32::NAN), Just(f32::INFINITY), Just(-1e30f32), Just(0.125f32)], 0..70),
+        scale in prop_oneof![Just(0.25f32), 0.01f32..1.0], zero in 0i32..256,
+    ) {
+        for kernel in KERNELS.iter().filter(|kernel| (kernel.is_supported)()) {
+            let mut unsigned = vec![0u8; x.len()];
+            kernel.quantize(&Threads::single(), &x, scale, zero, &mut BytesMut::U8(&mut unsigned)).unwrap();
+            let mut signed = vec![0i8; x.len()];
+            kernel.quantize(&Threads::single(), &x, scale, zero - 128, &mut BytesMut::I8(&mut signed)).unwrap();
+            for (i, &x) in x.iter().enumerate() {
+                let steps = f64::from((x / scale).round_ties_even());
+                let expected = (steps + f64::from(zero)) as u8;
+                prop_assert_eq!(unsigned[i], expected, "{} {}", kernel.name, x);
+                prop_assert_eq!(signed[i], (i32::from(expected) - 128) as i8, "{} {}", kernel.name, x);
+            }
+            let mut back = vec![f32::NAN; x.len()];
+            kernel.dequantize(&Threads::single(), Bytes::U8(&unsigned), scale, zero, &mut back).unwrap();
+            let mut signed_back = vec![f32::NAN; x.len()];
+            kernel.dequantize(&Threads::single(), Bytes::I8(&signed), scale, zero - 128, &mut signed_back).unwrap();
+            for (i, &q) in unsigned.iter().enumerate() {
+                prop_assert_eq!(back[i], (i32::from(q) - zero) as f32 * scale, "{}", kernel.name);
+                prop_assert_eq!(signed_back[i], back[i], "{}", kernel.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn long_inputs_are_split_without_a_seam() {
+    let x: Vec<f32> = (0..3 * TASK + 5).map(|i| (i % 1000) as f32 / 4.0).collect();
+    let mut bytes = vec![0; x.len()];
+    quantize(&Threads::new(3), &x, 1.0, 0, &mut BytesMut::U8(&mut bytes)).unwrap();
+    assert!(x.iter().zip(&bytes).all(|(x, &q)| q == x.round_ties_even() as u8));
+    let mut back = vec![0.0; x.len()];
+    dequantize(&Threads::new(3), Bytes::U8(&bytes), 2.0, 1, &mut back).unwrap();
+    assert!(back.iter().zip(&bytes).all(|(&x, &q)| x == (f32::from(q) - 1.0) * 2.0));
+    assert!(quantize(&Threads::single(), &x, 1.0, 0, &mut BytesMut::I8(&mut [0; 3])).is_err());
+    assert!(dequantize(&Threads::single(), Bytes::I8(&[0; 3]), 1.0, 0, &mut [0.0; 2]).is_err());
+}

@@ -1,0 +1,9 @@
+//! `Scatter`: values put at positions of an axis, the other positions being the index's own.
+//!
+//! <https://onnx.ai/onnx/operators/onnx__Scatter.html>
+
+use lissom_graph::OpSpec;
+
+use crate::scatter_targets::{ScatterElements, samples};
+
+pub(crate) const OP: OpSpec = OpSpec { name: "Scatter", domain: "", since: 9, read: ScatterElements::read, samples };

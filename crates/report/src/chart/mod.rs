@@ -1,0 +1,7 @@
+//! Charts as inline SVG. Colours come from the page's style, so both colour schemes work; every chart says in words
+//! what it shows.
+
+mod frame;
+pub(crate) mod histogram;
+pub(crate) mod pareto;
+pub(crate) mod reliability;
