@@ -5,6 +5,40 @@
 //! it. Pieces that several operators are made of: [`elementwise`] (maps and broadcasting), [`axes`] (axis arithmetic),
 //! [`window`] (padding and strides of convolutions and pools).
 
+mod arg_extreme;
+mod axes;
+mod binary;
+mod convert;
+mod cosine_window;
+mod cumulative;
+mod elementwise;
+mod fourier;
+mod gradient;
+mod heads;
+mod int_list;
+mod lengths;
+mod loss;
+mod microsoft;
+mod normalized_axes;
+mod numeric;
+mod optimizer;
+mod ordering;
+mod pool;
+mod product;
+mod quantization;
+mod recurrent;
+mod reduce;
+mod resample;
+mod sample_data;
+mod scatter_targets;
+mod small_float;
+mod softmax_axis;
+mod stack;
+mod subgraph;
+mod unary;
+mod variadic;
+mod window;
+
 mod abs;
 mod acos;
 mod acosh;
@@ -12,7 +46,6 @@ mod adagrad;
 mod adam;
 mod add;
 mod and;
-mod arg_extreme;
 mod arg_max;
 mod arg_min;
 mod asin;
@@ -21,9 +54,7 @@ mod atan;
 mod atanh;
 mod attention;
 mod average_pool;
-mod axes;
 mod batch_normalization;
-mod binary;
 mod blackman_window;
 mod cast;
 mod causal_conv_with_state;
@@ -36,13 +67,10 @@ mod constant_of_shape;
 mod conv;
 mod conv_integer;
 mod conv_transpose;
-mod convert;
 mod cos;
 mod cosh;
-mod cosine_window;
 mod cum_prod;
 mod cum_sum;
-mod cumulative;
 mod deform_conv;
 mod dequantize_linear;
 mod det;
@@ -51,7 +79,6 @@ mod div;
 mod dropout;
 mod dynamic_quantize_linear;
 mod einsum;
-mod elementwise;
 mod elu;
 mod equal;
 mod erf;
@@ -60,7 +87,6 @@ mod expand;
 mod flatten;
 mod flex_attention;
 mod floor;
-mod fourier;
 mod gather;
 mod gather_elements;
 mod gather_nd;
@@ -69,7 +95,6 @@ mod gemm;
 mod global_average_pool;
 mod global_lp_pool;
 mod global_max_pool;
-mod gradient;
 mod greater;
 mod greater_or_equal;
 mod group_normalization;
@@ -79,21 +104,17 @@ mod hann_window;
 mod hard_sigmoid;
 mod hard_swish;
 mod hardmax;
-mod heads;
 mod identity;
 mod if_op;
 mod instance_normalization;
-mod int_list;
 mod layer_normalization;
 mod leaky_relu;
-mod lengths;
 mod less;
 mod less_or_equal;
 mod linear_attention;
 mod log;
 mod log_softmax;
 mod loop_op;
-mod loss;
 mod lp_normalization;
 mod lp_pool;
 mod lrn;
@@ -116,26 +137,17 @@ mod neg;
 mod negative_log_likelihood_loss;
 mod non_max_suppression;
 mod non_zero;
-mod normalized_axes;
 mod not;
-mod numeric;
 mod one_hot;
-mod optimizer;
 mod or;
-mod ordering;
 mod pad;
-mod pool;
 mod pow;
 mod prelu;
-mod product;
 mod qlinear_conv;
 mod qlinear_matmul;
-mod quantization;
 mod quantize_linear;
 mod range;
 mod reciprocal;
-mod recurrent;
-mod reduce;
 mod reduce_l1;
 mod reduce_l2;
 mod reduce_log_sum;
@@ -147,7 +159,6 @@ mod reduce_prod;
 mod reduce_sum;
 mod reduce_sum_square;
 mod relu;
-mod resample;
 mod reshape;
 mod resize;
 mod rms_normalization;
@@ -155,12 +166,10 @@ mod rnn;
 mod roi_align;
 mod rotary_embedding;
 mod round;
-mod sample_data;
 mod scan;
 mod scatter;
 mod scatter_elements;
 mod scatter_nd;
-mod scatter_targets;
 mod selu;
 mod shape;
 mod sigmoid;
@@ -169,19 +178,15 @@ mod sin;
 mod sinh;
 mod size;
 mod slice;
-mod small_float;
 mod softmax;
-mod softmax_axis;
 mod softmax_cross_entropy_loss;
 mod softplus;
 mod softsign;
 mod split;
 mod sqrt;
 mod squeeze;
-mod stack;
 mod stft;
 mod sub;
-mod subgraph;
 mod sum;
 mod swish;
 mod tan;
@@ -190,12 +195,9 @@ mod thresholded_relu;
 mod tile;
 mod top_k;
 mod transpose;
-mod unary;
 mod unsqueeze;
 mod upsample;
-mod variadic;
 mod where_op;
-mod window;
 mod xor;
 
 pub use abs::Abs;
@@ -496,6 +498,24 @@ pub static OPS: &[OpSpec] = &[
     adagrad::OP,
     adam::OP,
     momentum::OP,
+    microsoft::bias_gelu::OP,
+    microsoft::dequantize_linear::OP,
+    microsoft::dynamic_quantize_matmul::OP,
+    microsoft::fast_gelu::OP,
+    microsoft::fused_conv::OP,
+    microsoft::fused_matmul::OP,
+    microsoft::gelu::OP,
+    microsoft::matmul_integer_to_float::OP,
+    microsoft::matmul_nbits::OP,
+    microsoft::qlinear_add::OP,
+    microsoft::qlinear_average_pool::OP,
+    microsoft::qlinear_concat::OP,
+    microsoft::qlinear_global_average_pool::OP,
+    microsoft::qlinear_leaky_relu::OP,
+    microsoft::qlinear_mul::OP,
+    microsoft::qlinear_sigmoid::OP,
+    microsoft::quantize_linear::OP,
+    microsoft::skip_layer_normalization::OP,
 ];
 
 /// [`OPS`] as a graph wants it.

@@ -66,8 +66,10 @@ impl Op for QLinearConcat {
         let mut parts = Vec::new();
         for index in (2..inputs.len()).step_by(3) {
             let x = inputs.required(index)?;
-            let (scale, zero) =
-                (only_scale(index + 1, inputs.required(index + 1)?)?, only_zero_point(index + 2, inputs.optional(index + 2))?);
+            let (scale, zero) = (
+                only_scale(index + 1, inputs.required(index + 1)?)?,
+                only_zero_point(index + 2, inputs.optional(index + 2))?,
+            );
             let same = |other: usize| x.shape().get(other) == first.shape().get(other);
             if x.rank() != first.rank() || !(0..x.rank()).all(|other| other == at || same(other)) {
                 return Err(OpError::shape(index, x.shape(), format!("does not join {:?}", first.shape())));

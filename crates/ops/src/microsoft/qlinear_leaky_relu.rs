@@ -12,7 +12,12 @@ pub(crate) const OP: OpSpec = OpSpec {
     name: "QLinearLeakyRelu",
     domain: "com.microsoft",
     since: 1,
-    read: |node| Ok(Arc::new(QLinearUnary { f: |x, alpha| if x >= 0.0 { x } else { alpha * x }, alpha: node.float_or("alpha", 0.01)?.into() })),
+    read: |node| {
+        Ok(Arc::new(QLinearUnary {
+            f: |x, alpha| if x >= 0.0 { x } else { alpha * x },
+            alpha: node.float_or("alpha", 0.01)?.into(),
+        }))
+    },
     samples: || {
         let inputs = |scale: f32| {
             [

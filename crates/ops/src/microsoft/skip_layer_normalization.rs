@@ -17,9 +17,7 @@ pub(crate) const OP: OpSpec = OpSpec {
     since: 1,
     read: |node| {
         let epsilon = node.float_or("epsilon", 1e-12)?;
-        Ok(Arc::new(SkipLayerNormalization {
-            norm: LayerNormalization { axis: -1, epsilon, stash_type: DType::F32 },
-        }))
+        Ok(Arc::new(SkipLayerNormalization { norm: LayerNormalization { axis: -1, epsilon, stash_type: DType::F32 } }))
     },
     samples: || {
         vec![
