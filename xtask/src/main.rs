@@ -1,6 +1,10 @@
 //! Project tasks: `cargo xtask <task>`.
 
+mod check;
+mod command;
 mod conformance;
+mod data;
+mod test;
 
 use std::process::ExitCode;
 
@@ -8,8 +12,12 @@ use std::process::ExitCode;
 type Task = (&'static str, &'static str, fn(&[String]) -> Result<(), String>);
 
 /// All tasks, in the order of the help.
-const TASKS: &[Task] =
-    &[("conformance", "run the ONNX operator cases against the manifest [--filter TEXT] [--update]", conformance::run)];
+const TASKS: &[Task] = &[
+    ("test", "run all tests: the workspace's, the browser's, the ONNX operator cases", test::run),
+    ("check", "format, clippy and documentation with warnings denied, licences and advisories", check::run),
+    ("conformance", "run the ONNX operator cases against the manifest [--filter TEXT] [--update]", conformance::run),
+    ("data", "get real data and networks: cifar10 OUT, or pypi-nets OUT", data::run),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use lissom_recipe::{Latency, TargetSize};
 
+use crate::numbers;
+
 /// Makes trained neural networks small and fast on ordinary CPUs, and shows exactly what that cost.
 #[derive(Debug, Parser)]
 #[command(name = "lissom", version, arg_required_else_help = true, max_term_width = 110, after_help = EXIT_CODES)]
@@ -18,10 +20,11 @@ pub(crate) struct Arguments {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 2 usage; 3 a budget was not met; 65 bad input; 70 a bug in lissom; 74 I/O or \
-                          no space; 75 try again; 130 or 143 interrupted (the same command resumes)";
+                          no space; 75 try again; 130 or 143 interrupted (`lissom resume` goes on)";
 
 /// What every verb understands.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every verb")]
 pub(crate) struct Common {
     /// Print one JSON document on stdout; messages go to stderr.
     #[arg(long, global = true)]
@@ -30,10 +33,10 @@ pub(crate) struct Common {
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
     /// Threads to work with; 0 is one per core.
-    #[arg(long, global = true, default_value_t = 0, value_name = "N")]
+    #[arg(long, global = true, default_value = "0", value_name = "N", value_parser = numbers::threads)]
     pub(crate) threads: usize,
     /// Largest tensor a model may ask for, in GiB (16 unless given).
-    #[arg(long, global = true, value_name = "GIB")]
+    #[arg(long, global = true, value_name = "GIB", value_parser = numbers::gib)]
     pub(crate) max_memory: Option<f64>,
     /// A further folder that external data of a model may lie in.
     #[arg(long, global = true, value_name = "DIR")]
@@ -41,6 +44,18 @@ pub(crate) struct Common {
     /// The model is from a stranger: what is only suspicious is an error.
     #[arg(long, global = true)]
     pub(crate) untrusted: bool,
+}
+
+impl Common {
+    /// Adds what is asked for by `other` to what was asked for here.
+    pub(crate) fn add(&mut self, other: &Common) {
+        self.json |= other.json;
+        self.quiet |= other.quiet;
+        self.untrusted |= other.untrusted;
+        self.threads = if other.threads > 0 { other.threads } else { self.threads };
+        self.max_memory = other.max_memory.or(self.max_memory);
+        self.allow_external_root.extend_from_slice(&other.allow_external_root);
+    }
 }
 
 /// The verbs.
@@ -70,6 +85,13 @@ pub(crate) enum Verb {
     Resume(Resume),
     /// Print a completion script for a shell.
     Completions(Completions),
+}
+
+impl Verb {
+    /// Whether the verb keeps its work in a run folder, so that stopping it between two units loses nothing.
+    pub(crate) fn keeps_work(&self) -> bool {
+        matches!(self, Self::Demo(_) | Self::Compress(_))
+    }
 }
 
 /// `demo`.
@@ -104,7 +126,7 @@ pub(crate) struct Compress {
     #[arg(long, value_name = "FILE")]
     pub(crate) eval_data_settings: Option<PathBuf>,
     /// Judge on this many samples only.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::count)]
     pub(crate) eval_samples: Option<usize>,
     /// Run folder; without it, the next free `runs/NAME-NN`.
     #[arg(long, value_name = "DIR")]
@@ -125,19 +147,19 @@ pub(crate) struct Compress {
     #[arg(long, value_name = "TIME")]
     pub(crate) target_latency: Option<Latency>,
     /// Contract: mean bits a parameter.
-    #[arg(long, value_name = "BITS")]
+    #[arg(long, value_name = "BITS", value_parser = numbers::bits)]
     pub(crate) target_bits: Option<f64>,
     /// Contract: points the main metric may drop. Layers fall back to float until it holds.
-    #[arg(long, value_name = "POINTS")]
+    #[arg(long, value_name = "POINTS", value_parser = numbers::points)]
     pub(crate) max_drop: Option<f64>,
     /// Contract: points the recall of any class may drop.
-    #[arg(long, value_name = "POINTS")]
+    #[arg(long, value_name = "POINTS", value_parser = numbers::points)]
     pub(crate) max_class_drop: Option<f64>,
     /// Seconds to time each of the two models; 0 does not.
-    #[arg(long, default_value_t = 1.0, value_name = "S")]
+    #[arg(long, default_value = "1", value_name = "S", value_parser = numbers::seconds)]
     pub(crate) bench_seconds: f64,
     /// Seed of anything random.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) seed: u64,
 }
 
@@ -153,10 +175,10 @@ pub(crate) struct Eval {
     #[arg(long, value_name = "FILE")]
     pub(crate) data_settings: Option<PathBuf>,
     /// Only this many samples, spread over the classes.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::count)]
     pub(crate) samples: Option<usize>,
     /// Seed of subsets and resampling.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) seed: u64,
 }
 
@@ -167,16 +189,16 @@ pub(crate) struct Bench {
     #[arg(required = true, value_name = "MODEL")]
     pub(crate) models: Vec<PathBuf>,
     /// Batch size.
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value = "1", value_name = "N", value_parser = numbers::count)]
     pub(crate) batch: usize,
     /// Length of symbolic axes that are not the first, such as the number of tokens.
-    #[arg(long, default_value_t = 128, value_name = "N")]
+    #[arg(long, default_value = "128", value_name = "N", value_parser = numbers::count)]
     pub(crate) length: usize,
     /// Seconds to spend on each model.
-    #[arg(long, default_value_t = 3.0, value_name = "S")]
+    #[arg(long, default_value = "3", value_name = "S", value_parser = numbers::seconds)]
     pub(crate) seconds: f64,
     /// Seed of the inputs.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) seed: u64,
 }
 
@@ -194,13 +216,13 @@ pub(crate) struct Compare {
     #[arg(long, value_name = "FILE")]
     pub(crate) data_settings: Option<PathBuf>,
     /// Only this many samples.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::count)]
     pub(crate) samples: Option<usize>,
     /// Relative error of a layer's output that counts as diverging.
-    #[arg(long, default_value_t = 0.05)]
+    #[arg(long, default_value = "0.05", value_name = "X", value_parser = numbers::tolerance)]
     pub(crate) tolerance: f64,
     /// Seed of subsets and random inputs.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) seed: u64,
 }
 
@@ -213,7 +235,7 @@ pub(crate) struct Inspect {
     #[arg(long)]
     pub(crate) graph: bool,
     /// Length of symbolic axes that are not the first, for counting multiply-accumulates.
-    #[arg(long, default_value_t = 128, value_name = "N")]
+    #[arg(long, default_value = "128", value_name = "N", value_parser = numbers::count)]
     pub(crate) length: usize,
 }
 

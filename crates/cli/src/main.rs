@@ -1,48 +1,62 @@
 //! The `lissom` binary: arguments, progress, exit codes. Everything else happens in `lissom-job`.
 
 mod arguments;
+mod numbers;
+mod print;
 mod progress;
 mod show;
 mod verbs;
 
 use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode as ProcessExit;
 
 use clap::Parser;
 use lissom_job::JobError;
-use lissom_recipe::{ExitCode, interrupt};
+use lissom_recipe::{ExitCode, Interrupt, interrupt};
 
-use arguments::Arguments;
+use arguments::{Arguments, Common};
+use print::{note, out};
 
 fn main() -> ProcessExit {
     let words: Vec<OsString> = std::env::args_os().collect();
-    run(words).into()
+    let is_json = wants_json(&words);
+    // A panic is our bug; a script must see that it is, by exit code and document.
+    let code = catch_unwind(AssertUnwindSafe(|| run(words, None))).unwrap_or_else(|_| {
+        let message = "lissom itself failed; the lines above say where";
+        let hint = "this is a bug: please report it with the command and, if you can, the files";
+        show_error(message, &[], Some(hint), ExitCode::Bug, is_json);
+        ExitCode::Bug
+    });
+    code.into()
 }
 
-/// Runs a command line; `resume` comes through here again with the words of the run.
-fn run(words: Vec<OsString>) -> ExitCode {
+fn wants_json(words: &[OsString]) -> bool {
+    words.iter().any(|word| word == "--json")
+}
+
+/// Runs a command line; `resume` comes through here again with the words of the run and with its own `common`.
+fn run(words: Vec<OsString>, common: Option<&Common>) -> ExitCode {
     let command: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let arguments = match Arguments::try_parse_from(&words) {
+    let mut arguments = match Arguments::try_parse_from(&words) {
         Ok(arguments) => arguments,
-        Err(error) => {
-            // Help and version are no errors.
-            let code = if error.use_stderr() { ExitCode::Usage } else { ExitCode::Done };
-            let _ = error.print();
-            return code;
-        }
+        Err(error) => return not_understood(&error, wants_json(&words)),
     };
+    if let Some(common) = common {
+        arguments.common.add(common);
+    }
     let is_json = arguments.common.json;
     if let Some(gib) = arguments.common.max_memory {
         lissom_tensor::set_max_tensor_bytes((gib * f64::from(1 << 30)) as u64);
     }
-    let flag = match interrupt::install() {
-        Ok(flag) => flag,
+    let interrupt = match handlers(&arguments) {
+        Ok(interrupt) => interrupt,
         Err(error) => {
-            eprintln!("error: {error}");
+            show_error(&error.to_string(), &[], None, ExitCode::Io, is_json);
             return ExitCode::Io;
         }
     };
-    let context = verbs::Context { common: arguments.common, command, interrupt: flag };
+    let context = verbs::Context { common: arguments.common, command, interrupt };
     match verbs::dispatch(arguments.verb, &context) {
         Ok(code) => code,
         Err(error) => {
@@ -52,7 +66,28 @@ fn run(words: Vec<OsString>) -> ExitCode {
     }
 }
 
-/// The chain of causes, then what to do; with `--json` also as a document.
+/// Signals are caught where work is kept; elsewhere they end the process at once, as everybody expects.
+fn handlers(arguments: &Arguments) -> Result<Interrupt, interrupt::InterruptError> {
+    if arguments.verb.keeps_work() { interrupt::install() } else { Ok(Interrupt::new()) }
+}
+
+/// Help, version, or what is wrong with the words.
+fn not_understood(error: &clap::Error, is_json: bool) -> ExitCode {
+    let _ = error.print();
+    // Help and version are no errors.
+    if !error.use_stderr() {
+        return ExitCode::Done;
+    }
+    if is_json {
+        let text = error.render().to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let hint = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+        document(message, &[], hint, ExitCode::Usage);
+    }
+    ExitCode::Usage
+}
+
+/// The chain of causes, then what to do.
 fn report_error(error: &JobError, is_json: bool) {
     let mut causes = Vec::new();
     let mut source = std::error::Error::source(error);
@@ -60,23 +95,29 @@ fn report_error(error: &JobError, is_json: bool) {
         causes.push(cause.to_string());
         source = cause.source();
     }
-    eprintln!("error: {error}");
-    for cause in &causes {
-        eprintln!("  cause: {cause}");
+    show_error(&error.to_string(), &causes, error.hint().as_deref(), error.exit_code(), is_json);
+}
+
+/// For people on stderr; with `--json` also as a document.
+fn show_error(message: &str, causes: &[String], hint: Option<&str>, code: ExitCode, is_json: bool) {
+    note(&format!("error: {message}"));
+    for cause in causes {
+        note(&format!("  cause: {cause}"));
     }
-    if let Some(hint) = error.hint() {
-        eprintln!("  hint: {hint}");
+    if let Some(hint) = hint {
+        note(&format!("  hint: {hint}"));
     }
     if is_json {
-        let document = serde_json::json!({
-            "schema_version": lissom_job::SCHEMA_VERSION,
-            "error": {
-                "message": error.to_string(),
-                "causes": causes,
-                "hint": error.hint(),
-                "exit_code": error.exit_code().code(),
-            },
-        });
-        println!("{document:#}");
+        document(message, causes, hint, code);
     }
+}
+
+/// An error as a document on stdout.
+fn document(message: &str, causes: &[String], hint: Option<&str>, code: ExitCode) {
+    let document = serde_json::json!({
+        "schema_version": lissom_job::SCHEMA_VERSION,
+        "error": { "message": message, "causes": causes, "hint": hint, "exit_code": code.code() },
+    });
+    // The error that is being told matters more than one of telling it.
+    let _ = out(&format!("{document:#}\n"));
 }

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use lissom_compress::Progress;
 
+use crate::print::note;
+
 /// Where progress goes. Everything is on stderr.
 #[derive(Debug)]
 pub(crate) enum Watcher {
@@ -69,7 +71,7 @@ impl Progress for Watcher {
                 // A new kind of work is told at once; names of layers change too fast for that.
                 let is_new = done == 0 && lines.what != what;
                 if is_new || now >= lines.next {
-                    eprintln!("{what}: {done} of {total}");
+                    note(&format!("{what}: {done} of {total}"));
                     lines.next = now + LINE_EVERY;
                     what.clone_into(&mut lines.what);
                 }

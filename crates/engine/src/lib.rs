@@ -1,7 +1,12 @@
 //! Running a network: a [`Session`] compiles the graph for the shapes it meets and runs it.
 //!
+//! A plan fuses what follows a product into it, keeps images with their channels last, places all buffers in one arena and
+//! packs weights once. Whatever has no kernel runs its plain evaluation, and [`Session::notes`] names it.
 //! Results are the same bytes at any number of threads and in every run.
 
+mod fold;
+mod plan;
 mod session;
 
-pub use session::{EngineError, Input, Session, SessionOptions};
+pub use plan::StepInfo;
+pub use session::{EngineError, Input, Session, SessionOptions, StepTime};

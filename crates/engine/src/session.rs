@@ -1,7 +1,17 @@
 //! Loading a network and running it.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
 use lissom_graph::{EvaluateError, Fact, Graph, LoadError, Model, ValueId, interpret};
+use lissom_kernels::{ShapeError, Threads};
 use lissom_tensor::{DType, Tensor};
+
+use crate::fold::fold_constants;
+use crate::plan::{Arena, Plan, StepInfo, WeightCache, compile};
+
+/// Plans a session keeps; the one that was used longest ago goes first.
+const MAX_PLANS: usize = 16;
 
 /// How a network is run.
 #[derive(Debug, Clone)]
@@ -34,6 +44,8 @@ pub enum EngineError {
     UnknownInput { name: String, expected: String },
     #[error("input `{name}`: the model wants {expected}, found {actual}")]
     InputMismatch { name: String, expected: String, actual: String },
+    #[error("node `{node}`: a kernel refused: {source}")]
+    Kernel { node: String, source: ShapeError },
     #[error(transparent)]
     Load(#[from] LoadError),
     #[error(transparent)]
@@ -51,12 +63,35 @@ pub struct Input {
     pub shape: Option<Vec<Option<usize>>>,
 }
 
+/// How long a step of a plan took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepTime {
+    /// What it is.
+    pub info: StepInfo,
+    /// How long it took.
+    pub time: Duration,
+}
+
 /// A loaded network. Can be shared between threads; each call of [`run`](Self::run) is independent.
 #[derive(Debug)]
 pub struct Session {
     graph: Graph,
     inputs: Vec<Input>,
     output_names: Vec<String>,
+    is_fast: bool,
+    threads: Threads,
+    weights: WeightCache,
+    plans: Mutex<Vec<(PlanKey, Arc<Plan>)>>,
+    /// Arenas that no run uses at the moment.
+    arenas: Mutex<Vec<Arena>>,
+    notes: Mutex<Vec<String>>,
+}
+
+/// Type and shape of each input.
+type PlanKey = Vec<(DType, Vec<usize>)>;
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Session {
@@ -73,7 +108,25 @@ impl Session {
         let output_names = outputs.iter().map(|&id| graph.value(id).name.clone()).collect();
         graph.set_outputs(outputs);
         let inputs = graph.inputs().iter().map(|&id| input(&graph, id)).collect();
-        Ok(Self { graph, inputs, output_names })
+        if options.fast {
+            graph.drop_dead();
+            fold_constants(&mut graph);
+        }
+        let n_threads = match options.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            n => n,
+        };
+        Ok(Self {
+            graph,
+            inputs,
+            output_names,
+            is_fast: options.fast,
+            threads: if options.fast { Threads::new(n_threads) } else { Threads::single() },
+            weights: WeightCache::default(),
+            plans: Mutex::default(),
+            arenas: Mutex::default(),
+            notes: Mutex::default(),
+        })
     }
 
     /// The model's inputs, in order.
@@ -92,6 +145,93 @@ impl Session {
     /// # Errors
     /// [`EngineError`] if an input is missing, unknown or does not fit, or if a node refuses.
     pub fn run(&self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, EngineError> {
+        self.run_watched(inputs, |_, _| {})
+    }
+
+    /// Runs the network once and tells how long each step took.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn profile(&self, inputs: &[(&str, &Tensor)]) -> Result<Vec<StepTime>, EngineError> {
+        let mut times = Vec::new();
+        let mut last = Instant::now();
+        self.run_watched(inputs, |plan, index| {
+            let now = Instant::now();
+            if index == 0 {
+                times.clear();
+            }
+            times.push(StepTime { info: plan.steps[index].info.clone(), time: now - last });
+            last = now;
+        })?;
+        Ok(times)
+    }
+
+    /// What did not run in a kernel of its own so far, and why; each once, sorted.
+    pub fn notes(&self) -> Vec<String> {
+        locked(&self.notes).clone()
+    }
+
+    /// Memory the session holds beyond the model itself: packed weights and arenas, in bytes.
+    pub fn peak_bytes(&self) -> usize {
+        self.weights.size_bytes() + locked(&self.arenas).iter().map(Arena::size_bytes).sum::<usize>()
+    }
+
+    fn run_watched(
+        &self,
+        inputs: &[(&str, &Tensor)],
+        mut watch: impl FnMut(&Plan, usize),
+    ) -> Result<Vec<Tensor>, EngineError> {
+        let ordered = self.ordered(inputs)?;
+        if !self.is_fast {
+            return Ok(interpret(&self.graph, &ordered)?);
+        }
+        let plan = match self.plan(&ordered) {
+            Ok(plan) => plan,
+            Err(error) => return self.run_plainly(&ordered, &error),
+        };
+        let mut arena = locked(&self.arenas).pop().unwrap_or_default();
+        let outcome = plan.run(ordered.clone(), &mut arena, &self.threads, |index| watch(&plan, index));
+        locked(&self.arenas).push(arena);
+        match outcome {
+            Err(error @ EngineError::Kernel { .. }) => self.run_plainly(&ordered, &error),
+            outcome => outcome,
+        }
+    }
+
+    /// The oracle runs what could not be planned: it answers, or says what is wrong with the network or its input.
+    fn run_plainly(&self, inputs: &[Tensor], cause: &EngineError) -> Result<Vec<Tensor>, EngineError> {
+        self.note(format!("the network runs its plain evaluation: {cause}"));
+        Ok(interpret(&self.graph, inputs)?)
+    }
+
+    fn note(&self, note: String) {
+        let mut notes = locked(&self.notes);
+        if let Err(at) = notes.binary_search(&note) {
+            notes.insert(at, note);
+        }
+    }
+
+    /// The plan for inputs of these types and shapes.
+    fn plan(&self, inputs: &[Tensor]) -> Result<Arc<Plan>, EngineError> {
+        let key: PlanKey = inputs.iter().map(|tensor| (tensor.dtype(), tensor.shape().to_vec())).collect();
+        let mut plans = locked(&self.plans);
+        if let Some(at) = plans.iter().position(|(own, _)| *own == key) {
+            let found = plans.remove(at);
+            let plan = Arc::clone(&found.1);
+            plans.push(found);
+            return Ok(plan);
+        }
+        let facts: Vec<Fact> = inputs.iter().map(|tensor| Fact::known(tensor.dtype(), tensor.shape())).collect();
+        let plan = Arc::new(compile(&self.graph, &self.weights, &facts)?);
+        plan.notes.iter().for_each(|note| self.note(note.clone()));
+        if plans.len() >= MAX_PLANS {
+            plans.remove(0);
+        }
+        plans.push((key, Arc::clone(&plan)));
+        Ok(plan)
+    }
+
+    fn ordered(&self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, EngineError> {
         let expected = || self.inputs.iter().map(describe).collect::<Vec<_>>().join(", ");
         if let Some((name, _)) = inputs.iter().find(|(name, _)| self.inputs.iter().all(|input| input.name != *name)) {
             return Err(EngineError::UnknownInput { name: (*name).to_owned(), expected: expected() });
@@ -104,7 +244,7 @@ impl Session {
             check(input, tensor)?;
             ordered.push(tensor.clone());
         }
-        Ok(interpret(&self.graph, &ordered)?)
+        Ok(ordered)
     }
 }
 

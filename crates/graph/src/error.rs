@@ -90,7 +90,9 @@ impl LoadError {
             Self::Operator { source: OpError::Unsupported { .. } | OpError::UnsupportedType { .. }, .. } => {
                 "`lissom ops` lists what is supported"
             }
-            Self::UnreadAttributes { .. } => "check the exporter's version, or remove the attribute if it has no effect",
+            Self::UnreadAttributes { .. } => {
+                "check the exporter's version, or remove the attribute if it has no effect"
+            }
             _ => "the file breaks the ONNX format; check it with `onnx.checker` or export it again",
         }
     }

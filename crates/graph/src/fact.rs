@@ -111,12 +111,13 @@ impl Fact {
         self
     }
 
-    /// Keeps what both facts say and fills the holes of one with the other; numbers win over symbols.
+    /// Keeps what both facts say and fills the holes of one with the other; numbers win over symbols, and where both are
+    /// symbols this fact's stays.
     #[must_use]
     pub fn merged(&self, other: &Self) -> Self {
         let shape = match (&self.shape, &other.shape) {
             (Some(a), Some(b)) if a.len() == b.len() => Some(
-                a.iter().zip(b).map(|(a, b)| if matches!(a, Dim::Known(_)) { a.clone() } else { b.clone() }).collect(),
+                a.iter().zip(b).map(|(a, b)| if matches!(b, Dim::Known(_)) { b.clone() } else { a.clone() }).collect(),
             ),
             (a, b) => a.clone().or_else(|| b.clone()),
         };

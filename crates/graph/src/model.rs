@@ -80,10 +80,8 @@ impl Model {
         let entries = &mut self.header.metadata_props;
         match entries.iter_mut().find(|entry| entry.key() == key) {
             Some(entry) => entry.value = Some(value.to_owned()),
-            None => entries.push(lissom_onnx::StringStringEntryProto {
-                key: Some(key.to_owned()),
-                value: Some(value.to_owned()),
-            }),
+            None => entries
+                .push(lissom_onnx::StringStringEntryProto { key: Some(key.to_owned()), value: Some(value.to_owned()) }),
         }
     }
 

@@ -334,10 +334,11 @@ fn declared_node(proto: &NodeProto) -> Option<Box<NodeProto>> {
 
 /// The fact a declaration states.
 pub(crate) fn declared_fact(value: &ValueInfoProto) -> Fact {
-    value.r#type.as_ref().map(type_fact).unwrap_or_default()
+    value.r#type.as_ref().map(|declared| type_fact(declared, value.name())).unwrap_or_default()
 }
 
-fn type_fact(proto: &TypeProto) -> Fact {
+/// An axis without a length or name gets a symbol of its own: two such axes need not be of one length.
+fn type_fact(proto: &TypeProto, value: &str) -> Fact {
     match &proto.value {
         Some(TypeValue::TensorType(tensor)) => {
             let dim = |dim: &lissom_onnx::messages::tensor_shape_proto::Dimension| match &dim.value {
@@ -345,8 +346,9 @@ fn type_fact(proto: &TypeProto) -> Fact {
                 Some(DimValue::DimParam(name)) if !name.is_empty() => Some(Dim::symbol(name)),
                 _ => None,
             };
+            let unnamed = |axis| Dim::symbol(format!("?{value}.{axis}"));
             let shape = tensor.shape.as_ref().map(|shape| {
-                shape.dim.iter().enumerate().map(|(i, d)| dim(d).unwrap_or_else(|| Dim::symbol(format!("?{i}")))).collect()
+                shape.dim.iter().enumerate().map(|(axis, d)| dim(d).unwrap_or_else(|| unnamed(axis))).collect()
             });
             Fact::maybe(tensor.elem_type.and_then(DType::from_onnx), shape)
         }
@@ -405,6 +407,5 @@ fn dequantized_constant(graph: &Graph, node: &Node) -> Option<(ValueId, Affine)>
         codes,
     };
     let is_int = affine.codes.dtype().is_int() && node.attributes.get("output_dtype").is_none();
-    (is_int && affine.scale.dtype() == DType::F32 && affine.scale_indices().is_ok())
-        .then_some((node.output()?, affine))
+    (is_int && affine.scale.dtype() == DType::F32 && affine.scale_indices().is_ok()).then_some((node.output()?, affine))
 }

@@ -1,5 +1,7 @@
 //! A graph to ONNX structs.
 
+use std::collections::HashMap;
+
 use lissom_onnx::messages::tensor_shape_proto::{Dimension, dimension};
 use lissom_onnx::messages::type_proto;
 use lissom_onnx::{
@@ -8,6 +10,7 @@ use lissom_onnx::{
 };
 use lissom_tensor::{Affine, DType, Tensor, Weight};
 
+use crate::graph::unique;
 use crate::model::OPSETS;
 use crate::{Attribute, Dim, Fact, Graph, Model, Node, ValueId};
 
@@ -31,7 +34,7 @@ const IR_VERSIONS: [(u32, i64); 9] =
 pub(crate) fn write(model: &Model) -> Result<ModelProto, WriteError> {
     let opset = model.opset();
     let writer = Writer { model };
-    let graph = writer.graph(&model.graph)?;
+    let graph = writer.graph(&model.graph, &Names::of(&model.graph, &[]))?;
     let oldest_ir = IR_VERSIONS.iter().find(|(newest, _)| opset <= *newest).map_or(12, |(_, ir)| *ir);
     // Since IR 4 an initializer need not be an input too, and none of ours is.
     let ir_version = model.header.ir_version.unwrap_or(0).max(oldest_ir).max(4);
@@ -48,21 +51,21 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn graph(&self, graph: &Graph) -> Result<GraphProto, WriteError> {
+    fn graph(&self, graph: &Graph, names: &Names) -> Result<GraphProto, WriteError> {
         let mut proto = graph.declared.as_deref().cloned().unwrap_or_default();
         proto.name = Some(if graph.name.is_empty() { "graph".to_owned() } else { graph.name.clone() });
         for (id, weight) in graph.constants() {
-            let name = &graph.value(id).name;
+            let name = names.of_value(id);
             match weight {
                 Weight::Dense(tensor) => proto.initializer.push(lissom_onnx::tensor_to_proto(name, tensor)),
                 Weight::Affine(affine) => self.affine(name, affine, &mut proto)?,
             }
         }
         for node in graph.nodes() {
-            proto.node.push(self.node(graph, node)?);
+            proto.node.push(self.node(node, names)?);
         }
-        proto.input = graph.inputs().iter().map(|&id| declaration(graph, id)).collect();
-        proto.output = graph.outputs().iter().map(|&id| declaration(graph, id)).collect();
+        proto.input = graph.inputs().iter().map(|&id| declaration(graph, id, names)).collect();
+        proto.output = graph.outputs().iter().map(|&id| declaration(graph, id, names)).collect();
         Ok(proto)
     }
 
@@ -110,73 +113,110 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn node(&self, graph: &Graph, node: &Node) -> Result<NodeProto, WriteError> {
+    fn node(&self, node: &Node, names: &Names) -> Result<NodeProto, WriteError> {
         if let Some(&expected) = self.model.opsets.get(&node.domain)
             && expected != node.opset
         {
             let (node, domain, actual) = (node.name.clone(), node.domain.clone(), node.opset);
             return Err(WriteError::MixedOpsets { node, domain, expected, actual });
         }
-        let names = |ids: &[Option<ValueId>]| {
-            ids.iter().map(|id| id.map_or(String::new(), |id| graph.value(id).name.clone())).collect()
+        let named = |ids: &[Option<ValueId>]| {
+            ids.iter().map(|id| id.map_or(String::new(), |id| names.of_value(id).to_owned())).collect()
         };
-        let attribute = node
-            .attributes
-            .iter()
-            .map(|(name, value)| self.attribute(name, value))
-            .collect::<Result<Vec<AttributeProto>, WriteError>>()?;
+        // A subgraph says the names that captured values have here.
+        let mut captures = node.captures.iter().map(|&id| names.of_value(id).to_owned());
+        let mut attribute = Vec::new();
+        for (name, value) in node.attributes.iter() {
+            attribute.push(match value {
+                Attribute::Graph(graph) => {
+                    let outer: Vec<String> = captures.by_ref().take(graph.captures().len()).collect();
+                    let proto = self.graph(graph, &Names::of(graph, &outer))?;
+                    AttributeProto {
+                        name: Some(name.to_owned()),
+                        r#type: Some(AttributeType::Graph as i32),
+                        g: Some(Box::new(proto)),
+                        ..AttributeProto::default()
+                    }
+                }
+                other => plain_attribute(name, other),
+            });
+        }
         Ok(NodeProto {
             name: Some(node.name.clone()),
             op_type: Some(node.op_type.clone()),
             domain: (!node.domain.is_empty()).then(|| node.domain.clone()),
-            input: names(&node.inputs),
-            output: names(&node.outputs),
+            input: named(&node.inputs),
+            output: named(&node.outputs),
             attribute,
             ..node.declared.as_deref().cloned().unwrap_or_default()
         })
     }
+}
 
-    fn attribute(&self, name: &str, value: &Attribute) -> Result<AttributeProto, WriteError> {
-        let mut proto = AttributeProto { name: Some(name.to_owned()), ..AttributeProto::default() };
-        let kind = match value {
-            Attribute::Int(value) => return Ok(int_attribute(name, *value)),
-            Attribute::Float(value) => {
-                proto.f = Some(*value);
-                AttributeType::Float
+/// The names of a graph's values in the file: captured values have those of the surrounding graph, and what would shadow
+/// one of these gets another.
+struct Names(Vec<String>);
+
+impl Names {
+    /// `captured` are the surrounding graph's names, in the order of the captures.
+    fn of(graph: &Graph, captured: &[String]) -> Self {
+        let mut names: Vec<String> = graph.values().iter().map(|value| value.name.clone()).collect();
+        let own: HashMap<ValueId, &String> =
+            graph.captures().iter().zip(captured).map(|((_, id), name)| (*id, name)).collect();
+        for (index, name) in names.iter_mut().enumerate() {
+            match own.get(&ValueId(index as u32)) {
+                Some(outer) => (*outer).clone_into(name),
+                None if captured.contains(name) => *name = unique(name, |taken| graph.find_value(taken).is_some()),
+                None => {}
             }
-            Attribute::Str(value) => {
-                proto.s = Some(value.clone().into());
-                AttributeType::String
-            }
-            Attribute::Tensor(value) => {
-                proto.t = Some(Box::new(lissom_onnx::tensor_to_proto("", value)));
-                AttributeType::Tensor
-            }
-            Attribute::Graph(value) => {
-                proto.g = Some(Box::new(self.graph(value)?));
-                AttributeType::Graph
-            }
-            Attribute::Ints(values) => {
-                proto.ints = values.clone();
-                AttributeType::Ints
-            }
-            Attribute::Floats(values) => {
-                proto.floats = values.clone();
-                AttributeType::Floats
-            }
-            Attribute::Strs(values) => {
-                proto.strings = values.iter().map(|value| value.clone().into()).collect();
-                AttributeType::Strings
-            }
-            Attribute::Tensors(values) => {
-                proto.tensors = values.iter().map(|value| lissom_onnx::tensor_to_proto("", value)).collect();
-                AttributeType::Tensors
-            }
-            Attribute::Raw(raw) => return Ok((**raw).clone()),
-        };
-        proto.r#type = Some(kind as i32);
-        Ok(proto)
+        }
+        Self(names)
     }
+
+    fn of_value(&self, id: ValueId) -> &str {
+        &self.0[id.index()]
+    }
+}
+
+/// An attribute that holds no subgraph of the model.
+fn plain_attribute(name: &str, value: &Attribute) -> AttributeProto {
+    let mut proto = AttributeProto { name: Some(name.to_owned()), ..AttributeProto::default() };
+    let kind = match value {
+        Attribute::Int(value) => return int_attribute(name, *value),
+        Attribute::Float(value) => {
+            proto.f = Some(*value);
+            AttributeType::Float
+        }
+        Attribute::Str(value) => {
+            proto.s = Some(value.clone().into());
+            AttributeType::String
+        }
+        Attribute::Tensor(value) => {
+            proto.t = Some(Box::new(lissom_onnx::tensor_to_proto("", value)));
+            AttributeType::Tensor
+        }
+        // Subgraphs are written by the caller, which knows their names.
+        Attribute::Graph(_) => AttributeType::Undefined,
+        Attribute::Ints(values) => {
+            proto.ints = values.clone();
+            AttributeType::Ints
+        }
+        Attribute::Floats(values) => {
+            proto.floats = values.clone();
+            AttributeType::Floats
+        }
+        Attribute::Strs(values) => {
+            proto.strings = values.iter().map(|value| value.clone().into()).collect();
+            AttributeType::Strings
+        }
+        Attribute::Tensors(values) => {
+            proto.tensors = values.iter().map(|value| lissom_onnx::tensor_to_proto("", value)).collect();
+            AttributeType::Tensors
+        }
+        Attribute::Raw(raw) => return (**raw).clone(),
+    };
+    proto.r#type = Some(kind as i32);
+    proto
 }
 
 fn int_attribute(name: &str, value: i64) -> AttributeProto {
@@ -189,14 +229,14 @@ fn int_attribute(name: &str, value: i64) -> AttributeProto {
 }
 
 /// What the file declared, with the type and shape now known.
-fn declaration(graph: &Graph, id: ValueId) -> ValueInfoProto {
+fn declaration(graph: &Graph, id: ValueId, names: &Names) -> ValueInfoProto {
     let value = graph.value(id);
     let declared = value.declared.as_deref().cloned();
     let r#type = match &declared {
         Some(ValueInfoProto { r#type: Some(declared), .. }) => Some(declared.clone()),
         _ => fact_type(&value.fact),
     };
-    ValueInfoProto { name: Some(value.name.clone()), r#type, ..declared.unwrap_or_default() }
+    ValueInfoProto { name: Some(names.of_value(id).to_owned()), r#type, ..declared.unwrap_or_default() }
 }
 
 fn fact_type(fact: &Fact) -> Option<TypeProto> {

@@ -109,8 +109,7 @@ fn prepare(path: &Path, request: &BenchRequest) -> Result<Timed, JobError> {
     let counts = reset_peak_memory();
     let start = Instant::now();
     let file = model_file::load(path, &request.read)?;
-    let session =
-        Session::new(&file.model, &SessionOptions { threads: request.threads, ..SessionOptions::default() })?;
+    let session = Session::new(&file.model, &SessionOptions { threads: request.threads, ..SessionOptions::default() })?;
     let inputs = random_inputs(&file.model, session.inputs(), request.batch, request.other_axes, request.seed)?;
     run_once(&session, &inputs)?;
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
@@ -127,10 +126,7 @@ fn run_once(session: &Session, inputs: &[(String, Tensor)]) -> Result<Vec<Tensor
 ///
 /// # Errors
 /// If a run fails.
-pub fn interleaved(
-    sessions: &[(&Session, &[(String, Tensor)])],
-    each: Duration,
-) -> Result<Vec<Latency>, JobError> {
+pub fn interleaved(sessions: &[(&Session, &[(String, Tensor)])], each: Duration) -> Result<Vec<Latency>, JobError> {
     /// Rounds each model's time is split into.
     const ROUNDS: u32 = 10;
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); sessions.len()];

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use lissom_compress::Progress;
 use lissom_engine::{Session, SessionOptions};
-use lissom_evaluate::{Agreement, Comparison, Divergence, LayerError, OutputKind, Outputs, agreement, first_divergence};
+use lissom_evaluate::{
+    Agreement, Comparison, Divergence, LayerError, OutputKind, Outputs, agreement, first_divergence,
+};
 use lissom_graph::{Model, ValueId};
 use lissom_onnx::ReadOptions;
 use lissom_recipe::Interrupt;

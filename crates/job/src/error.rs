@@ -88,6 +88,7 @@ impl JobError {
             Self::Run(error) => error.hint(),
             Self::File(error) => error.hint(),
             Self::Write(error) => Some(error.hint().to_owned()),
+            Self::Evaluate(error) => Some(error.hint().to_owned()),
             Self::Engine(EngineError::Unsupported { .. }) => Some("`lissom ops` lists what is supported".to_owned()),
             Self::Usage { hint, .. } | Self::Unfit { hint, .. } => Some(hint.clone()),
             Self::Interrupted { run, .. } => Some(format!("`lissom resume {}` goes on from here", run.display())),

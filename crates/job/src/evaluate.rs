@@ -58,14 +58,10 @@ pub struct Evaluation {
 ///
 /// # Errors
 /// [`JobError`] with place, cause and hint.
-pub fn evaluate(
-    request: &EvalRequest,
-    progress: &dyn Progress,
-    interrupt: &Interrupt,
-) -> Result<Evaluation, JobError> {
+pub fn evaluate(request: &EvalRequest, progress: &dyn Progress, interrupt: &Interrupt) -> Result<Evaluation, JobError> {
     let file = model_file::load(&request.model, &request.read)?;
-    let session =
-        Session::new(&file.model, &SessionOptions { threads: request.threads, ..SessionOptions::default() })?;
+    model_file::refuse_not_finite(&file.model)?;
+    let session = Session::new(&file.model, &SessionOptions { threads: request.threads, ..SessionOptions::default() })?;
     let data = open_data(&request.data, request.data_settings.as_deref(), session.inputs())?;
     let data = sampled(data, request.samples, request.seed)?;
     let answers = answers(&session, &data, progress, interrupt, "evaluating")?;
@@ -124,12 +120,7 @@ pub fn judge(data: &Dataset, answers: &Answers, seed: u64) -> Result<Judgement, 
 ///
 /// # Errors
 /// As [`judge`].
-pub fn compare(
-    data: &Dataset,
-    original: &Answers,
-    compressed: &Answers,
-    seed: u64,
-) -> Result<Comparison, JobError> {
+pub fn compare(data: &Dataset, original: &Answers, compressed: &Answers, seed: u64) -> Result<Comparison, JobError> {
     let in_data = |source| JobError::Data { path: data.path().to_owned(), source };
     if original.row_len != compressed.row_len {
         return Err(JobError::Unfit {

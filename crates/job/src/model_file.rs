@@ -33,11 +33,32 @@ pub fn load(path: &Path, options: &ReadOptions) -> Result<ModelFile, JobError> {
     let file = lissom_onnx::read_model(path, options)?;
     let warnings = file.warnings.iter().map(ToString::to_string).collect();
     let size_bytes = file.file_bytes + file.external_files.iter().map(|file| file.file_bytes).sum::<u64>();
-    let model = Model::from_proto(file.model, OPERATORS)
-        .map_err(|source| JobError::Load { path: path.to_owned(), source })?;
+    let model =
+        Model::from_proto(file.model, OPERATORS).map_err(|source| JobError::Load { path: path.to_owned(), source })?;
     let digest = Digest::of_file(path)
         .map_err(|source| JobError::Read(lissom_onnx::ReadError::File { path: path.to_owned(), source }))?;
     Ok(ModelFile { path: path.to_owned(), model, size_bytes, digest, warnings })
+}
+
+/// Refuses a model of which a layer's weight holds NaN or infinity: no answer of it means anything. Other constants may:
+/// masks of attention hold minus infinity.
+///
+/// # Errors
+/// [`JobError::Unfit`] naming the layer and the value.
+pub fn refuse_not_finite(model: &Model) -> Result<(), JobError> {
+    for layer in model.graph.layers() {
+        let Some(weight) = model.graph.dense_constant(layer.weight).filter(|weight| weight.dtype().is_float()) else {
+            continue;
+        };
+        if let Some(at) = weight.to_f32_vec()?.iter().position(|value| !value.is_finite()) {
+            let value = weight.to_f32_vec()?[at];
+            return Err(JobError::Unfit {
+                reason: format!("layer `{}`: its weight holds {value} (element {at})", layer.name),
+                hint: "the model is broken before compression; train or export it again".to_owned(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Reads a model back from bytes this process made.

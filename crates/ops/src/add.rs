@@ -5,30 +5,26 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, ValueId, Vjp};
+use lissom_graph::{Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, ValueId, Vjp};
 use lissom_tensor::Tensor;
 
-use crate::elementwise::{infer_broadcast, two, zip_dims, zip_numeric};
+use crate::binary::{Alignment, infer_lengths, samples};
+use crate::elementwise::zip_numeric;
 use crate::gradient::{output_gradient, sum_to_input};
 
 pub(crate) const OP: OpSpec = OpSpec {
     name: "Add",
     domain: "",
-    since: 7,
-    read: |_| Ok(Arc::new(Add)),
-    samples: || {
-        let matrix = Tensor::new([2, 3], vec![1f32, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap_or_else(|_| Tensor::scalar(0f32));
-        vec![
-            Sample::new([matrix.clone(), matrix.clone()]),
-            Sample::new([matrix, Tensor::vector(vec![10f32, 20.0, 30.0])]),
-            Sample::new([Tensor::scalar(i8::MAX), Tensor::scalar(1i8)]),
-        ]
-    },
+    since: 1,
+    read: |node| Ok(Arc::new(Add { alignment: Alignment::read(node)? })),
+    samples,
 };
 
 /// `Add`.
 #[derive(Debug, Clone, Copy)]
-pub struct Add;
+pub struct Add {
+    pub(crate) alignment: Alignment,
+}
 
 impl Op for Add {
     fn as_any(&self) -> &dyn Any {
@@ -36,18 +32,21 @@ impl Op for Add {
     }
 
     fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, OpError> {
-        match zip_dims(inputs, |a, b| Some(a.add(b))) {
+        match infer_lengths(inputs, |a, b| Some(a.add(b))) {
             Some(fact) => Ok(vec![fact]),
-            None => Ok(vec![infer_broadcast(inputs)?]),
+            None => Ok(vec![self.alignment.infer(inputs, None)?]),
         }
     }
 
     fn evaluate(&self, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, OpError> {
-        let (a, b) = two(inputs)?;
-        Ok(vec![zip_numeric!(a, b, float | x, y | x + y, int | x, y | x.wrapping_add(y))?])
+        let (a, b) = self.alignment.two(inputs)?;
+        Ok(vec![zip_numeric!(a, &b, float | x, y | x + y, int | x, y | x.wrapping_add(y))?])
     }
 
     fn vjp(&self, vjp: &mut Vjp<'_>) -> Result<Vec<Option<ValueId>>, NoGradient> {
+        if self.alignment != Alignment::Last {
+            return Err(NoGradient);
+        }
         let Some(gradient) = output_gradient(vjp) else { return Ok(vec![None, None]) };
         let joined = self.infer(&vjp.facts).ok().and_then(|facts| facts.into_iter().next()?.shape).ok_or(NoGradient)?;
         Ok(vec![Some(sum_to_input(vjp, gradient, &joined, 0)?), Some(sum_to_input(vjp, gradient, &joined, 1)?)])

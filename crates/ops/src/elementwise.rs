@@ -106,24 +106,6 @@ fn broadcast_dims(inputs: &Facts<'_>) -> Result<Option<Vec<Dim>>, OpError> {
     Ok(Some(joined))
 }
 
-/// Shape arithmetic: applies `f` to two integer values known at least symbolically, so that what exporters compute from
-/// `Shape` stays known.
-pub(crate) fn zip_dims(inputs: &Facts<'_>, f: impl Fn(&Dim, &Dim) -> Option<Dim>) -> Option<Fact> {
-    let (a, b) = (inputs.get(0), inputs.get(1));
-    if a.dtype != Some(DType::I64) || a.tensor().is_some() && b.tensor().is_some() {
-        return None;
-    }
-    let (x, y) = (a.as_dims()?, b.as_dims()?);
-    let len = if x.len() == 1 { y.len() } else { x.len() };
-    if x.is_empty() || y.is_empty() || (y.len() != len && y.len() != 1) {
-        return None;
-    }
-    let dims = (0..len).map(|i| f(&x[i % x.len()], &y[i % y.len()])).collect::<Option<Vec<_>>>()?;
-    let is_scalar = a.rank() == Some(0) && b.rank() == Some(0);
-    let fact = Fact::dims(dims);
-    Some(if is_scalar { Fact { shape: Some(Vec::new()), ..fact } } else { fact })
-}
-
 /// Both inputs, of one type.
 ///
 /// # Errors

@@ -45,9 +45,11 @@ mod acosh;
 mod adagrad;
 mod adam;
 mod add;
+mod affine_grid;
 mod and;
 mod arg_max;
 mod arg_min;
+mod array_feature_extractor;
 mod asin;
 mod asinh;
 mod atan;
@@ -55,13 +57,30 @@ mod atanh;
 mod attention;
 mod average_pool;
 mod batch_normalization;
+mod bernoulli;
+mod binarizer;
+mod binary;
+mod bit_cast;
+mod bit_shift;
+mod bits;
+mod bitwise_and;
+mod bitwise_not;
+mod bitwise_or;
+mod bitwise_xor;
 mod blackman_window;
+mod blocks;
 mod cast;
+mod cast_like;
 mod causal_conv_with_state;
 mod ceil;
 mod celu;
+mod center_crop_pad;
+mod classify;
 mod clip;
+mod col2im;
+mod compress;
 mod concat;
+mod concat_from_sequence;
 mod constant;
 mod constant_of_shape;
 mod conv;
@@ -72,6 +91,7 @@ mod cosh;
 mod cum_prod;
 mod cum_sum;
 mod deform_conv;
+mod depth_to_space;
 mod dequantize_linear;
 mod det;
 mod dft;
@@ -84,6 +104,7 @@ mod equal;
 mod erf;
 mod exp;
 mod expand;
+mod eye_like;
 mod flatten;
 mod flex_attention;
 mod floor;
@@ -97,6 +118,7 @@ mod global_lp_pool;
 mod global_max_pool;
 mod greater;
 mod greater_or_equal;
+mod grid_sample;
 mod group_normalization;
 mod gru;
 mod hamming_window;
@@ -107,6 +129,10 @@ mod hardmax;
 mod identity;
 mod if_op;
 mod instance_normalization;
+mod int_list;
+mod is_inf;
+mod is_nan;
+mod label_encoder;
 mod layer_normalization;
 mod leaky_relu;
 mod less;
@@ -133,12 +159,17 @@ mod mish;
 mod mod_op;
 mod momentum;
 mod mul;
+mod multinomial;
 mod neg;
 mod negative_log_likelihood_loss;
 mod non_max_suppression;
 mod non_zero;
 mod not;
 mod one_hot;
+mod optimizer;
+mod optional;
+mod optional_get_element;
+mod optional_has_element;
 mod or;
 mod pad;
 mod pow;
@@ -146,6 +177,12 @@ mod prelu;
 mod qlinear_conv;
 mod qlinear_matmul;
 mod quantize_linear;
+mod random;
+mod random_normal;
+mod random_normal_like;
+mod random_tensor;
+mod random_uniform;
+mod random_uniform_like;
 mod range;
 mod reciprocal;
 mod reduce_l1;
@@ -158,9 +195,11 @@ mod reduce_min;
 mod reduce_prod;
 mod reduce_sum;
 mod reduce_sum_square;
+mod regex_full_match;
 mod relu;
 mod reshape;
 mod resize;
+mod reverse_sequence;
 mod rms_normalization;
 mod rnn;
 mod roi_align;
@@ -171,7 +210,15 @@ mod scatter;
 mod scatter_elements;
 mod scatter_nd;
 mod selu;
+mod sequence_at;
+mod sequence_construct;
+mod sequence_empty;
+mod sequence_erase;
+mod sequence_insert;
+mod sequence_length;
+mod sequence_map;
 mod shape;
+mod shrink;
 mod sigmoid;
 mod sign;
 mod sin;
@@ -182,19 +229,29 @@ mod softmax;
 mod softmax_cross_entropy_loss;
 mod softplus;
 mod softsign;
+mod space_to_depth;
 mod split;
+mod split_to_sequence;
 mod sqrt;
 mod squeeze;
 mod stft;
+mod string_concat;
+mod string_normalizer;
+mod string_split;
 mod sub;
 mod sum;
 mod swish;
 mod tan;
 mod tanh;
+mod tensor_scatter;
 mod thresholded_relu;
 mod tile;
 mod top_k;
 mod transpose;
+mod tree_ensemble;
+mod trilu;
+mod unary;
+mod unique;
 mod unsqueeze;
 mod upsample;
 mod where_op;
@@ -204,7 +261,9 @@ pub use abs::Abs;
 pub use acos::Acos;
 pub use acosh::Acosh;
 pub use add::Add;
+pub use affine_grid::AffineGrid;
 pub use and::And;
+pub use array_feature_extractor::ArrayFeatureExtractor;
 pub use asin::Asin;
 pub use asinh::Asinh;
 pub use atan::Atan;
@@ -212,11 +271,24 @@ pub use atanh::Atanh;
 pub use attention::{Attention, ScoreStage};
 pub use average_pool::AveragePool;
 pub use batch_normalization::BatchNormalization;
+pub use bernoulli::Bernoulli;
+pub use binarizer::Binarizer;
+pub use bit_cast::BitCast;
+pub use bit_shift::BitShift;
+pub use bitwise_and::BitwiseAnd;
+pub use bitwise_not::BitwiseNot;
+pub use bitwise_or::BitwiseOr;
+pub use bitwise_xor::BitwiseXor;
 pub use cast::Cast;
+pub use cast_like::CastLike;
 pub use ceil::Ceil;
 pub use celu::Celu;
+pub use center_crop_pad::CenterCropPad;
 pub use clip::Clip;
+pub use col2im::Col2Im;
+pub use compress::Compress;
 pub use concat::Concat;
+pub use concat_from_sequence::ConcatFromSequence;
 pub use constant::Constant;
 pub use constant_of_shape::ConstantOfShape;
 pub use conv::Conv;
@@ -226,7 +298,9 @@ pub use cos::Cos;
 pub use cosh::Cosh;
 pub use cosine_window::CosineWindow;
 pub use deform_conv::DeformConv;
+pub use depth_to_space::DepthToSpace;
 pub use dequantize_linear::DequantizeLinear;
+pub use det::Det;
 pub use div::Div;
 pub use dropout::Dropout;
 pub use dynamic_quantize_linear::DynamicQuantizeLinear;
@@ -236,6 +310,7 @@ pub use equal::Equal;
 pub use erf::Erf;
 pub use exp::Exp;
 pub use expand::Expand;
+pub use eye_like::EyeLike;
 pub use flatten::Flatten;
 pub use floor::Floor;
 pub use gather::Gather;
@@ -244,9 +319,11 @@ pub use gather_nd::GatherND;
 pub use gelu::Gelu;
 pub use gemm::Gemm;
 pub use global_average_pool::GlobalAveragePool;
+pub use global_lp_pool::GlobalLpPool;
 pub use global_max_pool::GlobalMaxPool;
 pub use greater::Greater;
 pub use greater_or_equal::GreaterOrEqual;
+pub use grid_sample::GridSample;
 pub use group_normalization::GroupNormalization;
 pub use gru::Gru;
 pub use hard_sigmoid::HardSigmoid;
@@ -256,6 +333,9 @@ pub use identity::Identity;
 pub use if_op::If;
 pub use instance_normalization::InstanceNormalization;
 pub use int_list::IntList;
+pub use is_inf::IsInf;
+pub use is_nan::IsNaN;
+pub use label_encoder::LabelEncoder;
 pub use layer_normalization::LayerNormalization;
 pub use leaky_relu::LeakyRelu;
 pub use less::Less;
@@ -266,21 +346,29 @@ pub use loop_op::Loop;
 pub use loss::{LabelLoss, LossReduction};
 pub use lp_normalization::LpNormalization;
 pub use lp_pool::LpPool;
+pub use lrn::Lrn;
 pub use lstm::Lstm;
 pub use matmul::MatMul;
 pub use matmul_integer::MatMulInteger;
 pub use max::Max;
 pub use max_pool::MaxPool;
+pub use max_unpool::MaxUnpool;
 pub use mean::Mean;
+pub use mean_variance_normalization::MeanVarianceNormalization;
 pub use min::Min;
 pub use mish::Mish;
 pub use mod_op::Mod;
 pub use mul::Mul;
+pub use multinomial::Multinomial;
 pub use neg::Neg;
 pub use negative_log_likelihood_loss::NegativeLogLikelihoodLoss;
+pub use non_max_suppression::NonMaxSuppression;
 pub use non_zero::NonZero;
 pub use not::Not;
 pub use one_hot::OneHot;
+pub use optional::Optional;
+pub use optional_get_element::OptionalGetElement;
+pub use optional_has_element::OptionalHasElement;
 pub use or::Or;
 pub use pad::{Pad, PadMode};
 pub use pow::Pow;
@@ -293,10 +381,12 @@ pub use range::Range;
 pub use reciprocal::Reciprocal;
 pub use recurrent::{Direction, GateActivation, Recurrent};
 pub use reduce::{Reduce, Reduction};
+pub use regex_full_match::RegexFullMatch;
 pub use relu::Relu;
 pub use resample::{Coordinates, Interpolation, NearestRounding};
 pub use reshape::Reshape;
 pub use resize::{Aspect, Resize};
+pub use reverse_sequence::ReverseSequence;
 pub use rms_normalization::RmsNormalization;
 pub use rnn::Rnn;
 pub use rotary_embedding::RotaryEmbedding;
@@ -304,7 +394,15 @@ pub use round::Round;
 pub use scan::Scan;
 pub use scatter_nd::ScatterND;
 pub use selu::Selu;
+pub use sequence_at::SequenceAt;
+pub use sequence_construct::SequenceConstruct;
+pub use sequence_empty::SequenceEmpty;
+pub use sequence_erase::SequenceErase;
+pub use sequence_insert::SequenceInsert;
+pub use sequence_length::SequenceLength;
+pub use sequence_map::SequenceMap;
 pub use shape::Shape;
+pub use shrink::Shrink;
 pub use sigmoid::Sigmoid;
 pub use sign::Sign;
 pub use sin::Sin;
@@ -316,19 +414,28 @@ pub use softmax_axis::SoftmaxAxis;
 pub use softmax_cross_entropy_loss::SoftmaxCrossEntropyLoss;
 pub use softplus::Softplus;
 pub use softsign::Softsign;
+pub use space_to_depth::SpaceToDepth;
 pub use split::Split;
+pub use split_to_sequence::SplitToSequence;
 pub use sqrt::Sqrt;
 pub use squeeze::Squeeze;
+pub use string_concat::StringConcat;
+pub use string_normalizer::StringNormalizer;
+pub use string_split::StringSplit;
 pub use sub::Sub;
 pub use subgraph::Subgraph;
 pub use sum::Sum;
 pub use swish::Swish;
 pub use tan::Tan;
 pub use tanh::Tanh;
+pub use tensor_scatter::TensorScatter;
 pub use thresholded_relu::ThresholdedRelu;
 pub use tile::Tile;
 pub use top_k::TopK;
 pub use transpose::Transpose;
+pub use tree_ensemble::TreeEnsemble;
+pub use trilu::Trilu;
+pub use unique::Unique;
 pub use unsqueeze::Unsqueeze;
 pub use where_op::Where;
 pub use window::{AutoPad, Window};
@@ -342,6 +449,7 @@ pub static OPS: &[OpSpec] = &[
     acos::OP,
     acosh::OP,
     add::OP,
+    affine_grid::OP,
     and::OP,
     arg_max::OP,
     arg_min::OP,
@@ -352,13 +460,25 @@ pub static OPS: &[OpSpec] = &[
     attention::OP,
     average_pool::OP,
     batch_normalization::OP,
+    bernoulli::OP,
+    bit_cast::OP,
+    bit_shift::OP,
+    bitwise_and::OP,
+    bitwise_not::OP,
+    bitwise_or::OP,
+    bitwise_xor::OP,
     blackman_window::OP,
     cast::OP,
+    cast_like::OP,
     causal_conv_with_state::OP,
     ceil::OP,
     celu::OP,
+    center_crop_pad::OP,
     clip::OP,
+    col2im::OP,
+    compress::OP,
     concat::OP,
+    concat_from_sequence::OP,
     constant::OP,
     constant_of_shape::OP,
     conv::OP,
@@ -370,6 +490,7 @@ pub static OPS: &[OpSpec] = &[
     cum_sum::OP,
     dft::OP,
     deform_conv::OP,
+    depth_to_space::OP,
     dequantize_linear::OP,
     det::OP,
     div::OP,
@@ -381,6 +502,7 @@ pub static OPS: &[OpSpec] = &[
     erf::OP,
     exp::OP,
     expand::OP,
+    eye_like::OP,
     flatten::OP,
     floor::OP,
     gru::OP,
@@ -394,6 +516,7 @@ pub static OPS: &[OpSpec] = &[
     global_max_pool::OP,
     greater::OP,
     greater_or_equal::OP,
+    grid_sample::OP,
     group_normalization::OP,
     hamming_window::OP,
     hann_window::OP,
@@ -403,6 +526,8 @@ pub static OPS: &[OpSpec] = &[
     identity::OP,
     if_op::OP,
     instance_normalization::OP,
+    is_inf::OP,
+    is_nan::OP,
     lrn::OP,
     lstm::OP,
     layer_normalization::OP,
@@ -428,12 +553,16 @@ pub static OPS: &[OpSpec] = &[
     mish::OP,
     mod_op::OP,
     mul::OP,
+    multinomial::OP,
     neg::OP,
     negative_log_likelihood_loss::OP,
     non_max_suppression::OP,
     non_zero::OP,
     not::OP,
     one_hot::OP,
+    optional::OP,
+    optional_get_element::OP,
+    optional_has_element::OP,
     or::OP,
     prelu::OP,
     pad::OP,
@@ -443,6 +572,10 @@ pub static OPS: &[OpSpec] = &[
     quantize_linear::OP,
     rms_normalization::OP,
     rnn::OP,
+    random_normal::OP,
+    random_normal_like::OP,
+    random_uniform::OP,
+    random_uniform_like::OP,
     range::OP,
     reciprocal::OP,
     reduce_l1::OP,
@@ -455,9 +588,11 @@ pub static OPS: &[OpSpec] = &[
     reduce_prod::OP,
     reduce_sum::OP,
     reduce_sum_square::OP,
+    regex_full_match::OP,
     relu::OP,
     reshape::OP,
     resize::OP,
+    reverse_sequence::OP,
     roi_align::OP,
     rotary_embedding::OP,
     round::OP,
@@ -467,7 +602,15 @@ pub static OPS: &[OpSpec] = &[
     scatter_elements::OP,
     scatter_nd::OP,
     selu::OP,
+    sequence_at::OP,
+    sequence_construct::OP,
+    sequence_empty::OP,
+    sequence_erase::OP,
+    sequence_insert::OP,
+    sequence_length::OP,
+    sequence_map::OP,
     shape::OP,
+    shrink::OP,
     sigmoid::OP,
     sign::OP,
     sin::OP,
@@ -478,22 +621,34 @@ pub static OPS: &[OpSpec] = &[
     softmax_cross_entropy_loss::OP,
     softplus::OP,
     softsign::OP,
+    space_to_depth::OP,
     split::OP,
+    split_to_sequence::OP,
     sqrt::OP,
     squeeze::OP,
+    string_concat::OP,
+    string_normalizer::OP,
+    string_split::OP,
     sub::OP,
     sum::OP,
     swish::OP,
     tan::OP,
     tanh::OP,
+    tensor_scatter::OP,
     thresholded_relu::OP,
     tile::OP,
     top_k::OP,
     transpose::OP,
+    trilu::OP,
+    unique::OP,
     unsqueeze::OP,
     upsample::OP,
     where_op::OP,
     xor::OP,
+    array_feature_extractor::OP,
+    binarizer::OP,
+    label_encoder::OP,
+    tree_ensemble::OP,
     flex_attention::OP,
     adagrad::OP,
     adam::OP,

@@ -40,8 +40,8 @@ pub(crate) fn encode(dtype: DType, x: f32, saturate: bool) -> u8 {
     let Some(format) = format(dtype) else { return 0 };
     let sign = if x.is_sign_negative() { format.sign_bit } else { 0 };
     if x.is_nan() {
-        // A format without NaN gets its largest value: wrong in any case, but never small by accident.
-        return format.nan.map_or(format.max_code, |(code, keeps_sign)| if keeps_sign { code | sign } else { code });
+        // A format without NaN gets −0, as ONNX's reference gives.
+        return format.nan.map_or(format.sign_bit, |(code, keeps_sign)| if keeps_sign { code | sign } else { code });
     }
     let code = if x.is_infinite() { u32::MAX } else { format.round(f64::from(x.abs())) };
     if code > u32::from(format.max_code) {

@@ -1,7 +1,7 @@
 //! Takes out nodes that give back their input: `Identity`, inference `Dropout`, and casts, reshapes, transposes and pads
 //! that change nothing.
 
-use lissom_graph::{Attribute, Dim, Graph, Model, Node, Patch, ValueId};
+use lissom_graph::{Attribute, Graph, Model, Node, Patch, ValueId};
 
 use crate::{PassError, PassSpec};
 
@@ -63,12 +63,10 @@ fn is_sorted_perm(node: &Node) -> bool {
     }
 }
 
-/// Both shapes are known to be the same. One unnamed symbol a side is not enough: two unknown lengths may differ.
+/// Both shapes are known to be the same, symbol by symbol.
 fn same_shape(graph: &Graph, input: ValueId, output: ValueId) -> bool {
     let shape = |id| graph.value(id).fact.shape.as_ref();
-    let (Some(a), Some(b)) = (shape(input), shape(output)) else { return false };
-    let is_named = |dim: &Dim| !matches!(dim, Dim::Symbol(name) if name.starts_with('?'));
-    a == b && a.iter().all(is_named)
+    matches!((shape(input), shape(output)), (Some(a), Some(b)) if a == b)
 }
 
 fn is_zero_pad(graph: &Graph, node: &Node) -> bool {

@@ -110,8 +110,11 @@ fn fold_next(model: &Model) -> Result<Option<Patch>, PassError> {
     Ok(None)
 }
 
+/// Scale and offset of each channel.
+type Affine = (Vec<f64>, Vec<f64>);
+
 /// Per channel `(g, β − μ·g)`, or nothing if a parameter is not a constant.
-fn affine(graph: &Graph, norm: &Node) -> Result<Option<(Vec<f64>, Vec<f64>)>, PassError> {
+fn affine(graph: &Graph, norm: &Node) -> Result<Option<Affine>, PassError> {
     let parameter = |input: usize| -> Result<Option<Vec<f64>>, PassError> {
         let tensor = norm.inputs.get(input).copied().flatten().and_then(|id| graph.dense_constant(id));
         Ok(tensor.map(Tensor::to_f64_vec).transpose()?)

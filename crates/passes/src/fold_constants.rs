@@ -43,8 +43,8 @@ fn fold_once(model: &Model) -> Patch {
         let outputs: Vec<(ValueId, Tensor)> =
             node.outputs.iter().zip(values).filter_map(|(id, value)| Some(((*id)?, value))).collect();
         for (id, value) in outputs {
-            let constant = patch.constant(&graph.value(id).name, Weight::Dense(value.clone()));
-            patch.replace_uses(id, constant);
+            // The value itself becomes the constant and keeps its name.
+            patch.set_constant(id, Weight::Dense(value.clone()));
             known[id.index()] = Some(value);
         }
         patch.remove_node(index);

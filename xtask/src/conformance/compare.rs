@@ -16,6 +16,22 @@ pub(super) fn all(actual: &[Tensor], expected: &[Tensor], tolerance: (f64, f64))
     Ok(())
 }
 
+/// Whether types and shapes are as expected, whatever the values.
+pub(super) fn same_facts(actual: &[Tensor], expected: &[Tensor]) -> bool {
+    let facts = |tensors: &[Tensor]| tensors.iter().map(describe).collect::<Vec<_>>();
+    facts(actual) == facts(expected)
+}
+
+/// Whether no element differs by more than a millionth of the largest.
+pub(super) fn differ_by_rounding(actual: &[Tensor], expected: &[Tensor]) -> bool {
+    let near = |(a, b): (&Tensor, &Tensor)| {
+        let (Ok(a), Ok(b)) = (a.to_f64_vec(), b.to_f64_vec()) else { return false };
+        let largest = b.iter().fold(0f64, |largest, x| largest.max(x.abs()));
+        a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 1e-6 * largest)
+    };
+    same_facts(actual, expected) && actual.iter().zip(expected).all(near)
+}
+
 fn one(actual: &Tensor, expected: &Tensor, tolerance: (f64, f64)) -> Result<(), String> {
     if (actual.dtype(), actual.shape()) != (expected.dtype(), expected.shape()) {
         return Err(format!("{}, expected {}", describe(actual), describe(expected)));
@@ -26,9 +42,11 @@ fn one(actual: &Tensor, expected: &Tensor, tolerance: (f64, f64)) -> Result<(), 
         (Storage::SmallFloat(_, a), Storage::SmallFloat(_, b)) => exact(a, b),
         (Storage::I64(a), Storage::I64(b)) => exact(a, b),
         (Storage::U64(a), Storage::U64(b)) => exact(a, b),
-        (Storage::C64(a), Storage::C64(b)) => {
-            close(&a.iter().flatten().map(|&x| x.into()).collect::<Vec<_>>(), &b.iter().flatten().map(|&x| x.into()).collect::<Vec<_>>(), tolerance)
-        }
+        (Storage::C64(a), Storage::C64(b)) => close(
+            &a.iter().flatten().map(|&x| x.into()).collect::<Vec<_>>(),
+            &b.iter().flatten().map(|&x| x.into()).collect::<Vec<_>>(),
+            tolerance,
+        ),
         (Storage::C128(a), Storage::C128(b)) => close(a.as_flattened(), b.as_flattened(), tolerance),
         _ => {
             let numbers = |tensor: &Tensor| tensor.to_f64_vec().map_err(|error| error.to_string());

@@ -17,9 +17,9 @@ pub(super) fn fetch() -> Result<PathBuf, String> {
     }
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let path = folder.to_string_lossy().into_owned();
-    run(Command::new("python3").args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]).args([
-        "--dest", &path, WHEEL,
-    ]))?;
+    run(Command::new("python3")
+        .args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"])
+        .args(["--dest", &path, WHEEL]))?;
     let wheel = std::fs::read_dir(&folder)
         .map_err(|error| error.to_string())?
         .flatten()

@@ -83,8 +83,7 @@ fn write_manifest(path: &Path, outcomes: &BTreeMap<String, Outcome>) -> Result<(
 }
 
 fn check_manifest(path: &Path, outcomes: &BTreeMap<String, Outcome>) -> Result<(), String> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let expected: BTreeMap<&str, &str> =
         text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('\t')).collect();
     let mut wrong = Vec::new();

@@ -10,12 +10,6 @@ use crate::show::{bytes, milliseconds, table};
 
 /// Runs the verb.
 pub(crate) fn bench(arguments: &Bench, context: &Context) -> Result<ExitCode, JobError> {
-    if arguments.batch == 0 || !(arguments.seconds > 0.0 && arguments.seconds <= 3600.0) {
-        return Err(JobError::Usage {
-            reason: "the batch must be at least 1 and the seconds between 0 and 3600".to_owned(),
-            hint: "leave them out for batch 1 and 3 seconds".to_owned(),
-        });
-    }
     let result = run_job(&BenchRequest {
         models: arguments.models.clone(),
         batch: arguments.batch,

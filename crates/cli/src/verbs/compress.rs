@@ -8,7 +8,7 @@ use lissom_job::compress::{CompressPlan, CompressRequest, CompressResult, compre
 use lissom_recipe::{Budget, ExitCode, RecipeText, RunRequest, run};
 use lissom_report::{Budget as Contract, ModelCard, NoticeKind, Report, Unit};
 
-use super::Context;
+use super::{Context, with_out};
 use crate::arguments::Compress;
 use crate::show::{bytes, count, milliseconds, percent, table};
 
@@ -17,6 +17,8 @@ pub(crate) fn compress(arguments: &Compress, context: &Context) -> Result<ExitCo
     let recipe = RecipeText::load(&arguments.recipe)?;
     let out = match &arguments.out {
         Some(out) => out.clone(),
+        // A plan writes nothing.
+        None if arguments.dry_run => PathBuf::from("runs"),
         None => default_folder(arguments, context)?,
     };
     let request = CompressRequest {
@@ -34,14 +36,14 @@ pub(crate) fn compress(arguments: &Compress, context: &Context) -> Result<ExitCo
         eval_data: arguments.eval_data.clone(),
         eval_data_settings: arguments.eval_data_settings.clone(),
         eval_samples: arguments.eval_samples,
-        out,
+        out: out.clone(),
         start_over: arguments.force,
         sensitivity: arguments.sensitivity,
         bench_seconds: arguments.bench_seconds,
         seed: arguments.seed,
         threads: context.common.threads,
         read: context.read_options(),
-        command: context.command.clone(),
+        command: with_out(&context.command, &out),
         date: now(),
     };
     if arguments.dry_run {
@@ -49,7 +51,12 @@ pub(crate) fn compress(arguments: &Compress, context: &Context) -> Result<ExitCo
         context.print(&plan, plan_text)?;
         return Ok(ExitCode::Done);
     }
-    job(&request, context)
+    let result = job(&request, context);
+    if result.is_err() && arguments.out.is_none() {
+        // The folder was chosen here; if the job did not even begin, it is empty and only in the way.
+        let _ = std::fs::remove_dir(&out).and_then(|()| std::fs::remove_dir("runs"));
+    }
+    result
 }
 
 /// Runs a compress job and shows its result; shared with `demo`.
@@ -74,7 +81,7 @@ fn default_folder(arguments: &Compress, context: &Context) -> Result<PathBuf, Jo
     let recipe = Path::new(&arguments.recipe).file_stem().map_or_else(|| "recipe".into(), |s| s.to_string_lossy());
     let name = format!("{stem}-{recipe}");
     let same = (1..100).map(|n| root.join(format!("{name}-{n:02}"))).take_while(|dir| dir.exists()).filter(|dir| {
-        RunRequest::read(dir).is_ok_and(|request| request.is_some_and(|request| request.command == context.command))
+        RunRequest::read(dir).is_ok_and(|request| request.is_some_and(|request| request.command == with_out(&context.command, dir)))
     });
     match same.last() {
         Some(dir) => Ok(dir),

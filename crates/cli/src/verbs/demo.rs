@@ -7,9 +7,10 @@ use lissom_job::compress::CompressRequest;
 use lissom_recipe::run::write_atomic;
 use lissom_recipe::{Budget, ExitCode, RecipeText};
 
-use super::Context;
 use super::compress::{job, now};
+use super::{Context, with_out};
 use crate::arguments::Demo;
+use crate::print::note;
 
 /// The network and its data; `assets/SOURCE.md` says where they come from.
 const FILES: &[(&str, &[u8])] = &[
@@ -23,23 +24,24 @@ const FILES: &[(&str, &[u8])] = &[
 
 /// Runs the verb.
 pub(crate) fn demo(arguments: &Demo, context: &Context) -> Result<ExitCode, JobError> {
+    let recipe = RecipeText::load(&arguments.recipe)?;
     let folder = &arguments.out;
     for (name, content) in FILES {
         write_if_different(&folder.join(name), content)?;
     }
-    if !context.common.json {
-        println!(
-            "A residual network for Fashion-MNIST, {}: `lissom compress {} --recipe {} --data {} --eval-data {}`\n",
-            "carried by lissom itself",
+    if !context.common.quiet {
+        note(&format!(
+            "A residual network for Fashion-MNIST that lissom carries; the same in words:\n\
+             lissom compress {} --recipe {} --data {} --eval-data {}\n",
             folder.join("fashion_resnet.onnx").display(),
             arguments.recipe,
             folder.join("data#train").display(),
             folder.join("data#test").display(),
-        );
+        ));
     }
     let request = CompressRequest {
         model: folder.join("fashion_resnet.onnx"),
-        recipe: RecipeText::load(&arguments.recipe)?,
+        recipe,
         budget: Budget::default(),
         data: Some(folder.join("data#train")),
         data_settings: None,
@@ -53,7 +55,7 @@ pub(crate) fn demo(arguments: &Demo, context: &Context) -> Result<ExitCode, JobE
         seed: 0,
         threads: context.common.threads,
         read: context.read_options(),
-        command: context.command.clone(),
+        command: with_out(&context.command, folder),
         date: now(),
     };
     job(&request, context)

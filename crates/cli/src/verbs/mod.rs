@@ -10,15 +10,17 @@ mod inspect;
 mod lists;
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use clap::CommandFactory;
-use lissom_job::{JobError, run};
+use lissom_job::{JobError, SCHEMA_VERSION, run};
 use lissom_onnx::ReadOptions;
-use lissom_recipe::run::RunRequest;
+use lissom_recipe::run::{FileError, RunRequest};
 use lissom_recipe::{ExitCode, Interrupt};
 use serde::Serialize;
 
 use crate::arguments::{Arguments, Common, Completions, Resume, RunModel, Verb};
+use crate::print::{note, out};
 use crate::progress::Watcher;
 
 /// What every verb is given.
@@ -46,11 +48,10 @@ impl Context {
     pub(crate) fn print<T: Serialize>(&self, document: &T, text: impl FnOnce(&T) -> String) -> Result<(), JobError> {
         if self.common.json {
             let json = serde_json::to_string_pretty(document);
-            println!("{}", json.map_err(|error| JobError::Stored { reason: error.to_string() })?);
+            out(&(json.map_err(|error| JobError::Stored { reason: error.to_string() })? + "\n"))
         } else {
-            print!("{}", text(document));
+            out(&text(document))
         }
-        Ok(())
     }
 }
 
@@ -67,8 +68,8 @@ pub(crate) fn dispatch(verb: Verb, context: &Context) -> Result<ExitCode, JobErr
         Verb::Methods(arguments) => lists::methods(&arguments, context),
         Verb::Ops => lists::ops(context),
         Verb::Doctor => doctor::doctor(context),
-        Verb::Resume(arguments) => resume(&arguments),
-        Verb::Completions(arguments) => completions(&arguments),
+        Verb::Resume(arguments) => resume(&arguments, context),
+        Verb::Completions(arguments) => completions(&arguments, context),
     }
 }
 
@@ -83,28 +84,52 @@ fn run_model(arguments: &RunModel, context: &Context) -> Result<ExitCode, JobErr
     Ok(ExitCode::Done)
 }
 
-fn resume(arguments: &Resume) -> Result<ExitCode, JobError> {
+fn resume(arguments: &Resume, context: &Context) -> Result<ExitCode, JobError> {
     let request = RunRequest::read(&arguments.run)?.ok_or_else(|| JobError::Usage {
         reason: format!("`{}` holds no run", arguments.run.display()),
-        hint: "name the folder that `--out` named, or one under `runs`".to_owned(),
+        hint: "name the folder that `--out` named, or one under `runs`; that of a demo is its `run`".to_owned(),
     })?;
-    eprintln!("resuming: {}", request.command.join(" "));
-    let mut words: Vec<OsString> = request.command.into_iter().map(OsString::from).collect();
-    if words.get(1).is_some_and(|verb| verb == "resume") {
+    if request.command.get(1).is_none_or(|verb| verb == "resume") {
         return Err(JobError::Usage {
             reason: "the run was not started by a verb that can be resumed".to_owned(),
             hint: "start it again".to_owned(),
         });
     }
-    // The folder may have been chosen for the user; now it is known.
-    if !words.iter().any(|word| word == "--out") {
-        words.push("--out".into());
-        words.push(arguments.run.clone().into());
+    note(&format!("resuming: {}", request.command.join(" ")));
+    if let Some(folder) = &request.folder
+        && std::env::current_dir().ok().as_ref() != Some(folder)
+    {
+        std::env::set_current_dir(folder).map_err(|error| FileError::of("go to", folder, error))?;
+        note(&format!("in: {}", folder.display()));
     }
-    Ok(crate::run(words))
+    let words: Vec<OsString> = request.command.into_iter().map(OsString::from).collect();
+    Ok(crate::run(words, Some(&context.common)))
 }
 
-fn completions(arguments: &Completions) -> Result<ExitCode, JobError> {
-    clap_complete::generate(arguments.shell, &mut Arguments::command(), "lissom", &mut std::io::stdout());
+/// The command that a run is resumed by: as given, but naming its folder.
+pub(crate) fn with_out(command: &[String], out: &Path) -> Vec<String> {
+    let mut command = command.to_vec();
+    if !command.iter().any(|word| word == "--out" || word.starts_with("--out=")) {
+        command.extend(["--out".to_owned(), out.display().to_string()]);
+    }
+    command
+}
+
+#[derive(Serialize)]
+struct Script {
+    schema_version: u32,
+    shell: String,
+    script: String,
+}
+
+fn completions(arguments: &Completions, context: &Context) -> Result<ExitCode, JobError> {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut Arguments::command(), "lissom", &mut script);
+    let script = Script {
+        schema_version: SCHEMA_VERSION,
+        shell: arguments.shell.to_string(),
+        script: String::from_utf8_lossy(&script).into_owned(),
+    };
+    context.print(&script, |script| script.script.clone())?;
     Ok(ExitCode::Done)
 }

@@ -1,10 +1,20 @@
 //! The methods, one file each.
 
+mod bias_correction;
+mod cross_layer_equalization;
 mod fold_batch_norm;
 mod magnitude;
+mod quantize;
 mod reestimate_batch_norm;
 
 use crate::MethodSpec;
 
 /// All methods, alphabetically.
-pub static METHODS: &[MethodSpec] = &[fold_batch_norm::SPEC, magnitude::SPEC, reestimate_batch_norm::SPEC];
+pub static METHODS: &[MethodSpec] = &[
+    bias_correction::SPEC,
+    cross_layer_equalization::SPEC,
+    fold_batch_norm::SPEC,
+    magnitude::SPEC,
+    quantize::SPEC,
+    reestimate_batch_norm::SPEC,
+];

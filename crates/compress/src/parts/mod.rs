@@ -1,6 +1,9 @@
 //! The parts methods are made of, each built once and named.
 
 pub mod allocate;
+pub mod histogram;
 pub mod matrix;
 pub mod pattern;
+pub mod quantizer;
+pub mod range;
 pub mod score;

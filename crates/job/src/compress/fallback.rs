@@ -148,7 +148,8 @@ fn stored_step(
         Some(calibration) => calibration.dataset().hash().unwrap_or_default(),
         None => String::new(),
     };
-    let key = UnitKey::new(&format!("step {} {}", index + 1, step.method), &state.digest(), &(settings + &data), VERSION);
+    let key =
+        UnitKey::new(&format!("step {} {}", index + 1, step.method), &state.digest(), &(settings + &data), VERSION);
     let unit = run.unit(&key, || -> Result<Vec<u8>, StoreError> {
         let (next, changes) = apply(context, index, step, state)?;
         Ok(next.to_unit(&changes))
@@ -219,7 +220,8 @@ fn sensitivity(
 /// The first output on the first calibration samples.
 fn outputs(context: &Context<'_>, model: &Model) -> Result<Vec<f32>, JobError> {
     let Some(data) = &context.calibration else { return Ok(Vec::new()) };
-    let session = Session::new(model, &SessionOptions { threads: context.request.threads, ..SessionOptions::default() })?;
+    let session =
+        Session::new(model, &SessionOptions { threads: context.request.threads, ..SessionOptions::default() })?;
     let n = data.fixed_batch().unwrap_or(SENSITIVITY_SAMPLES).min(data.len());
     let batch = data.batch(0, n).map_err(|error| JobError::Step {
         step: 0,

@@ -27,7 +27,7 @@ use crate::budget::{Reached, all_met, contracts};
 use crate::compare::layer_errors;
 use crate::cost::{Cost, cost};
 use crate::evaluate::{compare, judge, sampled};
-use crate::model_file::{ModelFile, load, to_bytes};
+use crate::model_file::{ModelFile, load, refuse_not_finite, to_bytes};
 use crate::outputs::{Answers, answers, has_labels, open_data};
 use crate::report::{Facts, build};
 use crate::{JobError, SCHEMA_VERSION, VERSION};
@@ -125,6 +125,10 @@ struct Context<'a> {
     request: &'a CompressRequest,
     recipe: Recipe,
     file: ModelFile,
+    /// The model of the file, simplified: what the steps begin with.
+    original: Model,
+    /// What simplifying changed: passes and the number of places.
+    simplified: Vec<(&'static str, usize)>,
     calibration: Option<DatasetCalibration>,
     eval: Option<Dataset>,
     progress: &'a dyn Progress,
@@ -148,11 +152,9 @@ impl Context<'_> {
 pub fn plan(request: &CompressRequest, interrupt: &Interrupt) -> Result<CompressPlan, JobError> {
     let silent = lissom_compress::Silent;
     let context = open(request, &silent, interrupt)?;
-    let mut model = context.file.model.clone();
-    lissom_passes::simplify(&mut model)?;
-    let before = cost(&model, 128)?;
+    let before = cost(&context.original, 128)?;
     let mut not_tried = Vec::new();
-    let mut state = steps::State::new(&model)?;
+    let mut state = steps::State::new(&context.original)?;
     for (index, step) in context.recipe.steps.iter().enumerate() {
         if parsed(step)?.needs_calibration() {
             not_tried.push(format!("step {} ({}) needs data", index + 1, step.method));
@@ -202,10 +204,9 @@ fn stages(
     if run.finished().is_some() {
         return finished(&run);
     }
-    let mut original = context.file.model.clone();
-    let simplified = lissom_passes::simplify(&mut original)?;
-    run.event("simplified", serde_json::json!({ "places": simplified }))?;
-    let outcome = fallback::steps_within_budget(&context, &run, &original)?;
+    let original = &context.original;
+    run.event("simplified", serde_json::json!({ "places": context.simplified }))?;
+    let outcome = fallback::steps_within_budget(&context, &run, original)?;
     let written = to_bytes(&outcome.model, &WriteOptions::default())?;
     for file in &written.external {
         run.write(&file.name, &file.parts.concat())?;
@@ -213,8 +214,12 @@ fn stages(
     run.write(MODEL, &written.bytes)?;
     let size_bytes = written.bytes.len() as u64 + written.external.iter().map(|f| f.n_bytes()).sum::<u64>();
     let (probe, proof) = prove::prove(&context, &run, &outcome.model)?;
-    let errors = layer_errors(&original, &outcome.model, &probe.inputs, request.threads)?;
-    let latencies = latencies(&context, &original, &outcome.model)?;
+    let (errors, latencies) = if probe.inputs.is_empty() {
+        (Vec::new(), None)
+    } else {
+        let errors = layer_errors(original, &outcome.model, &probe.inputs, request.threads)?;
+        (errors, latencies(&context, original, &outcome.model)?)
+    };
     let comparison = outcome.comparison.clone();
     let after_cost = cost(&outcome.model, 128)?;
     let reached = Reached {
@@ -230,7 +235,7 @@ fn stages(
         request,
         recipe: &context.recipe,
         file: &context.file,
-        original: &original,
+        original,
         compressed: &outcome.model,
         size_bytes,
         outcome: &outcome,
@@ -266,8 +271,8 @@ fn result(run: &Run, report: Report, budgets_met: bool, was_finished: bool) -> R
 
 fn finished(run: &Run) -> Result<CompressResult, JobError> {
     let path = run.path(REPORT_JSON)?;
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| lissom_recipe::run::FileError::of("read", &path, error))?;
+    let text =
+        std::fs::read_to_string(&path).map_err(|error| lissom_recipe::run::FileError::of("read", &path, error))?;
     let report = Report::from_json(&text)?;
     let budgets_met = run.finished().is_some_and(|manifest| manifest.outcome == Outcome::Done);
     result(run, report, budgets_met, true)
@@ -308,14 +313,32 @@ fn open<'a>(
             });
         }
     }
+    refuse_not_finite(&file.model)?;
+    let mut original = file.model.clone();
+    let simplified = lissom_passes::simplify(&mut original)?;
+    refuse_unmatched(&recipe, &original)?;
     let calibration = calibration.map(DatasetCalibration::new);
-    Ok(Context { request, recipe, file, calibration, eval, progress, interrupt })
+    Ok(Context { request, recipe, file, original, simplified, calibration, eval, progress, interrupt })
+}
+
+/// A layer pattern that matches nothing is found here rather than after the steps before it.
+fn refuse_unmatched(recipe: &Recipe, model: &Model) -> Result<(), JobError> {
+    let layers: Vec<String> = model.graph.layers().into_iter().map(|layer| layer.name).collect();
+    let nodes = model.graph.nodes().iter().map(|node| node.name.clone());
+    let all: Vec<String> = layers.iter().cloned().chain(nodes).collect();
+    for (index, step) in recipe.steps.iter().enumerate() {
+        // Some methods take more than layers with weights; they know best what to say of those.
+        if let Err(unmatched) = step.layers.select(&layers)
+            && !step.layers.unmatched(&all).is_empty()
+        {
+            return Err(JobError::Step { step: index + 1, method: step.method.clone(), source: unmatched.into() });
+        }
+    }
+    Ok(())
 }
 
 fn refuse_shared(calibration: &Dataset, eval: &Dataset) -> Result<(), JobError> {
-    let hash = |data: &Dataset| {
-        data.hash().map_err(|source| JobError::Data { path: data.path().to_owned(), source })
-    };
+    let hash = |data: &Dataset| data.hash().map_err(|source| JobError::Data { path: data.path().to_owned(), source });
     if hash(calibration)? == hash(eval)? {
         return Err(JobError::Usage {
             reason: "calibration and evaluation use the same data, so the accuracy would be too good to be true".into(),
@@ -448,7 +471,8 @@ fn latencies(
     let after = Session::new(compressed, &context.options())?;
     let Ok(inputs) = random_inputs(original, before.inputs(), 1, 128, context.request.seed) else { return Ok(None) };
     let each = Duration::from_secs_f64(seconds);
-    let times = interleaved(&[(&before, &inputs), (&after, &inputs)], each)?;
+    // Made-up inputs may not fit a model with lengths it does not declare; then there is no time to tell.
+    let Ok(times) = interleaved(&[(&before, &inputs), (&after, &inputs)], each) else { return Ok(None) };
     context.progress.report(1, 1, "timing both models");
     match <[Latency; 2]>::try_from(times) {
         Ok([before, after]) => Ok(Some((before, after))),

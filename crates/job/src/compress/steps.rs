@@ -77,7 +77,8 @@ impl State {
         };
         let (changes, rest) = rest.split_at_checked(length(0)).ok_or_else(torn)?;
         let (bytes, reference) = rest.split_at_checked(length(1)).ok_or_else(torn)?;
-        let changes = serde_json::from_slice(changes).map_err(|error| JobError::Stored { reason: error.to_string() })?;
+        let changes =
+            serde_json::from_slice(changes).map_err(|error| JobError::Stored { reason: error.to_string() })?;
         let reference = (!reference.is_empty()).then(|| reference.to_vec());
         Ok((Self { bytes: bytes.to_vec(), reference }, changes))
     }
@@ -110,17 +111,9 @@ pub fn apply_step(
     let method = method(step)?;
     let mut model = state.model()?;
     let reference = state.reference.clone().map(from_bytes).transpose()?;
-    let job = Job {
-        layers: &step.layers,
-        calibration,
-        reference: reference.as_ref(),
-        seed,
-        threads,
-        progress,
-        interrupt,
-    };
-    let in_step =
-        |source: MethodError| JobError::Step { step: index + 1, method: step.method.clone(), source };
+    let job =
+        Job { layers: &step.layers, calibration, reference: reference.as_ref(), seed, threads, progress, interrupt };
+    let in_step = |source: MethodError| JobError::Step { step: index + 1, method: step.method.clone(), source };
     let changes = method.apply(&mut model, &job).map_err(in_step)?;
     let reference = if method.is_encoding() { Some(state.bytes.clone()) } else { state.reference.clone() };
     Ok((State { bytes: to_bytes(&model, &WriteOptions::default())?.bytes, reference }, changes))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,13 +12,16 @@ use crate::Digest;
 
 /// Everything that decides the bytes a run ends in, and the command that asked for them.
 ///
-/// Two requests are the same when all but `command` and the names of the inputs are equal: the
+/// Two requests are the same when all but `command`, `folder` and the names of the inputs are equal: the
 /// number of threads, the verbosity and where files lie are no part of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunRequest {
     /// The command line, word by word; `resume` runs it again.
     pub command: Vec<String>,
+    /// The folder the command was given in; relative paths in it start there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
     /// What goes in, by role: `model`, `recipe`, `data`, `eval-data`.
     pub inputs: BTreeMap<String, Input>,
     /// Options that change the result, by name: `max-drop` -> `0.5`.
@@ -53,7 +56,14 @@ impl Input {
 impl RunRequest {
     /// A request without inputs or options.
     pub fn new(command: Vec<String>, version: impl Into<String>, seed: u64) -> RunRequest {
-        RunRequest { command, inputs: BTreeMap::new(), options: BTreeMap::new(), seed, version: version.into() }
+        let (inputs, options) = (BTreeMap::new(), BTreeMap::new());
+        RunRequest { command, folder: None, inputs, options, seed, version: version.into() }
+    }
+
+    /// Says which folder the command was given in.
+    pub fn given_in(mut self, folder: Option<PathBuf>) -> RunRequest {
+        self.folder = folder;
+        self
     }
 
     /// Adds an input by its role.

@@ -1,0 +1,116 @@
+//! Post-training quantization: 8-bit weights and activations, static or dynamic, or weights alone of 2 to 8 bits.
+//!
+//! - Static: activations get their ranges from calibration data. Every tensor that feeds an integer operator passes one
+//!   pair `QuantizeLinear`, `DequantizeLinear`, which runtimes fuse; so do outputs of convolutions and the inputs and
+//!   outputs of the additions, pools and concatenations between them, so that a CNN stays in integers from end to end.
+//!   Softmax, normalisations, what is not f32, and the model's outputs stay float.
+//! - Dynamic: `DynamicQuantizeLinear` finds the range of each tensor when the network runs.
+//! - Weights alone: integer codes behind a `DequantizeLinear`.
+//!
+//! Tables of embeddings become 8-bit codes with one scale per column, looked up first and scaled after.
+
+mod activations;
+mod embeddings;
+mod insert;
+mod layers;
+mod settings;
+
+use lissom_graph::Model;
+use lissom_passes::{PassError, upgrade_opset};
+use lissom_recipe::{Settings, SettingsError};
+
+use self::activations::Activations;
+use self::embeddings::Table;
+use self::insert::Pairs;
+use self::layers::Target;
+use self::settings::{Activation, Quantize};
+use crate::parts::quantizer::Sharing;
+use crate::{Changes, Job, Method, MethodError, MethodSpec, Skipped};
+
+pub(super) const SPEC: MethodSpec = MethodSpec {
+    name: "quantize",
+    summary: "integer weights of 2 to 8 bits, and 8-bit activations, static or dynamic",
+    source: "Jacob et al. 2018, arXiv:1712.05877; Migacz 2017 (entropy); Nagel et al. 2021, arXiv:2106.08295",
+    example: "scheme = \"W8A32\"",
+    parse: |settings: &Settings| -> Result<Box<dyn Method>, SettingsError> { Ok(Box::new(Quantize::read(settings)?)) },
+};
+
+impl Method for Quantize {
+    fn needs_calibration(&self) -> bool {
+        self.activation == Activation::Static
+    }
+
+    fn is_encoding(&self) -> bool {
+        true
+    }
+
+    fn apply(&self, model: &mut Model, job: &Job<'_>) -> Result<Changes, MethodError> {
+        let mut changes = Changes::default();
+        let sharing = self.fit_opset(model, &mut changes)?;
+        let (targets, tables) = self.targets(model, job, &mut changes)?;
+        if targets.is_empty() && tables.is_empty() {
+            let reason = "no selected layer has a constant float weight".to_owned();
+            return Err(MethodError::NothingToDo { method: SPEC.name, reason });
+        }
+        let pairs = match self.activation {
+            Activation::Float => Pairs::default(),
+            Activation::Dynamic => Pairs::dynamic(&model.graph, &targets),
+            Activation::Static => {
+                let activations = Activations::place(&model.graph, &targets, &self.operators);
+                activations.calibrate(self, model, job)?
+            }
+        };
+        let weights = layers::encode(self, model, &targets, &pairs, sharing, &mut changes)?;
+        insert::apply(model, &pairs, weights, &tables, &mut changes)?;
+        Ok(changes)
+    }
+}
+
+impl Quantize {
+    /// Brings the model to the opset the encoding needs; scales per tensor are the way out where that is refused.
+    fn fit_opset(&self, model: &mut Model, changes: &mut Changes) -> Result<Sharing, MethodError> {
+        let needed = self.needed_opset();
+        match upgrade_opset(model, needed) {
+            Ok(_) => Ok(self.sharing),
+            Err(error) if needed == 13 && model.opset() >= 10 && self.activation != Activation::Dynamic => {
+                changes.notes.push(format!("one scale per tensor instead of per channel, because {error}"));
+                Ok(Sharing::Tensor)
+            }
+            Err(PassError::Upgrade { node, op, from, to, reason }) => Err(MethodError::Layer {
+                layer: node,
+                reason: format!("{op} cannot be brought from opset {from} to {to}, which this encoding needs: {reason}"),
+            }),
+            Err(error) => Err(MethodError::Layer { layer: "the model".to_owned(), reason: error.to_string() }),
+        }
+    }
+
+    /// The layers and tables that become integers.
+    fn targets(
+        &self,
+        model: &Model,
+        job: &Job<'_>,
+        changes: &mut Changes,
+    ) -> Result<(Vec<Target>, Vec<Table>), MethodError> {
+        let layers = model.graph.layers();
+        let tables = if self.embeddings { embeddings::tables(&model.graph)? } else { Vec::new() };
+        let names: Vec<&str> =
+            layers.iter().map(|layer| layer.name.as_str()).chain(tables.iter().map(|table| table.name.as_str())).collect();
+        let mut targets = Vec::new();
+        let mut chosen_tables = Vec::new();
+        for index in job.layers.select(&names)? {
+            let Some(layer) = layers.get(index) else {
+                chosen_tables.push(tables[index - layers.len()].clone());
+                continue;
+            };
+            let node = &model.graph.nodes()[layer.node];
+            if !self.operators.holds(&node.op_type) {
+                continue;
+            }
+            match Target::new(&model.graph, layer)? {
+                Ok(target) => targets.push(target),
+                Err(reason) => changes.skipped.push(Skipped { layer: layer.name.clone(), reason }),
+            }
+        }
+        Ok((targets, chosen_tables))
+    }
+}

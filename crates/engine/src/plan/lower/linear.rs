@@ -1,0 +1,194 @@
+//! Convolutions and products with a constant matrix.
+
+use lissom_graph::ValueId;
+use lissom_kernels::conv::{ConvShape, Images, PackedConv, Window};
+use lissom_kernels::gemm::PackedB;
+
+use super::epilogue::{Affine, Chain, Channels};
+use super::{Builder, Layout};
+use crate::EngineError;
+use crate::plan::step::{Elem, Kind};
+use crate::plan::weights::{Form, PackKey, Packed};
+
+/// The images of a value of rank 3 or 4.
+pub(super) fn images(shape: &[usize]) -> Images {
+    match shape[..] {
+        [n, _, w] => Images { n, h: 1, w },
+        [n, _, h, w] => Images { n, h, w },
+        _ => Images { n: 0, h: 0, w: 0 },
+    }
+}
+
+impl Builder<'_, '_> {
+    /// The input of a convolution and its window, padding in front of it included.
+    pub fn conv_input(&self, index: usize, mut window: Window) -> Option<(ValueId, Window)> {
+        let x = self.input(index, 0)?;
+        let Some((inner, pads)) = self.record(x).and_then(|record| record.padded.clone()) else {
+            return Some((x, window));
+        };
+        window.pads.iter_mut().zip(pads).for_each(|(own, more)| *own += more);
+        Some((inner, window))
+    }
+
+    pub fn conv(&mut self, index: usize, window: Window, groups: usize) -> Result<bool, EngineError> {
+        let network = self.network;
+        let (Some((x, window)), Some(weight), Some(out)) =
+            (self.conv_input(index, window), self.input(index, 1), self.output(index))
+        else {
+            return Ok(false);
+        };
+        let (shape, weight_shape, out_shape) = (self.shape(x)?, self.shape(weight)?, self.shape(out)?);
+        let conv = ConvShape { window, c_in: shape[1], c_out: weight_shape[0], groups };
+        let images = images(&shape);
+        let is_fit = groups > 0 && weight_shape[1] * groups == conv.c_in && conv.c_out % groups == 0;
+        let size = window.output_size(images.h, images.w);
+        let expected = if out_shape.len() == 3 { [1, out_shape[2]] } else { [out_shape[2], out_shape[3]] };
+        if !is_fit || size != Ok(expected) {
+            return Ok(false);
+        }
+        if self.qconv(index, x, conv, images)? {
+            return Ok(true);
+        }
+        let chain = self.chain(out, conv.c_out, Channels::Second, true);
+        let bias = self.input(index, 2);
+        let key = self.key(weight, bias, Form::Conv(conv), &chain);
+        let affines = self.affines(&chain, out, conv.c_out, Channels::Second);
+        let packed = network.cache.packed(key, || {
+            let mut values = network.floats(weight).unwrap_or_default();
+            let mut shifts = bias.and_then(|bias| network.floats(bias));
+            let row = (values.len() / conv.c_out.max(1)).max(1);
+            for affine in &affines {
+                for (filter, &scale) in values.chunks_mut(row).zip(&affine.scale) {
+                    filter.iter_mut().for_each(|w| *w *= scale);
+                }
+            }
+            fold_bias(&mut shifts, &affines, conv.c_out);
+            Ok(Packed::Conv(PackedConv::new(conv, &values)?, shifts))
+        });
+        let packed = packed.map_err(|source| self.kernel_error(index, source))?;
+        let mut inputs = vec![self.source(x, Layout::Last)?];
+        if let Some(residual) = chain.residual {
+            inputs.push(self.source(residual, Layout::Last)?);
+        }
+        let kernel = if let Packed::Conv(conv, _) = &*packed { conv.kernel_name() } else { "" };
+        let info = self.info(index, &chain.works, kernel);
+        let kind = Kind::Conv { packed, images, activation: chain.activation };
+        let made = self.emit(info, kind, inputs, out_shape.iter().product(), Elem::F32);
+        self.end(&chain, Layout::Last, made);
+        Ok(true)
+    }
+
+    pub fn linear(&mut self, index: usize, is_transposed: bool, alpha: f32, beta: f32) -> Result<bool, EngineError> {
+        let network = self.network;
+        let (Some(x), Some(weight), Some(out)) = (self.input(index, 0), self.input(index, 1), self.output(index)) else {
+            return Ok(false);
+        };
+        let (shape, weight_shape, out_shape) = (self.shape(x)?, self.shape(weight)?, self.shape(out)?);
+        let [k, n] = match weight_shape[..] {
+            [n, k] if is_transposed => [k, n],
+            [k, n] => [k, n],
+            _ => return Ok(false),
+        };
+        let len: usize = out_shape.iter().product();
+        if shape.last() != Some(&k) || n == 0 || len % n != 0 {
+            return Ok(false);
+        }
+        let m = len / n;
+        if alpha == 1.0 && beta == 1.0 && self.qlinear(index, x, [m, k, n], is_transposed)? {
+            return Ok(true);
+        }
+        // A vector on the left has no axis for rows: what is added may have.
+        let chain = self.chain(out, n, Channels::Final, true);
+        let bias = self.input(index, 2);
+        let form = Form::Linear { is_transposed, alpha: alpha.to_bits(), beta: beta.to_bits() };
+        let key = self.key(weight, bias, form, &chain);
+        let affines = self.affines(&chain, out, n, Channels::Final);
+        let packed = network.cache.packed(key, || {
+            let mut values = network.floats(weight).unwrap_or_default();
+            let mut shifts = bias.and_then(|bias| network.floats(bias)).map(|bias| spread(&bias, n, beta));
+            let scale = affines.iter().fold(vec![alpha; n], |scale, affine| {
+                scale.iter().zip(&affine.scale).map(|(a, b)| a * b).collect()
+            });
+            scale_columns(&mut values, &scale, is_transposed, k);
+            fold_bias(&mut shifts, &affines, n);
+            let packed = if is_transposed { PackedB::from_transposed(&values, k, n) } else { PackedB::new(&values, k, n) };
+            Ok(Packed::Linear(packed?, shifts))
+        });
+        let packed = packed.map_err(|source| self.kernel_error(index, source))?;
+        let mut inputs = vec![self.source(x, Layout::Plain)?];
+        if let Some(residual) = chain.residual {
+            inputs.push(self.source(residual, Layout::Plain)?);
+        }
+        let kernel = if let Packed::Linear(matrix, _) = &*packed { matrix.kernel().name } else { "" };
+        let info = self.info(index, &chain.works, kernel);
+        let kind = Kind::Linear { packed, m, activation: chain.activation };
+        let made = self.emit(info, kind, inputs, len, Elem::F32);
+        self.end(&chain, Layout::Plain, made);
+        Ok(true)
+    }
+
+    /// The chain is computed; its result is in `source`.
+    pub(super) fn end(&mut self, chain: &Chain, layout: Layout, source: crate::plan::step::Source) {
+        for &index in &chain.works {
+            self.is_done[index] = true;
+        }
+        self.set(chain.output, layout, source);
+    }
+
+    /// The key of a packed weight; `None` if a part of it is a constant of this plan only.
+    fn key(&self, weight: ValueId, bias: Option<ValueId>, form: Form, chain: &Chain) -> Option<PackKey> {
+        let network = self.network;
+        let is_stable = |id: &ValueId| network.weight(*id).is_some() || !network.is_constant(*id);
+        let folded = || chain.folded.iter().flat_map(|&index| network.works[index].inputs.iter().flatten());
+        let all_stable = [weight].iter().chain(&bias).chain(folded()).all(is_stable);
+        let folded = chain.folded.iter().map(|&index| network.works[index].node).collect();
+        all_stable.then_some(PackKey { weight, bias, form, folded })
+    }
+
+    fn affines(&self, chain: &Chain, first: ValueId, n: usize, channels: Channels) -> Vec<Affine> {
+        let mut value = first;
+        let mut affines = Vec::new();
+        for &index in &chain.folded {
+            affines.extend(self.affine(index, value, n, channels));
+            value = self.output(index).unwrap_or(value);
+        }
+        affines
+    }
+}
+
+/// One number for all columns, or one a column, times `factor`.
+fn spread(values: &[f32], n: usize, factor: f32) -> Vec<f32> {
+    match values {
+        [one] => vec![one * factor; n],
+        many => many.iter().map(|x| x * factor).collect(),
+    }
+}
+
+fn fold_bias(bias: &mut Option<Vec<f32>>, affines: &[Affine], n: usize) {
+    if affines.is_empty() {
+        return;
+    }
+    let mut sums = bias.take().unwrap_or_else(|| vec![0.0; n]);
+    for affine in affines {
+        for ((sum, scale), shift) in sums.iter_mut().zip(&affine.scale).zip(&affine.shift) {
+            *sum = *sum * scale + shift;
+        }
+    }
+    *bias = Some(sums);
+}
+
+fn scale_columns(values: &mut [f32], scale: &[f32], is_transposed: bool, k: usize) {
+    if scale.iter().all(|&scale| scale == 1.0) {
+        return;
+    }
+    if is_transposed {
+        for (row, &scale) in values.chunks_mut(k.max(1)).zip(scale) {
+            row.iter_mut().for_each(|w| *w *= scale);
+        }
+    } else {
+        for row in values.chunks_mut(scale.len().max(1)) {
+            row.iter_mut().zip(scale).for_each(|(w, &scale)| *w *= scale);
+        }
+    }
+}
+

@@ -1,0 +1,482 @@
+//! Work becomes steps.
+//!
+//! Each value is kept in the forms somebody needed so far ([`Forms`]): plain (row-major as the graph says), channels last
+//! (images as `[n, spatial.., c]`), or a tensor outside of the arena. A form that is missing is converted once, where it is
+//! first needed. Permutations and dequantizations are put off until a step needs their result: often none does.
+
+mod elementwise;
+mod epilogue;
+mod linear;
+mod movement;
+mod products;
+mod quantized;
+mod reduction;
+
+use lissom_graph::{EvaluateError, Fact, Graph, OpError, ValueId, infer_with_inputs};
+use lissom_kernels::{Activation, ShapeError};
+use lissom_tensor::{DType, Tensor};
+
+use super::composite;
+use super::memory;
+use super::step::{Buffer, Elem, Grid, Kind, Plan, Source, Step, StepInfo, Target};
+use super::weights::WeightCache;
+use super::work::{Network, Op};
+use crate::EngineError;
+
+pub(super) use epilogue::unary_of;
+
+/// Plans `graph` for inputs with these facts.
+pub(crate) fn compile(graph: &Graph, cache: &WeightCache, inputs: &[Fact]) -> Result<Plan, EngineError> {
+    let facts = infer_with_inputs(graph, inputs)?;
+    let mut network = Network::read(graph, cache, facts);
+    composite::recognise(&mut network);
+    let mut builder = Builder::new(&network);
+    for index in 0..network.works.len() {
+        if !builder.is_done[index] {
+            builder.work(index)?;
+        }
+    }
+    let outputs = network.outputs.iter().map(|&id| builder.tensor(id)).collect::<Result<Vec<_>, _>>()?;
+    Ok(builder.finish(graph.inputs().len(), outputs))
+}
+
+/// The order of a value's axes in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// As in the graph.
+    Plain,
+    /// Axis 1 moved to the end.
+    Last,
+}
+
+/// Where a value can be read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Forms {
+    pub plain: Option<Source>,
+    pub last: Option<Source>,
+    /// A slot or a constant.
+    pub tensor: Option<Source>,
+}
+
+impl Forms {
+    pub fn at(layout: Layout, source: Source) -> Self {
+        match layout {
+            Layout::Plain => Self { plain: Some(source), ..Self::default() },
+            Layout::Last => Self { last: Some(source), ..Self::default() },
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.plain.is_none() && self.last.is_none() && self.tensor.is_none()
+    }
+
+    /// The layout that needs no conversion, plain if both do.
+    fn layout(&self) -> Layout {
+        if self.plain.is_none() && self.last.is_some() { Layout::Last } else { Layout::Plain }
+    }
+}
+
+/// What is known of a value's whereabouts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Record {
+    pub forms: Forms,
+    /// The value is this one with its axes in another order, not made yet.
+    pub permuted: Option<(ValueId, Vec<usize>)>,
+    /// The value is these codes on a grid, not dequantized yet, or dequantized too.
+    pub codes: Option<(Forms, Grid)>,
+    /// The value is this one with zeros around its images (`[top, left, bottom, right]`), not made yet; only
+    /// convolutions use it.
+    pub padded: Option<(ValueId, [usize; 4])>,
+}
+
+/// True if both layouts have the same bytes.
+pub(super) fn is_same_bytes(shape: &[usize]) -> bool {
+    shape.len() < 3 || shape[1] == 1 || shape[2..].iter().product::<usize>() == 1
+}
+
+/// The shape in memory.
+pub(super) fn in_memory(shape: &[usize], layout: Layout) -> Vec<usize> {
+    let mut shape = shape.to_vec();
+    if layout == Layout::Last && shape.len() >= 3 {
+        shape[1..].rotate_left(1);
+    }
+    shape
+}
+
+pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
+    lissom_tensor::strides(shape)
+}
+
+pub(super) struct Builder<'n, 'a> {
+    pub network: &'n Network<'a>,
+    records: Vec<Option<Record>>,
+    pub is_done: Vec<bool>,
+    buffers: Vec<Buffer>,
+    steps: Vec<Step>,
+    n_slots: usize,
+    notes: Vec<String>,
+}
+
+impl<'n, 'a> Builder<'n, 'a> {
+    fn new(network: &'n Network<'a>) -> Self {
+        let mut builder = Self {
+            network,
+            records: vec![None; network.facts.len()],
+            is_done: vec![false; network.works.len()],
+            buffers: Vec::new(),
+            steps: Vec::new(),
+            n_slots: 0,
+            notes: Vec::new(),
+        };
+        for &id in network.graph.inputs() {
+            let slot = builder.slot();
+            builder.record_slot(id, slot);
+        }
+        builder
+    }
+
+    fn work(&mut self, index: usize) -> Result<(), EngineError> {
+        let network = self.network;
+        self.is_done[index] = true;
+        let is_lowered = match &network.works[index].op {
+            Op::Conv { window, groups } => self.conv(index, *window, *groups)?,
+            Op::Linear { is_transposed, alpha, beta } => self.linear(index, *is_transposed, *alpha, *beta)?,
+            Op::MatMul => self.products(index)?,
+            Op::Unary(op) => self.unary(index, *op)?,
+            Op::Binary(op) => self.binary(index, *op)?,
+            Op::BatchNorm { epsilon } => self.batch_norm(index, *epsilon)?,
+            Op::LayerNorm { n, epsilon } => self.layer_norm(index, *n, *epsilon, None)?,
+            Op::Softmax { n, is_channels } => self.softmax(index, *n, *is_channels)?,
+            Op::Pool { op, window, is_ceil } => self.pool(index, *op, *window, *is_ceil)?,
+            Op::Reduce { op, axes } => self.reduce(index, *op, axes)?,
+            Op::View => self.view(index)?,
+            Op::Transpose { perm } => self.transpose(index, perm)?,
+            Op::Concat { axis } => self.concat(index, *axis)?,
+            Op::Slice { starts, steps } => self.slice(index, starts, steps)?,
+            Op::Split { axis } => self.split(index, *axis)?,
+            Op::Pad { begin, value } => self.pad(index, begin, *value)?,
+            Op::Expand => self.expand(index)?,
+            Op::Gather { axis } => self.gather(index, *axis)?,
+            Op::Quantize { scale, zero_point } => self.quantize(index, *scale, *zero_point)?,
+            Op::Dequantize { scale, zero_point } => self.dequantize(index, *scale, *zero_point)?,
+            Op::Other(reason) => {
+                self.evaluate(index, reason)?;
+                true
+            }
+        };
+        if !is_lowered {
+            self.evaluate(index, "no kernel for these shapes")?;
+        }
+        Ok(())
+    }
+
+    /// The node evaluates itself.
+    fn evaluate(&mut self, index: usize, reason: &str) -> Result<(), EngineError> {
+        let network = self.network;
+        let work = &network.works[index];
+        let node = &network.graph.nodes()[work.node];
+        self.notes.push(format!("node `{}` ({}) runs its plain evaluation: {reason}", node.name, node.op_type));
+        let mut sources = Vec::new();
+        let mut positions = Vec::new();
+        let captures = node.captures.iter().map(|&id| Some(network.resolve(id)));
+        for id in node.inputs.iter().map(|id| id.map(|id| network.resolve(id))).chain(captures) {
+            positions.push(match id {
+                None => None,
+                Some(id) => {
+                    sources.push(self.tensor(id)?);
+                    Some(sources.len() - 1)
+                }
+            });
+        }
+        let mut slots = Vec::new();
+        for id in &node.outputs {
+            slots.push(id.map(|_| self.slot()));
+        }
+        for (id, slot) in node.outputs.iter().zip(&slots) {
+            if let (Some(id), Some(slot)) = (id, slot) {
+                self.record_slot(*id, *slot);
+            }
+        }
+        let kind = Kind::Evaluate { op: std::sync::Arc::clone(&node.op), inputs: positions };
+        let info = StepInfo { name: node.name.clone(), op: node.op_type.clone(), kernel: "evaluate", macs: 0 };
+        self.push(info, kind, sources, Target::Slots(slots));
+        Ok(())
+    }
+
+    fn finish(mut self, n_inputs: usize, outputs: Vec<Source>) -> Plan {
+        let mut last: Vec<Option<usize>> = vec![None; self.n_slots];
+        for (index, step) in self.steps.iter().enumerate() {
+            for source in &step.inputs {
+                if let Source::Slot(slot) = source {
+                    last[*slot] = Some(index);
+                }
+            }
+        }
+        for output in &outputs {
+            if let Source::Slot(slot) = output {
+                last[*slot] = None;
+            }
+        }
+        for (slot, index) in last.iter().enumerate() {
+            if let Some(index) = index {
+                self.steps[*index].frees.push(slot);
+            }
+        }
+        let (places, arena_words) = memory::place(&mut self.steps, &self.buffers);
+        Plan { steps: self.steps, places, arena_words, n_slots: self.n_slots, n_inputs, outputs, notes: self.notes }
+    }
+
+    fn slot(&mut self) -> usize {
+        self.n_slots += 1;
+        self.n_slots - 1
+    }
+
+    /// The value is the tensor in a slot; if its shape is known, kernels read it there.
+    fn record_slot(&mut self, id: ValueId, slot: usize) {
+        let source = Source::Slot(slot);
+        let is_readable = self.network.shape(id).is_some() && self.elem(id).is_some();
+        let forms = Forms { plain: is_readable.then(|| source.clone()), last: None, tensor: Some(source) };
+        self.records[id.index()] = Some(Record { forms, ..Record::default() });
+    }
+
+    pub fn set(&mut self, id: ValueId, layout: Layout, source: Source) {
+        self.records[id.index()] = Some(Record { forms: Forms::at(layout, source), ..Record::default() });
+    }
+
+    pub fn set_record(&mut self, id: ValueId, record: Record) {
+        self.records[id.index()] = Some(record);
+    }
+
+    pub fn record(&self, id: ValueId) -> Option<&Record> {
+        self.records[id.index()].as_ref()
+    }
+
+    /// True if the value can be read by a step added now.
+    pub fn is_ready(&self, id: ValueId) -> bool {
+        self.records[id.index()].is_some() || self.network.is_constant(id)
+    }
+
+    /// The element type, if it lives in the arena.
+    pub fn elem(&self, id: ValueId) -> Option<Elem> {
+        match self.network.dtype(id)? {
+            DType::F32 => Some(Elem::F32),
+            DType::U8 => Some(Elem::U8),
+            DType::I8 => Some(Elem::I8),
+            _ => None,
+        }
+    }
+
+    /// The layout in which the value can be read without conversion.
+    pub fn layout(&self, id: ValueId) -> Layout {
+        match self.record(id) {
+            Some(record) if !record.forms.is_empty() => record.forms.layout(),
+            Some(Record { codes: Some((forms, _)), .. }) => forms.layout(),
+            _ => Layout::Plain,
+        }
+    }
+
+    /// Shape of a value that is known to have one.
+    pub fn shape(&self, id: ValueId) -> Result<Vec<usize>, EngineError> {
+        self.network.shape(id).ok_or_else(|| self.internal(id, "has no shape"))
+    }
+
+    /// What only a mistake in this crate can cause.
+    pub fn internal(&self, id: ValueId, what: &str) -> EngineError {
+        let name = &self.network.graph.value(id).name;
+        EngineError::Evaluate(EvaluateError::Node {
+            node: name.clone(),
+            op: "plan".to_owned(),
+            source: OpError::value(format!("value `{name}` {what}")),
+        })
+    }
+
+    pub fn kernel_error(&self, index: usize, source: ShapeError) -> EngineError {
+        EngineError::Kernel { node: self.node_name(index), source }
+    }
+
+    pub fn node_name(&self, index: usize) -> String {
+        self.network.graph.nodes()[self.network.works[index].node].name.clone()
+    }
+
+    /// What a step made of this work, and of `more` that follows it, is called.
+    pub fn info(&self, index: usize, more: &[usize], kernel: &'static str) -> StepInfo {
+        let graph = self.network.graph;
+        let types: Vec<&str> = std::iter::once(&index)
+            .chain(more)
+            .map(|&index| graph.nodes()[self.network.works[index].node].op_type.as_str())
+            .collect();
+        StepInfo { name: self.node_name(index), op: types.join("+"), kernel, macs: self.macs(index) }
+    }
+
+    fn macs(&self, index: usize) -> u64 {
+        let work = &self.network.works[index];
+        let node = &self.network.graph.nodes()[work.node];
+        let shapes = |id: &Option<ValueId>| id.and_then(|id| self.network.shape(id));
+        let inputs: Vec<_> = node.inputs.iter().map(shapes).collect();
+        let outputs: Option<Vec<_>> = node.outputs.iter().map(shapes).collect();
+        outputs.map_or(0, |outputs| node.op.macs(&inputs, &outputs))
+    }
+
+    pub fn push(&mut self, info: StepInfo, kind: Kind, inputs: Vec<Source>, target: Target) {
+        self.steps.push(Step { info, kind, inputs, target, is_in_place: false, frees: Vec::new() });
+    }
+
+    /// Adds a step that writes a new buffer.
+    pub fn emit(&mut self, info: StepInfo, kind: Kind, inputs: Vec<Source>, len: usize, elem: Elem) -> Source {
+        self.buffers.push(Buffer { len, elem });
+        let id = self.buffers.len() - 1;
+        self.push(info, kind, inputs, Target::Buffer(id));
+        Source::Buffer(id)
+    }
+
+    /// The value's numbers (f32, or the codes themselves if that is what the value is) in a layout.
+    pub fn source(&mut self, id: ValueId, layout: Layout) -> Result<Source, EngineError> {
+        let shape = self.shape(id)?;
+        if self.network.is_constant(id) {
+            return self.constant(id, &shape, layout);
+        }
+        let mut record = self.records[id.index()].clone().ok_or_else(|| self.internal(id, "is used before it is made"))?;
+        if record.forms.is_empty() {
+            record.forms = self.made(id, &record, &shape)?;
+        }
+        let elem = self.elem(id).ok_or_else(|| self.internal(id, "has no kernels for its type"))?;
+        let source = self.converted(id, &mut record.forms, &shape, elem, layout)?;
+        self.records[id.index()] = Some(record);
+        Ok(source)
+    }
+
+    /// The codes of a value that is codes on a grid, in a layout.
+    pub fn codes(&mut self, id: ValueId, layout: Layout) -> Result<Option<(Source, Grid)>, EngineError> {
+        let shape = self.shape(id)?;
+        let Some(mut record) = self.records[id.index()].clone() else { return Ok(None) };
+        let Some((forms, grid)) = &mut record.codes else { return Ok(None) };
+        let grid = *grid;
+        let source = self.converted(id, forms, &shape, grid.elem, layout)?;
+        self.records[id.index()] = Some(record);
+        Ok(Some((source, grid)))
+    }
+
+    /// The grid, if the value is codes and nothing else yet.
+    pub fn grid(&self, id: ValueId) -> Option<Grid> {
+        let record = self.record(id)?;
+        record.codes.as_ref().filter(|_| record.forms.is_empty()).map(|(_, grid)| *grid)
+    }
+
+    /// Makes a value that was put off.
+    fn made(&mut self, id: ValueId, record: &Record, shape: &[usize]) -> Result<Forms, EngineError> {
+        let len = shape.iter().product();
+        let name = self.network.graph.value(id).name.clone();
+        let info = |op: &str, kernel| StepInfo { name: name.clone(), op: op.to_owned(), kernel, macs: 0 };
+        if let Some((from, perm)) = &record.permuted {
+            let from_shape = self.shape(*from)?;
+            let elem = self.elem(*from).ok_or_else(|| self.internal(*from, "has no kernels for its type"))?;
+            let source = self.source(*from, Layout::Plain)?;
+            let kind = Kind::Permute { shape: from_shape, perm: perm.clone(), elem };
+            let made = self.emit(info("Transpose", "permute"), kind, vec![source], len, elem);
+            return Ok(Forms::at(Layout::Plain, made));
+        }
+        if let Some((forms, grid)) = &record.codes {
+            let layout = forms.layout();
+            let Some((source, grid)) = self.codes(id, layout)?.or(Some((Source::Slot(0), *grid))) else {
+                return Err(self.internal(id, "has no codes"));
+            };
+            let kind = Kind::Dequantize { grid };
+            let made = self.emit(info("DequantizeLinear", "dequantize"), kind, vec![source], len, Elem::F32);
+            return Ok(Forms::at(layout, made));
+        }
+        Err(self.internal(id, "was never made"))
+    }
+
+    /// One of the forms in the layout, converted if it must be.
+    fn converted(
+        &mut self,
+        id: ValueId,
+        forms: &mut Forms,
+        shape: &[usize],
+        elem: Elem,
+        layout: Layout,
+    ) -> Result<Source, EngineError> {
+        let found = match layout {
+            Layout::Plain => &forms.plain,
+            Layout::Last => &forms.last,
+        };
+        if let Some(source) = found {
+            return Ok(source.clone());
+        }
+        let (from, is_to_last) = match layout {
+            Layout::Plain => (forms.last.clone(), false),
+            Layout::Last => (forms.plain.clone(), true),
+        };
+        let from = from.ok_or_else(|| self.internal(id, "has an unknown shape"))?;
+        let made = if is_same_bytes(shape) {
+            from
+        } else {
+            let (n, channels, pixels) = (shape[0], shape[1], shape[2..].iter().product());
+            let size = if is_to_last { [n, channels, pixels] } else { [n, pixels, channels] };
+            let name = self.network.graph.value(id).name.clone();
+            let op = if is_to_last { "to channels last" } else { "to channels first" };
+            let info = StepInfo { name, op: op.to_owned(), kernel: "transpose", macs: 0 };
+            self.emit(info, Kind::Transpose { size, elem }, vec![from], n * channels * pixels, elem)
+        };
+        match layout {
+            Layout::Plain => forms.plain = Some(made.clone()),
+            Layout::Last => forms.last = Some(made.clone()),
+        }
+        Ok(made)
+    }
+
+    fn constant(&mut self, id: ValueId, shape: &[usize], layout: Layout) -> Result<Source, EngineError> {
+        let tensor = self.network.constant(id).ok_or_else(|| self.internal(id, "cannot be decoded"))?;
+        if layout == Layout::Plain || is_same_bytes(shape) {
+            return Ok(Source::Constant(tensor));
+        }
+        let values = tensor.as_slice::<f32>().map_err(|_| self.internal(id, "is no f32 constant"))?;
+        let (n, channels, pixels) = (shape[0], shape[1], shape[2..].iter().product::<usize>());
+        let mut moved = vec![0.0; values.len()];
+        lissom_kernels::permute::transpose(&lissom_kernels::Threads::single(), values, [n, channels, pixels], &mut moved)
+            .map_err(|_| self.internal(id, "has another length than its shape"))?;
+        let tensor = Tensor::new(in_memory(shape, layout), moved).map_err(|_| self.internal(id, "is too large"))?;
+        Ok(Source::Constant(tensor))
+    }
+
+    /// The value as a tensor, for nodes that evaluate themselves and for outputs.
+    fn tensor(&mut self, id: ValueId) -> Result<Source, EngineError> {
+        if self.network.is_constant(id)
+            && let Some(tensor) = self.network.constant(id)
+        {
+            return Ok(Source::Constant(tensor));
+        }
+        if let Some(Record { forms: Forms { tensor: Some(source), .. }, .. }) = self.record(id) {
+            return Ok(source.clone());
+        }
+        let elem = self.elem(id).ok_or_else(|| self.internal(id, "has no kernels for its type"))?;
+        let source = self.source(id, Layout::Plain)?;
+        let slot = self.slot();
+        let name = self.network.graph.value(id).name.clone();
+        let info = StepInfo { name, op: "copy out".to_owned(), kernel: "copy", macs: 0 };
+        let kind = Kind::Store { shape: self.shape(id)?, elem };
+        self.push(info, kind, vec![source], Target::Slots(vec![Some(slot)]));
+        if let Some(record) = &mut self.records[id.index()] {
+            record.forms.tensor = Some(Source::Slot(slot));
+        }
+        Ok(Source::Slot(slot))
+    }
+
+    /// The only output of work that has one.
+    pub fn output(&self, index: usize) -> Option<ValueId> {
+        match self.network.works[index].outputs[..] {
+            [Some(id)] => Some(id),
+            [Some(id), ref rest @ ..] if rest.iter().all(Option::is_none) => Some(id),
+            _ => None,
+        }
+    }
+
+    pub fn input(&self, index: usize, position: usize) -> Option<ValueId> {
+        self.network.works[index].inputs.get(position).copied().flatten()
+    }
+}
+
+/// True if the activation is one that bounds of codes express.
+pub(super) fn is_clamp(activation: Activation) -> bool {
+    matches!(activation, Activation::None | Activation::Relu | Activation::Clip { .. })
+}

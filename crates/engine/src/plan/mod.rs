@@ -1,0 +1,24 @@
+//! The graph compiled for inputs of known shapes.
+//!
+//! 1. [`work`]: every node is read into what the kernels know ([`work::Op`]), or stays a node that evaluates itself.
+//! 2. [`composite`]: chains that exporters write for one function become that function.
+//! 3. [`lower`]: work in order becomes steps; what follows a product is fused into it, layouts are converted only where
+//!    two sides differ.
+//! 4. [`memory`]: buffers get places in one arena.
+//! 5. [`run`]: the steps, one after the other.
+
+mod composite;
+mod lower;
+mod memory;
+mod node_form;
+mod quantized;
+mod run;
+mod step;
+mod weights;
+mod work;
+
+pub(crate) use lower::compile;
+pub(crate) use memory::Arena;
+pub(crate) use step::Plan;
+pub use step::StepInfo;
+pub(crate) use weights::WeightCache;

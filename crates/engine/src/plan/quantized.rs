@@ -1,0 +1,139 @@
+//! Steps on quantized values.
+
+use std::sync::Arc;
+
+use lissom_kernels::conv::Images;
+use lissom_kernels::elementwise::{self, Binary, Operand};
+use lissom_kernels::qgemm::{Dequantize, Output, QResidual, Requantize, qgemm};
+use lissom_kernels::quantize::{self, Bytes, BytesMut};
+use lissom_kernels::{Activation, ShapeError, Threads, qconv};
+
+use super::run::{Operands, bytes_mut};
+use super::step::{Elem, Finish, Grid};
+use super::weights::Packed;
+use crate::EngineError;
+
+/// Elements that one task takes through f32 and back.
+const TASK: usize = 4096;
+
+/// Runs `product` with the output that `finish` describes.
+fn finished(
+    operands: &Operands<'_>,
+    finish: &Finish,
+    words: &mut [f32],
+    len: usize,
+    product: impl FnOnce(&mut Output<'_>) -> Result<(), ShapeError>,
+) -> Result<(), EngineError> {
+    let done = match finish {
+        Finish::Codes { multipliers, bias, residual, grid, clamp } => {
+            let residual = match residual {
+                Some(from) => Some(QResidual {
+                    values: operands.bytes(1, from.elem)?,
+                    zero_point: from.zero_point,
+                    multiplier: from.scale / grid.scale,
+                }),
+                None => None,
+            };
+            let bias = bias.as_deref();
+            let requantize = Requantize { multipliers, bias, residual, zero_point: grid.zero_point, clamp: *clamp };
+            product(&mut Output::Bytes(requantize, bytes_mut(words, len, grid.elem)))
+        }
+        Finish::Floats { scales, bias, has_residual, activation } => {
+            let residual = if *has_residual { Some(operands.f32(1)?) } else { None };
+            let dequantize = Dequantize { scales, bias: bias.as_deref(), residual, activation: *activation };
+            product(&mut Output::F32(dequantize, words))
+        }
+    };
+    done.map_err(|source| operands.kernel_error(source))
+}
+
+#[allow(clippy::too_many_arguments, reason = "the fields of one step and where it runs")]
+pub(super) fn conv(
+    operands: &Operands<'_>,
+    packed: &Arc<Packed>,
+    images: Images,
+    grid: &Grid,
+    finish: &Finish,
+    words: &mut [f32],
+    len: usize,
+    threads: &Threads,
+) -> Result<(), EngineError> {
+    let Packed::QConv(packed) = &**packed else { return Ok(()) };
+    let x = operands.bytes(0, grid.elem)?;
+    finished(operands, finish, words, len, |output| qconv::qconv(threads, x, grid.zero_point, images, packed, output))
+}
+
+#[allow(clippy::too_many_arguments, reason = "the fields of one step and where it runs")]
+pub(super) fn linear(
+    operands: &Operands<'_>,
+    packed: &Arc<Packed>,
+    m: usize,
+    grid: &Grid,
+    finish: &Finish,
+    words: &mut [f32],
+    len: usize,
+    threads: &Threads,
+) -> Result<(), EngineError> {
+    let Packed::QLinear(packed) = &**packed else { return Ok(()) };
+    let x = operands.bytes(0, grid.elem)?;
+    finished(operands, finish, words, len, |output| qgemm(threads, x, grid.zero_point, m, packed, output))
+}
+
+/// Both operands become real numbers, a block at a time, and the result codes again.
+#[allow(clippy::too_many_arguments, reason = "the fields of one step and where it runs")]
+pub(super) fn binary(
+    operands: &Operands<'_>,
+    op: Binary,
+    grids: &[Grid; 2],
+    to: &Grid,
+    activation: Activation,
+    words: &mut [f32],
+    len: usize,
+    threads: &Threads,
+) -> Result<(), EngineError> {
+    let (a, b) = (operands.bytes(0, grids[0].elem)?, operands.bytes(1, grids[1].elem)?);
+    for (what, codes) in [("a", a), ("b", b)] {
+        ShapeError::expect(what, codes.len(), len).map_err(|source| operands.kernel_error(source))?;
+    }
+    let block = |index: usize, out: BytesMut<'_>| {
+        // The lengths were checked, so no kernel refuses.
+        let _ = binary_block(op, [slice(a, index, out.len()), slice(b, index, out.len())], grids, to, activation, out);
+    };
+    match bytes_mut(words, len, to.elem) {
+        BytesMut::U8(out) => threads.run_chunks(out, TASK, |index, out| block(index, BytesMut::U8(out))),
+        BytesMut::I8(out) => threads.run_chunks(out, TASK, |index, out| block(index, BytesMut::I8(out))),
+    }
+    Ok(())
+}
+
+fn slice(bytes: Bytes<'_>, index: usize, len: usize) -> Bytes<'_> {
+    match bytes {
+        Bytes::U8(x) => Bytes::U8(&x[index * TASK..][..len]),
+        Bytes::I8(x) => Bytes::I8(&x[index * TASK..][..len]),
+    }
+}
+
+fn binary_block(
+    op: Binary,
+    codes: [Bytes<'_>; 2],
+    grids: &[Grid; 2],
+    to: &Grid,
+    activation: Activation,
+    mut out: BytesMut<'_>,
+) -> Result<(), ShapeError> {
+    let here = Threads::single();
+    let (mut a, mut b) = ([0f32; TASK], [0f32; TASK]);
+    let (a, b) = (&mut a[..out.len()], &mut b[..out.len()]);
+    quantize::dequantize(&here, codes[0], grids[0].scale, grids[0].zero_point, a)?;
+    quantize::dequantize(&here, codes[1], grids[1].scale, grids[1].zero_point, b)?;
+    elementwise::binary_in_place(&here, op, a, Operand::Same(b))?;
+    if let Some(unary) = super::lower::unary_of(activation) {
+        elementwise::unary_in_place(&here, unary, a);
+    }
+    quantize::quantize(&here, a, to.scale, to.zero_point, &mut out)
+}
+
+/// The limits of the codes of a type.
+pub(super) fn limits(elem: Elem) -> [i32; 2] {
+    if elem == Elem::I8 { [-128, 127] } else { [0, 255] }
+}

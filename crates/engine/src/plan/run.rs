@@ -1,0 +1,462 @@
+//! Runs the steps of a plan.
+
+use lissom_graph::{EvaluateError, Inputs, OpError};
+use lissom_kernels::elementwise::{self, Operand};
+use lissom_kernels::gemm::{self, Batch};
+use lissom_kernels::pool::{self, PoolShape};
+use lissom_kernels::quantize::{self, Bytes, BytesMut};
+use lissom_kernels::rows::{self, LayerNorm, Mask};
+use lissom_kernels::{Epilogue, ShapeError, Threads, conv, permute};
+use lissom_tensor::{DType, Element, Storage, Tensor};
+
+use super::memory::Arena;
+use super::quantized;
+use super::step::{Elem, Inner, Kind, Plan, Source, Spread, Step, Strides, Target};
+use super::weights::Packed;
+use crate::EngineError;
+
+/// Operands of a step: everything but the part of the arena that it writes.
+pub(super) struct Operands<'a> {
+    plan: &'a Plan,
+    slots: &'a [Option<Tensor>],
+    /// The arena before the target, and after it from `right_start` on.
+    left: &'a [f32],
+    right: &'a [f32],
+    right_start: usize,
+    step: &'a Step,
+}
+
+impl<'a> Operands<'a> {
+    pub fn has(&self, index: usize) -> bool {
+        index < self.step.inputs.len()
+    }
+
+    fn words(&self, buffer: usize) -> Option<(&'a [f32], usize)> {
+        let (place, len) = self.plan.places.get(buffer)?;
+        let words = if place.end <= self.left.len() {
+            &self.left[place.clone()]
+        } else {
+            self.right.get(place.start.checked_sub(self.right_start)?..place.end - self.right_start)?
+        };
+        Some((words, *len))
+    }
+
+    fn tensor(&self, index: usize) -> Result<&'a Tensor, EngineError> {
+        let found = match self.step.inputs.get(index) {
+            Some(Source::Slot(slot)) => self.slots.get(*slot).and_then(Option::as_ref),
+            Some(Source::Constant(tensor)) => Some(tensor),
+            _ => None,
+        };
+        found.ok_or_else(|| self.missing(index))
+    }
+
+    fn missing(&self, index: usize) -> EngineError {
+        self.error(OpError::MissingInput { index })
+    }
+
+    pub fn error(&self, source: OpError) -> EngineError {
+        let info = &self.step.info;
+        EngineError::Evaluate(EvaluateError::Node { node: info.name.clone(), op: info.op.clone(), source })
+    }
+
+    pub fn kernel_error(&self, source: ShapeError) -> EngineError {
+        EngineError::Kernel { node: self.step.info.name.clone(), source }
+    }
+
+    /// Input `index` as f32.
+    pub fn f32(&self, index: usize) -> Result<&'a [f32], EngineError> {
+        match self.step.inputs.get(index) {
+            Some(Source::Buffer(id)) => self.words(*id).map(|(words, _)| words).ok_or_else(|| self.missing(index)),
+            _ => self.tensor(index)?.as_slice().map_err(|source| self.error(source.into())),
+        }
+    }
+
+    /// Input `index` as bytes of this type.
+    pub fn bytes(&self, index: usize, elem: Elem) -> Result<Bytes<'a>, EngineError> {
+        if let Some(Source::Buffer(id)) = self.step.inputs.get(index) {
+            let (words, len) = self.words(*id).ok_or_else(|| self.missing(index))?;
+            return Ok(match elem {
+                Elem::I8 => Bytes::I8(&bytemuck::cast_slice(words)[..len]),
+                _ => Bytes::U8(&bytemuck::cast_slice(words)[..len]),
+            });
+        }
+        let tensor = self.tensor(index)?;
+        Ok(match tensor.storage() {
+            Storage::I8(values) => Bytes::I8(values),
+            Storage::U8(values) => Bytes::U8(values),
+            _ => return Err(self.error(OpError::UnsupportedType { index, actual: tensor.dtype() })),
+        })
+    }
+}
+
+/// The bytes of `words` as elements of this type.
+pub(super) fn bytes_mut(words: &mut [f32], len: usize, elem: Elem) -> BytesMut<'_> {
+    match elem {
+        Elem::I8 => BytesMut::I8(&mut bytemuck::cast_slice_mut(words)[..len]),
+        _ => BytesMut::U8(&mut bytemuck::cast_slice_mut(words)[..len]),
+    }
+}
+
+impl Plan {
+    /// The outputs for these inputs. `watch` is told of each step when it is done.
+    pub fn run(
+        &self,
+        inputs: Vec<Tensor>,
+        arena: &mut Arena,
+        threads: &Threads,
+        mut watch: impl FnMut(usize),
+    ) -> Result<Vec<Tensor>, EngineError> {
+        let words = arena.words(self.arena_words);
+        let mut slots: Vec<Option<Tensor>> = vec![None; self.n_slots];
+        for (slot, tensor) in slots.iter_mut().zip(inputs) {
+            *slot = Some(tensor);
+        }
+        for (index, step) in self.steps.iter().enumerate() {
+            self.step(step, words, &mut slots, threads)?;
+            for &slot in &step.frees {
+                slots[slot] = None;
+            }
+            watch(index);
+        }
+        let output = |source: &Source| match source {
+            Source::Slot(slot) => slots[*slot].clone(),
+            Source::Constant(tensor) => Some(tensor.clone()),
+            Source::Buffer(_) => None,
+        };
+        let missing = || EngineError::Evaluate(EvaluateError::InputCount { expected: self.n_inputs, actual: 0 });
+        self.outputs.iter().map(|source| output(source).ok_or_else(missing)).collect()
+    }
+
+    fn step(
+        &self,
+        step: &Step,
+        words: &mut [f32],
+        slots: &mut [Option<Tensor>],
+        threads: &Threads,
+    ) -> Result<(), EngineError> {
+        match &step.target {
+            Target::Buffer(id) => {
+                let (place, len) = &self.places[*id];
+                let (left, rest) = words.split_at_mut(place.start);
+                let (out, right) = rest.split_at_mut(place.len());
+                let operands = Operands { plan: self, slots, left, right, right_start: place.end, step };
+                run_kernel(&operands, out, *len, threads)
+            }
+            Target::Slots(targets) => {
+                let operands = Operands { plan: self, slots, left: words, right: &[], right_start: 0, step };
+                let results = run_to_tensors(&operands)?;
+                for (target, result) in targets.iter().zip(results) {
+                    if let Some(slot) = target {
+                        slots[*slot] = Some(result);
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn run_to_tensors(operands: &Operands<'_>) -> Result<Vec<Tensor>, EngineError> {
+    let step = operands.step;
+    match &step.kind {
+        Kind::Store { shape, elem } => {
+            let storage = match elem {
+                Elem::F32 => Storage::F32(operands.f32(0)?.to_vec()),
+                _ => match operands.bytes(0, *elem)? {
+                    Bytes::U8(x) => Storage::U8(x.to_vec()),
+                    Bytes::I8(x) => Storage::I8(x.to_vec()),
+                },
+            };
+            let tensor = Tensor::from_storage(shape.clone(), storage);
+            Ok(vec![tensor.map_err(|source| operands.error(source.into()))?])
+        }
+        Kind::Evaluate { op, inputs } => {
+            let tensors: Vec<Option<&Tensor>> = inputs
+                .iter()
+                .map(|position| position.map(|position| operands.tensor(position)).transpose())
+                .collect::<Result<_, _>>()?;
+            let results = op.evaluate(&Inputs(&tensors)).map_err(|source| operands.error(source))?;
+            let wanted = match &step.target {
+                Target::Slots(slots) => slots.iter().rposition(Option::is_some).map_or(0, |last| last + 1),
+                Target::Buffer(_) => 0,
+            };
+            if results.len() < wanted {
+                let reason = format!("{} outputs were made, {wanted} are used", results.len());
+                return Err(operands.error(OpError::value(reason)));
+            }
+            Ok(results)
+        }
+        _ => Err(operands.error(OpError::value("a kernel without a buffer to write to"))),
+    }
+}
+
+/// `words` is the target; in-place steps find their first input in it.
+fn run_kernel(operands: &Operands<'_>, words: &mut [f32], len: usize, threads: &Threads) -> Result<(), EngineError> {
+    let step = operands.step;
+    let x = |index: usize| operands.f32(index);
+    let optional = |index: usize| if operands.has(index) { operands.f32(index).map(Some) } else { Ok(None) };
+    let done: Result<(), ShapeError> = match &step.kind {
+        Kind::Transpose { size, elem } => match elem {
+            Elem::F32 => permute::transpose(threads, x(0)?, *size, words),
+            elem => match (operands.bytes(0, *elem)?, bytes_mut(words, len, *elem)) {
+                (Bytes::U8(x), BytesMut::U8(out)) => permute::transpose(threads, x, *size, out),
+                (Bytes::I8(x), BytesMut::I8(out)) => permute::transpose(threads, x, *size, out),
+                _ => Ok(()),
+            },
+        },
+        Kind::Permute { shape, perm, elem } => match elem {
+            Elem::F32 => permute::permute(threads, x(0)?, shape, perm, words),
+            elem => match (operands.bytes(0, *elem)?, bytes_mut(words, len, *elem)) {
+                (Bytes::U8(x), BytesMut::U8(out)) => permute::permute(threads, x, shape, perm, out),
+                (Bytes::I8(x), BytesMut::I8(out)) => permute::permute(threads, x, shape, perm, out),
+                _ => Ok(()),
+            },
+        },
+        Kind::Move { fill, parts, elem } => return run_moves(operands, parts, *fill, *elem, words, len),
+        Kind::Conv { packed, images, activation } => {
+            let Packed::Conv(packed, bias) = &**packed else { return Ok(()) };
+            let epilogue = Epilogue { bias: bias.as_deref(), residual: optional(1)?, activation: *activation };
+            conv::conv(threads, x(0)?, *images, packed, &epilogue, words)
+        }
+        Kind::Linear { packed, m, activation } => {
+            let Packed::Linear(packed, bias) = &**packed else { return Ok(()) };
+            let epilogue = Epilogue { bias: bias.as_deref(), residual: optional(1)?, activation: *activation };
+            gemm::gemm(threads, x(0)?, *m, packed, &epilogue, words)
+        }
+        Kind::Products(products) => {
+            let batch = Batch {
+                m: products.m,
+                k: products.k,
+                n: products.n,
+                a_strides: products.a_strides,
+                b_strides: products.b_strides,
+                out_stride: products.out_stride,
+                offsets: &products.offsets,
+                scale: products.scale,
+                activation: products.activation,
+            };
+            gemm::batched(threads, &batch, x(0)?, x(1)?, words)
+        }
+        Kind::Unary(op) if step.is_in_place => {
+            elementwise::unary_in_place(threads, *op, words);
+            Ok(())
+        }
+        Kind::Unary(op) => elementwise::unary(threads, *op, x(0)?, words),
+        Kind::Binary { op, spread } => return run_binary(operands, *op, spread, words, threads),
+        Kind::ScaleBias { scale, bias, activation } => {
+            elementwise::scale_bias(threads, x(0)?, scale, bias, *activation, words)
+        }
+        Kind::LayerNorm { n, scale, bias, epsilon } => {
+            let norm = LayerNorm { scale: scale.as_deref(), bias: bias.as_deref(), epsilon: *epsilon };
+            rows::layer_norm(threads, x(0)?, *n, optional(1)?, &norm, words)
+        }
+        Kind::Softmax { n, rows_a_mask } => {
+            let mask = optional(1)?.map(|values| Mask { values, rows_a_mask: *rows_a_mask });
+            if step.is_in_place {
+                rows::softmax_in_place(threads, words, *n, mask)
+            } else {
+                rows::softmax(threads, x(0)?, *n, mask, words)
+            }
+        }
+        Kind::Pool { shape, images, elem: Elem::F32 } => pool::pool(threads, x(0)?, *images, shape, words),
+        Kind::Pool { shape, images, elem } => pool_bytes(operands, shape, *images, *elem, words, len, threads),
+        Kind::Reduce { op, shape } => rows::reduce(threads, *op, x(0)?, *shape, words),
+        Kind::Gather { outer, length, inner } => return run_gather(operands, [*outer, *length, *inner], words),
+        Kind::Quantize { grid } => {
+            let mut out = bytes_mut(words, len, grid.elem);
+            quantize::quantize(threads, x(0)?, grid.scale, grid.zero_point, &mut out)
+        }
+        Kind::Dequantize { grid } => {
+            quantize::dequantize(threads, operands.bytes(0, grid.elem)?, grid.scale, grid.zero_point, words)
+        }
+        Kind::QConv { packed, images, grid, finish } => {
+            return quantized::conv(operands, packed, *images, grid, finish, words, len, threads);
+        }
+        Kind::QLinear { packed, m, grid, finish } => {
+            return quantized::linear(operands, packed, *m, grid, finish, words, len, threads);
+        }
+        Kind::QBinary { op, grids, to, activation } => {
+            return quantized::binary(operands, *op, grids, to, *activation, words, len, threads);
+        }
+        Kind::Store { .. } | Kind::Evaluate { .. } => return Ok(()),
+    };
+    done.map_err(|source| operands.kernel_error(source))
+}
+
+fn pool_bytes(
+    operands: &Operands<'_>,
+    shape: &PoolShape,
+    images: conv::Images,
+    elem: Elem,
+    words: &mut [f32],
+    len: usize,
+    threads: &Threads,
+) -> Result<(), ShapeError> {
+    let Ok(input) = operands.bytes(0, elem) else { return Ok(()) };
+    match (input, bytes_mut(words, len, elem)) {
+        (Bytes::U8(x), BytesMut::U8(out)) => pool::max_pool_bytes(threads, x, images, shape, out),
+        (Bytes::I8(x), BytesMut::I8(out)) => pool::max_pool_bytes(threads, x, images, shape, out),
+        _ => Ok(()),
+    }
+}
+
+fn run_binary(
+    operands: &Operands<'_>,
+    op: elementwise::Binary,
+    spread: &Spread,
+    out: &mut [f32],
+    threads: &Threads,
+) -> Result<(), EngineError> {
+    let step = operands.step;
+    let a = if step.is_in_place { None } else { Some(operands.f32(0)?) };
+    let b = operands.f32(1)?;
+    let (a_len, b_len) = match spread.inner {
+        Inner::Same { len } => (len, len),
+        Inner::Scalar { len } => (len, 1),
+        Inner::Row { rows, len } => (rows * len, len),
+        Inner::Column { rows, len } => (rows * len, rows),
+    };
+    let count: usize = spread.outer.iter().map(|(count, _)| count).product();
+    let short = |what, expected, got| operands.kernel_error(ShapeError::Length { what, expected, got });
+    for index in 0..count {
+        let (mut rest, mut b_start) = (index, 0);
+        for &(count, by) in spread.outer.iter().rev() {
+            b_start += rest % count * by;
+            rest /= count;
+        }
+        let at = index * a_len..(index + 1) * a_len;
+        let b = b.get(b_start..b_start + b_len).ok_or_else(|| short("b", b_start + b_len, b.len()))?;
+        let operand = match spread.inner {
+            Inner::Same { .. } => Operand::Same(b),
+            Inner::Scalar { .. } => Operand::Scalar(b[0]),
+            Inner::Row { .. } => Operand::Row(b),
+            Inner::Column { len, .. } => Operand::Column { values: b, row_len: len },
+        };
+        let (expected, got) = (at.end, out.len());
+        let to = out.get_mut(at.clone()).ok_or_else(|| short("out", expected, got))?;
+        let done = match a {
+            None => elementwise::binary_in_place(threads, op, to, operand),
+            Some(a) => {
+                let from = a.get(at).ok_or_else(|| short("a", expected, a.len()))?;
+                elementwise::binary(threads, op, from, operand, to)
+            }
+        };
+        done.map_err(|source| operands.kernel_error(source))?;
+    }
+    Ok(())
+}
+
+fn run_moves(
+    operands: &Operands<'_>,
+    parts: &[Strides],
+    fill: Option<f32>,
+    elem: Elem,
+    words: &mut [f32],
+    len: usize,
+) -> Result<(), EngineError> {
+    match bytes_or_floats(elem, words, len) {
+        Ok(out) => {
+            if let Some(fill) = fill {
+                out.fill(fill);
+            }
+            for (index, part) in parts.iter().enumerate() {
+                move_part(operands, operands.f32(index)?, part, out)?;
+            }
+        }
+        Err(BytesMut::U8(out)) => {
+            if let Some(fill) = fill {
+                out.fill(fill as u8);
+            }
+            for (index, part) in parts.iter().enumerate() {
+                if let Bytes::U8(x) = operands.bytes(index, elem)? {
+                    move_part(operands, x, part, out)?;
+                }
+            }
+        }
+        Err(BytesMut::I8(out)) => {
+            if let Some(fill) = fill {
+                out.fill(fill as i8);
+            }
+            for (index, part) in parts.iter().enumerate() {
+                if let Bytes::I8(x) = operands.bytes(index, elem)? {
+                    move_part(operands, x, part, out)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn bytes_or_floats(elem: Elem, words: &mut [f32], len: usize) -> Result<&mut [f32], BytesMut<'_>> {
+    if elem == Elem::F32 { Ok(words) } else { Err(bytes_mut(words, len, elem)) }
+}
+
+fn move_part<T: Copy>(operands: &Operands<'_>, x: &[T], part: &Strides, out: &mut [T]) -> Result<(), EngineError> {
+    let rank = part.sizes.len();
+    let reach = |steps: &[usize], start: usize| {
+        start + part.sizes.iter().zip(steps).map(|(&size, &step)| size.saturating_sub(1) * step).sum::<usize>() + 1
+    };
+    if part.sizes.contains(&0) {
+        return Ok(());
+    }
+    if reach(&part.from, part.from_start) > x.len() || reach(&part.to, part.to_start) > out.len() {
+        return Err(operands.error(OpError::value("a copy leaves its tensor")));
+    }
+    let Some(last) = rank.checked_sub(1) else {
+        out[part.to_start] = x[part.from_start];
+        return Ok(());
+    };
+    let (n, from_step, to_step) = (part.sizes[last], part.from[last], part.to[last]);
+    let mut at = vec![0; last];
+    loop {
+        let from = part.from_start + at.iter().zip(&part.from).map(|(at, step)| at * step).sum::<usize>();
+        let to = part.to_start + at.iter().zip(&part.to).map(|(at, step)| at * step).sum::<usize>();
+        match (from_step, to_step) {
+            (1, 1) => out[to..to + n].copy_from_slice(&x[from..from + n]),
+            (0, 1) => out[to..to + n].fill(x[from]),
+            _ => (0..n).for_each(|i| out[to + i * to_step] = x[from + i * from_step]),
+        }
+        let mut axis = last;
+        loop {
+            if axis == 0 {
+                return Ok(());
+            }
+            axis -= 1;
+            at[axis] += 1;
+            if at[axis] < part.sizes[axis] {
+                break;
+            }
+            at[axis] = 0;
+        }
+    }
+}
+
+fn run_gather(operands: &Operands<'_>, [outer, length, inner]: [usize; 3], out: &mut [f32]) -> Result<(), EngineError> {
+    let data = operands.f32(0)?;
+    let indices = operands.tensor(1)?;
+    if indices.dtype() == DType::F32 || data.len() != outer * length * inner {
+        return Err(operands.error(OpError::UnsupportedType { index: 1, actual: indices.dtype() }));
+    }
+    let wide;
+    let indices: &[i64] = match i64::slice(indices.storage()) {
+        Some(values) => values,
+        None => {
+            wide = indices.to_i64_vec().map_err(|source| operands.error(source.into()))?;
+            &wide
+        }
+    };
+    let mut rows = out.chunks_exact_mut(inner.max(1));
+    for block in 0..outer {
+        for &index in indices {
+            let row = if index < 0 { index + length as i64 } else { index };
+            let Some(row) = usize::try_from(row).ok().filter(|&row| row < length) else {
+                let reason = format!("index {index} is outside of an axis of {length}");
+                return Err(operands.error(OpError::value(reason)));
+            };
+            if let Some(to) = rows.next() {
+                to.copy_from_slice(&data[(block * length + row) * inner..][..inner]);
+            }
+        }
+    }
+    Ok(())
+}

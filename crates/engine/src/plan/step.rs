@@ -1,0 +1,200 @@
+//! What a plan is made of.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use lissom_graph::Op;
+use lissom_kernels::Activation;
+use lissom_kernels::conv::Images;
+use lissom_kernels::elementwise::{Binary, Unary};
+use lissom_kernels::pool::PoolShape;
+use lissom_kernels::rows::Reduction;
+use lissom_tensor::Tensor;
+
+use super::weights::Packed;
+
+/// Element types that live in the arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Elem {
+    F32,
+    U8,
+    I8,
+}
+
+impl Elem {
+    /// f32 words that `len` elements take.
+    pub fn words(self, len: usize) -> usize {
+        match self {
+            Self::F32 => len,
+            Self::U8 | Self::I8 => len.div_ceil(4),
+        }
+    }
+}
+
+/// Where an operand is read.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// In the arena.
+    Buffer(usize),
+    /// A tensor made while running, of any type and shape.
+    Slot(usize),
+    /// Known while planning.
+    Constant(Tensor),
+}
+
+/// Where results go.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    Buffer(usize),
+    /// One a result.
+    Slots(Vec<Option<usize>>),
+}
+
+/// A part of the arena, in elements.
+#[derive(Debug, Clone)]
+pub(crate) struct Buffer {
+    pub len: usize,
+    pub elem: Elem,
+}
+
+/// Scale and zero point of quantized values: `real = (code - zero_point) · scale`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Grid {
+    pub scale: f32,
+    pub zero_point: i32,
+    pub elem: Elem,
+}
+
+/// Elements copied between two arrays seen through strides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Strides {
+    pub sizes: Vec<usize>,
+    pub from: Vec<usize>,
+    pub to: Vec<usize>,
+    pub from_start: usize,
+    pub to_start: usize,
+}
+
+/// How the second operand of a binary function spreads over the first, which is as large as the result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Spread {
+    /// Loops around the inner call: count, step of the second operand.
+    pub outer: Vec<(usize, usize)>,
+    pub inner: Inner,
+}
+
+/// The broadcasts a kernel knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inner {
+    Same { len: usize },
+    Scalar { len: usize },
+    Row { rows: usize, len: usize },
+    Column { rows: usize, len: usize },
+}
+
+/// Many products of one shape; see `lissom_kernels::gemm::Batch`.
+#[derive(Debug, Clone)]
+pub(crate) struct Products {
+    pub m: usize,
+    pub k: usize,
+    pub n: usize,
+    pub a_strides: [usize; 2],
+    pub b_strides: [usize; 2],
+    pub out_stride: usize,
+    pub offsets: Vec<[usize; 3]>,
+    pub scale: f32,
+    pub activation: Activation,
+}
+
+/// What ends an integer product.
+#[derive(Debug, Clone)]
+pub(crate) enum Finish {
+    /// Codes on `grid`; multipliers are one a column.
+    Codes { multipliers: Vec<f32>, bias: Option<Vec<i32>>, residual: Option<Grid>, grid: Grid, clamp: [i32; 2] },
+    /// Real numbers.
+    Floats { scales: Vec<f32>, bias: Option<Vec<f32>>, has_residual: bool, activation: Activation },
+}
+
+/// What a step does. Inputs are in the order of the comments.
+#[derive(Debug, Clone)]
+pub(crate) enum Kind {
+    /// x; matrices of `[batch, rows, cols]` transposed.
+    Transpose { size: [usize; 3], elem: Elem },
+    Permute { shape: Vec<usize>, perm: Vec<usize>, elem: Elem },
+    /// One input a part; what no part covers is `fill`.
+    Move { fill: Option<f32>, parts: Vec<Strides>, elem: Elem },
+    /// x, residual?
+    Conv { packed: Arc<Packed>, images: Images, activation: Activation },
+    /// x, residual?
+    Linear { packed: Arc<Packed>, m: usize, activation: Activation },
+    /// a, b.
+    Products(Box<Products>),
+    /// x.
+    Unary(Unary),
+    /// a, b.
+    Binary { op: Binary, spread: Spread },
+    /// x.
+    ScaleBias { scale: Vec<f32>, bias: Vec<f32>, activation: Activation },
+    /// x, residual?
+    LayerNorm { n: usize, scale: Option<Vec<f32>>, bias: Option<Vec<f32>>, epsilon: f32 },
+    /// x, mask?
+    Softmax { n: usize, rows_a_mask: usize },
+    Pool { shape: PoolShape, images: Images, elem: Elem },
+    Reduce { op: Reduction, shape: [usize; 3] },
+    /// data `[outer, length, inner]`, indices.
+    Gather { outer: usize, length: usize, inner: usize },
+    /// x, written to a tensor of this shape.
+    Store { shape: Vec<usize>, elem: Elem },
+    /// Whatever the node has.
+    Evaluate { op: Arc<dyn Op>, inputs: Vec<Option<usize>> },
+    Quantize { grid: Grid },
+    Dequantize { grid: Grid },
+    /// codes, residual?
+    QConv { packed: Arc<Packed>, images: Images, grid: Grid, finish: Box<Finish> },
+    /// codes, residual?
+    QLinear { packed: Arc<Packed>, m: usize, grid: Grid, finish: Box<Finish> },
+    /// a, b, both as large as the result.
+    QBinary { op: Binary, grids: [Grid; 2], to: Grid, activation: Activation },
+}
+
+/// What a step is, for people.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StepInfo {
+    /// Name of the node; of the first one, if several were fused.
+    pub name: String,
+    /// ONNX's names of the operators in it, joined by `+`.
+    pub op: String,
+    /// The kernel that runs it.
+    pub kernel: &'static str,
+    /// Multiply-accumulate operations.
+    pub macs: u64,
+}
+
+/// One call of a kernel.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    pub info: StepInfo,
+    pub kind: Kind,
+    pub inputs: Vec<Source>,
+    pub target: Target,
+    /// The target takes the place of the first input.
+    pub is_in_place: bool,
+    /// Slots nobody reads after this step.
+    pub frees: Vec<usize>,
+}
+
+/// A graph ready to run on inputs of certain shapes.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub steps: Vec<Step>,
+    /// Place of each buffer in the arena, in f32 words, and its length in elements.
+    pub places: Vec<(Range<usize>, usize)>,
+    pub arena_words: usize,
+    pub n_slots: usize,
+    /// The graph's inputs are slots `0..n_inputs`.
+    pub n_inputs: usize,
+    /// Slots and constants.
+    pub outputs: Vec<Source>,
+    /// What does not run in a kernel of its own, and why.
+    pub notes: Vec<String>,
+}

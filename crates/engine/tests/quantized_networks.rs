@@ -1,0 +1,163 @@
+//! Quantized networks run in integers and stay within one step of the plain evaluation.
+
+mod networks;
+
+use lissom_graph::{Attributes, Model, ValueId};
+use lissom_tensor::{DType, Tensor};
+use networks::{Net, both, noise_tensor, session, window};
+use proptest::prelude::*;
+
+/// Codes may differ by one; real numbers by `step`.
+fn assert_within_one_step(model: &Model, input: &Tensor, step: f64) {
+    let (plain, fast) = both(model, input);
+    for (index, (plain, fast)) in plain.iter().zip(&fast).enumerate() {
+        assert_eq!((plain.dtype(), plain.shape()), (fast.dtype(), fast.shape()), "output {index}");
+        let allowed = if plain.dtype() == DType::F32 { step } else { 1.0 };
+        let (a, b) = (plain.to_f64_vec().unwrap(), fast.to_f64_vec().unwrap());
+        for (at, (a, b)) in a.iter().zip(&b).enumerate() {
+            assert!((a - b).abs() <= allowed * 1.001, "output {index}, element {at}: plain {a}, fast {b}");
+        }
+    }
+}
+
+fn kernels(model: &Model, input: &Tensor) -> Vec<String> {
+    let session = session(model, true, 1);
+    let steps = session.profile(&[("x", input)]).unwrap();
+    steps.into_iter().map(|step| format!("{}: {}", step.info.op, step.info.kernel)).collect()
+}
+
+fn qconv(net: &mut Net, x: ValueId, [c_out, c_in, k]: [usize; 3], stride: usize, groups: usize) -> ValueId {
+    let weight = net.affine(&[c_out, c_in / groups, k, k], 0, 0.004);
+    let bias = net.weight(&[c_out], 0.5);
+    net.node("Conv", &[x, weight, bias], window(k, stride).with("group", groups as i64))
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    Nothing,
+    Relu,
+    Clip,
+    Residual,
+    ResidualRelu,
+    Sigmoid,
+}
+
+fn ending() -> impl Strategy<Value = Ending> {
+    use Ending::*;
+    prop_oneof![Just(Nothing), Just(Relu), Just(Clip), Just(Residual), Just(ResidualRelu), Just(Sigmoid)]
+}
+
+/// What comes between a convolution and its quantization. `other` is of the same shape.
+fn end(net: &mut Net, x: ValueId, other: ValueId, ending: Ending) -> ValueId {
+    match ending {
+        Ending::Nothing => x,
+        Ending::Relu => net.plain("Relu", &[x]),
+        Ending::Sigmoid => net.plain("Sigmoid", &[x]),
+        Ending::Clip => {
+            let (low, high) = (net.scalar(-0.3), net.scalar(0.9));
+            net.plain("Clip", &[x, low, high])
+        }
+        Ending::Residual => net.plain("Add", &[x, other]),
+        Ending::ResidualRelu => {
+            let sum = net.plain("Add", &[x, other]);
+            net.plain("Relu", &[sum])
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_convolution_between_codes_is_one_integer_step(
+        ending in ending(), k in 0usize..2, is_depthwise in any::<bool>(), batch in 1usize..3,
+        c in 1usize..20, h in 3usize..9, w in 3usize..9, zero in 0u8..=255, seed in 0u64..500,
+    ) {
+        let k = 2 * k + 1;
+        let (mut net, x) = Net::new(&[1, c, h, w], 13, seed);
+        let (_, first) = net.quantized(x, 0.013, zero);
+        let groups = if is_depthwise { c } else { 1 };
+        let conv = qconv(&mut net, first, [c, c, k], 1, groups);
+        let ended = end(&mut net, conv, first, ending);
+        let (codes, _) = net.quantized(ended, 0.021, 100);
+        let model = net.finish(vec![codes]);
+        let input = noise_tensor(&[batch, c, h, w], seed + 1);
+        assert_within_one_step(&model, &input, 0.0);
+        if !matches!(ending, Ending::Sigmoid) {
+            let kernels = kernels(&model, &input);
+            let integer = kernels.iter().filter(|kernel| kernel.contains("qgemm")).count();
+            let real = kernels.iter().filter(|kernel| kernel.contains("dequantize")).count();
+            prop_assert_eq!((integer, real), (1, 0), "{:?}", kernels);
+        }
+    }
+
+    #[test]
+    fn a_product_between_codes_is_one_integer_step(
+        ending in ending(), m in 1usize..5, width in 1usize..40, zero in 0u8..=255, is_gemm in any::<bool>(), seed in 0u64..500,
+    ) {
+        let (mut net, x) = Net::new(&[1, width], 13, seed);
+        let (_, first) = net.quantized(x, 0.013, zero);
+        let bias = net.weight(&[width], 0.5);
+        let product = if is_gemm {
+            let weight = net.affine(&[width, width], 0, 0.004);
+            net.node("Gemm", &[first, weight, bias], Attributes::new().with("transB", 1i64))
+        } else {
+            let weight = net.affine(&[width, width], 1, 0.004);
+            let product = net.plain("MatMul", &[first, weight]);
+            net.plain("Add", &[product, bias])
+        };
+        let ended = end(&mut net, product, first, ending);
+        let (codes, _) = net.quantized(ended, 0.021, 100);
+        let model = net.finish(vec![codes]);
+        let input = noise_tensor(&[m, width], seed + 1);
+        assert_within_one_step(&model, &input, 0.0);
+        let kernels = kernels(&model, &input);
+        prop_assert!(kernels.iter().any(|kernel| kernel.contains("qgemm")), "{:?}", kernels);
+    }
+}
+
+#[test]
+fn codes_move_and_pool_without_becoming_real() {
+    let (mut net, x) = Net::new(&[1, 6, 9, 9], 13, 3);
+    let (_, first) = net.quantized(x, 0.01, 128);
+    let a = qconv(&mut net, first, [8, 6, 3], 1, 1);
+    let (_, a) = net.quantized(a, 0.02, 120);
+    let pooled = net.node("MaxPool", &[a], window(3, 2));
+    let (_, pooled) = net.quantized(pooled, 0.02, 120);
+    let b = qconv(&mut net, pooled, [8, 8, 1], 1, 1);
+    let (_, b) = net.quantized(b, 0.02, 120);
+    let joined = net.node("Concat", &[pooled, b], Attributes::new().with("axis", 1i64));
+    let (_, joined) = net.quantized(joined, 0.02, 120);
+    let c = qconv(&mut net, joined, [16, 16, 3], 1, 1);
+    let (_, c) = net.quantized(c, 0.03, 110);
+    let sum = net.plain("Add", &[c, joined]);
+    let sum = net.plain("Relu", &[sum]);
+    let (_, sum) = net.quantized(sum, 0.04, 0);
+    let mean = net.plain("GlobalAveragePool", &[sum]);
+    let (_, mean) = net.quantized(mean, 0.02, 0);
+    let flat = net.plain("Flatten", &[mean]);
+    let (_, flat) = net.quantized(flat, 0.02, 0);
+    let weight = net.affine(&[10, 16], 0, 0.003);
+    let head = net.node("Gemm", &[flat, weight], Attributes::new().with("transB", 1i64));
+    let model = net.finish(vec![head]);
+    let input = noise_tensor(&[2, 6, 9, 9], 4);
+    let kernels = kernels(&model, &input);
+    // Only the mean over the image and its own quantization need real numbers; the result itself is real.
+    let real: Vec<&String> = kernels.iter().filter(|kernel| kernel.contains("dequantize")).collect();
+    assert_eq!(real.len(), 1, "{kernels:#?}");
+    assert_within_one_step(&model, &input, 0.25);
+}
+
+#[test]
+fn weights_alone_in_integers_run_in_floats() {
+    let (mut net, x) = Net::new(&[1, 6, 5, 5], 13, 3);
+    let conv = qconv(&mut net, x, [8, 6, 3], 1, 1);
+    let flat = net.plain("Flatten", &[conv]);
+    let weight = net.affine(&[200, 3], 1, 0.003);
+    let product = net.plain("MatMul", &[flat, weight]);
+    let model = net.finish(vec![product]);
+    let input = noise_tensor(&[1, 6, 5, 5], 4);
+    let (plain, fast) = both(&model, &input);
+    networks::assert_close(&plain, &fast, 1e-5);
+    assert_eq!(session(&model, true, 1).notes(), Vec::<String>::new());
+}
