@@ -5,6 +5,40 @@
 //! it. Pieces that several operators are made of: [`elementwise`] (maps and broadcasting), [`axes`] (axis arithmetic),
 //! [`window`] (padding and strides of convolutions and pools).
 
+mod arg_extreme;
+mod axes;
+mod binary;
+mod convert;
+mod cosine_window;
+mod cumulative;
+mod elementwise;
+mod fourier;
+mod gradient;
+mod heads;
+mod int_list;
+mod lengths;
+mod loss;
+mod microsoft;
+mod normalized_axes;
+mod numeric;
+mod optimizer;
+mod ordering;
+mod pool;
+mod product;
+mod quantization;
+mod recurrent;
+mod reduce;
+mod resample;
+mod sample_data;
+mod scatter_targets;
+mod small_float;
+mod softmax_axis;
+mod stack;
+mod subgraph;
+mod unary;
+mod variadic;
+mod window;
+
 mod abs;
 mod acos;
 mod acosh;
@@ -13,7 +47,6 @@ mod adam;
 mod add;
 mod affine_grid;
 mod and;
-mod arg_extreme;
 mod arg_max;
 mod arg_min;
 mod array_feature_extractor;
@@ -23,7 +56,6 @@ mod atan;
 mod atanh;
 mod attention;
 mod average_pool;
-mod axes;
 mod batch_normalization;
 mod bernoulli;
 mod binarizer;
@@ -54,13 +86,10 @@ mod constant_of_shape;
 mod conv;
 mod conv_integer;
 mod conv_transpose;
-mod convert;
 mod cos;
 mod cosh;
-mod cosine_window;
 mod cum_prod;
 mod cum_sum;
-mod cumulative;
 mod deform_conv;
 mod depth_to_space;
 mod dequantize_linear;
@@ -70,7 +99,6 @@ mod div;
 mod dropout;
 mod dynamic_quantize_linear;
 mod einsum;
-mod elementwise;
 mod elu;
 mod equal;
 mod erf;
@@ -80,7 +108,6 @@ mod eye_like;
 mod flatten;
 mod flex_attention;
 mod floor;
-mod fourier;
 mod gather;
 mod gather_elements;
 mod gather_nd;
@@ -89,7 +116,6 @@ mod gemm;
 mod global_average_pool;
 mod global_lp_pool;
 mod global_max_pool;
-mod gradient;
 mod greater;
 mod greater_or_equal;
 mod grid_sample;
@@ -100,7 +126,6 @@ mod hann_window;
 mod hard_sigmoid;
 mod hard_swish;
 mod hardmax;
-mod heads;
 mod identity;
 mod if_op;
 mod instance_normalization;
@@ -110,14 +135,12 @@ mod is_nan;
 mod label_encoder;
 mod layer_normalization;
 mod leaky_relu;
-mod lengths;
 mod less;
 mod less_or_equal;
 mod linear_attention;
 mod log;
 mod log_softmax;
 mod loop_op;
-mod loss;
 mod lp_normalization;
 mod lp_pool;
 mod lrn;
@@ -141,24 +164,18 @@ mod neg;
 mod negative_log_likelihood_loss;
 mod non_max_suppression;
 mod non_zero;
-mod normalized_axes;
 mod not;
-mod numeric;
 mod one_hot;
 mod optimizer;
 mod optional;
 mod optional_get_element;
 mod optional_has_element;
 mod or;
-mod ordering;
 mod pad;
-mod pool;
 mod pow;
 mod prelu;
-mod product;
 mod qlinear_conv;
 mod qlinear_matmul;
-mod quantization;
 mod quantize_linear;
 mod random;
 mod random_normal;
@@ -168,8 +185,6 @@ mod random_uniform;
 mod random_uniform_like;
 mod range;
 mod reciprocal;
-mod recurrent;
-mod reduce;
 mod reduce_l1;
 mod reduce_l2;
 mod reduce_log_sum;
@@ -182,7 +197,6 @@ mod reduce_sum;
 mod reduce_sum_square;
 mod regex_full_match;
 mod relu;
-mod resample;
 mod reshape;
 mod resize;
 mod reverse_sequence;
@@ -191,12 +205,10 @@ mod rnn;
 mod roi_align;
 mod rotary_embedding;
 mod round;
-mod sample_data;
 mod scan;
 mod scatter;
 mod scatter_elements;
 mod scatter_nd;
-mod scatter_targets;
 mod selu;
 mod sequence_at;
 mod sequence_construct;
@@ -213,9 +225,7 @@ mod sin;
 mod sinh;
 mod size;
 mod slice;
-mod small_float;
 mod softmax;
-mod softmax_axis;
 mod softmax_cross_entropy_loss;
 mod softplus;
 mod softsign;
@@ -224,13 +234,11 @@ mod split;
 mod split_to_sequence;
 mod sqrt;
 mod squeeze;
-mod stack;
 mod stft;
 mod string_concat;
 mod string_normalizer;
 mod string_split;
 mod sub;
-mod subgraph;
 mod sum;
 mod swish;
 mod tan;
@@ -246,9 +254,7 @@ mod unary;
 mod unique;
 mod unsqueeze;
 mod upsample;
-mod variadic;
 mod where_op;
-mod window;
 mod xor;
 
 pub use abs::Abs;
@@ -647,6 +653,24 @@ pub static OPS: &[OpSpec] = &[
     adagrad::OP,
     adam::OP,
     momentum::OP,
+    microsoft::bias_gelu::OP,
+    microsoft::dequantize_linear::OP,
+    microsoft::dynamic_quantize_matmul::OP,
+    microsoft::fast_gelu::OP,
+    microsoft::fused_conv::OP,
+    microsoft::fused_matmul::OP,
+    microsoft::gelu::OP,
+    microsoft::matmul_integer_to_float::OP,
+    microsoft::matmul_nbits::OP,
+    microsoft::qlinear_add::OP,
+    microsoft::qlinear_average_pool::OP,
+    microsoft::qlinear_concat::OP,
+    microsoft::qlinear_global_average_pool::OP,
+    microsoft::qlinear_leaky_relu::OP,
+    microsoft::qlinear_mul::OP,
+    microsoft::qlinear_sigmoid::OP,
+    microsoft::quantize_linear::OP,
+    microsoft::skip_layer_normalization::OP,
 ];
 
 /// [`OPS`] as a graph wants it.
