@@ -24,7 +24,7 @@ impl Tensor {
             }
             Some(index)
         });
-        let storage = map_storage!(self.storage(), v => collect(len, &mut indices, |index| v[index].clone()));
+        let storage = map_storage!(self.storage(), v => collect(v, len, &mut indices));
         if let Some(index) = bad_index {
             return Err(TensorError::IndexOutOfRange { index, len: source_len });
         }
@@ -74,9 +74,9 @@ impl Tensor {
     }
 }
 
-fn collect<T: Clone>(len: usize, indices: impl Iterator<Item = usize>, get: impl Fn(usize) -> T) -> Vec<T> {
+fn collect<T: Clone>(source: &[T], len: usize, indices: impl Iterator<Item = usize>) -> Vec<T> {
     let mut values = Vec::with_capacity(len);
-    values.extend(indices.map(get));
+    values.extend(indices.map(|index| source[index].clone()));
     values
 }
 
