@@ -24,6 +24,24 @@ pub enum Attribute {
     Raw(Box<AttributeProto>),
 }
 
+impl Attribute {
+    /// The kind in a word, for messages; values may be of any size.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Int(_) => "Int",
+            Self::Float(_) => "Float",
+            Self::Str(_) => "Str",
+            Self::Tensor(_) => "Tensor",
+            Self::Graph(_) => "Graph",
+            Self::Ints(_) => "Ints",
+            Self::Floats(_) => "Floats",
+            Self::Strs(_) => "Strs",
+            Self::Tensors(_) => "Tensors",
+            Self::Raw(_) => "another kind",
+        }
+    }
+}
+
 /// Attributes in the order of the file.
 #[derive(Debug, Clone, Default)]
 pub struct Attributes(Vec<(String, Attribute)>);

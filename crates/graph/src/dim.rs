@@ -13,10 +13,21 @@ pub enum Dim {
     Symbol(Arc<str>),
 }
 
+/// Bytes of a symbol's text. Arithmetic on a longer one would grow with every node it passes.
+const MAX_SYMBOL_BYTES: usize = 160;
+
 impl Dim {
-    /// A symbol of this name.
+    /// A symbol of this name. A text too long to be read by anyone becomes a short one, the same for the same text.
     pub fn symbol(name: impl AsRef<str>) -> Self {
-        Self::Symbol(name.as_ref().into())
+        let name = name.as_ref();
+        if name.len() > MAX_SYMBOL_BYTES {
+            // FNV-1a of 128 bits; only a file made for it gives two texts of one sum.
+            let hash = name.bytes().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |hash, byte| {
+                (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
+            });
+            return Self::Symbol(format!("?{hash:032x}").into());
+        }
+        Self::Symbol(name.into())
     }
 
     /// The length, if known and not negative.
@@ -75,9 +86,9 @@ impl Dim {
                 if let (Self::Symbol(a), Self::Known(b)) = (a, b)
                     && let Some((head, tail)) = a.rsplit_once('*')
                     && let Ok(factor) = tail.parse::<i64>()
-                    && factor % b == 0
+                    && factor.checked_rem(*b) == Some(0)
                 {
-                    return Some(Self::symbol(head).mul(&Self::Known(factor / b)));
+                    return Some(Self::symbol(head).mul(&Self::Known(factor.wrapping_div(*b))));
                 }
                 Self::symbol(format!("({a}/{b})"))
             }
@@ -125,6 +136,18 @@ mod tests {
         assert_eq!(n.mul(&Dim::Known(12)).div(&Dim::Known(12)), Some(n.clone()));
         assert_eq!(n.sub(&n), Dim::Known(0));
         assert_eq!(n.div(&Dim::Known(0)), None);
+    }
+
+    #[test]
+    fn text_stays_short_and_the_same_however_much_is_computed() {
+        let grown = || (0..200).fold(Dim::symbol("N"), |dim, i| dim.mul(&dim).add(&Dim::Known(i + 1)));
+        assert_eq!(grown(), grown());
+        assert_ne!(grown(), grown().add(&Dim::Known(1)));
+        assert!(grown().to_string().len() <= 3 * MAX_SYMBOL_BYTES);
+        assert_eq!(
+            Dim::symbol(format!("N*{}", i64::MIN)).div(&Dim::Known(-1)),
+            Some(Dim::symbol("N").mul(&Dim::Known(i64::MIN)))
+        );
     }
 
     #[test]

@@ -74,6 +74,10 @@ pub enum LoadError {
     UnreadAttributes { node: String, op: String, names: Vec<String> },
     #[error("node `{node}` ({op}): has {actual} inputs, at most {limit} are allowed")]
     TooManyInputs { node: String, op: String, actual: usize, limit: usize },
+    #[error("node `{node}` ({op}): has {actual} attributes, at most {limit} are allowed")]
+    TooManyAttributes { node: String, op: String, actual: usize, limit: usize },
+    #[error("node `{node}`: subgraphs are nested more than {limit} deep")]
+    TooDeep { node: String, limit: usize },
     #[error("tensor `{name}`: {reason}")]
     Tensor { name: String, reason: String },
     #[error("function `{name}`: {reason}")]

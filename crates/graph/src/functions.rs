@@ -1,17 +1,53 @@
 //! Calls of model-local functions, replaced by the nodes of the function.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
-use lissom_onnx::{AttributeProto, FunctionProto, GraphProto, NodeProto};
+use lissom_onnx::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto};
+use prost::Message;
 
 use crate::LoadError;
 
 /// Functions calling functions; the format forbids recursion.
 pub(crate) const MAX_CALL_DEPTH: usize = 64;
 
+/// Inlining may make this many bytes of nodes for each byte of nodes and functions in the file: functions that call each
+/// other twice would double with every level.
+const INLINED_MULTIPLE: usize = 32;
+/// What any file may inline, in bytes.
+const INLINED_FLOOR_BYTES: usize = 16 << 20;
+
+/// What may still be inlined, in bytes of nodes.
+#[derive(Debug)]
+pub(crate) struct InlineBudget(Cell<usize>);
+
+impl InlineBudget {
+    pub(crate) fn of(model: &ModelProto) -> Self {
+        let functions = model.functions.iter().map(Message::encoded_len);
+        let nodes = model.graph.iter().flat_map(|graph| &graph.node).map(Message::encoded_len);
+        let present: usize = if model.functions.is_empty() { 0 } else { functions.chain(nodes).sum() };
+        Self(Cell::new(INLINED_MULTIPLE.saturating_mul(present).saturating_add(INLINED_FLOOR_BYTES)))
+    }
+
+    /// False once more was asked for than there is.
+    fn spend(&self, bytes: usize) -> bool {
+        self.0.set(self.0.get().saturating_sub(bytes));
+        !self.is_spent()
+    }
+
+    pub(crate) fn is_spent(&self) -> bool {
+        self.0.get() == 0
+    }
+}
+
 /// The nodes of `function` with its formal inputs, outputs and attributes replaced by those of `call`. Every other name
-/// gets `prefix`, which the caller makes unique.
-pub(crate) fn expand(call: &NodeProto, function: &FunctionProto, prefix: &str) -> Result<Vec<NodeProto>, LoadError> {
+/// gets `prefix`, which the caller makes unique. Ends early when the budget is spent.
+pub(crate) fn expand<'a>(
+    call: &'a NodeProto,
+    function: &'a FunctionProto,
+    prefix: &'a str,
+    budget: &'a InlineBudget,
+) -> Result<impl Iterator<Item = NodeProto> + 'a, LoadError> {
     if call.input.len() > function.input.len() || call.output.len() > function.output.len() {
         return Err(LoadError::Function {
             name: function.name().to_owned(),
@@ -37,14 +73,20 @@ pub(crate) fn expand(call: &NodeProto, function: &FunctionProto, prefix: &str) -
     let defaults = function.attribute_proto.iter().map(|attribute| (attribute.name(), attribute));
     let given = call.attribute.iter().map(|attribute| (attribute.name(), attribute));
     let attributes: HashMap<&str, &AttributeProto> = defaults.chain(given).collect();
-    let renaming = Renaming { names, attributes, prefix };
-    Ok(function.node.iter().map(|node| renaming.node(node)).collect())
+    let renaming = Renaming { names, attributes, prefix, budget };
+    let affordable = move |node: &&NodeProto| budget.spend(node.encoded_len() + prefix.len() * n_names(node));
+    Ok(function.node.iter().take_while(affordable).map(move |node| renaming.node(node)))
+}
+
+fn n_names(node: &NodeProto) -> usize {
+    1 + node.input.len() + node.output.len()
 }
 
 struct Renaming<'a> {
     names: HashMap<&'a str, &'a str>,
     attributes: HashMap<&'a str, &'a AttributeProto>,
     prefix: &'a str,
+    budget: &'a InlineBudget,
 }
 
 impl Renaming<'_> {
@@ -70,6 +112,9 @@ impl Renaming<'_> {
     fn attribute(&self, attribute: &AttributeProto) -> Option<AttributeProto> {
         if !attribute.ref_attr_name().is_empty() {
             let actual = self.attributes.get(attribute.ref_attr_name())?;
+            if !self.budget.spend(actual.encoded_len()) {
+                return None;
+            }
             return Some(AttributeProto { name: attribute.name.clone(), ..(*actual).clone() });
         }
         let mut attribute = attribute.clone();
@@ -82,7 +127,8 @@ impl Renaming<'_> {
 
     fn graph(&self, graph: &GraphProto) -> GraphProto {
         let mut graph = graph.clone();
-        graph.node = graph.node.iter().map(|node| self.node(node)).collect();
+        let affordable = |node: &&NodeProto| self.budget.spend(self.prefix.len() * n_names(node));
+        graph.node = graph.node.iter().take_while(affordable).map(|node| self.node(node)).collect();
         for value in graph.input.iter_mut().chain(&mut graph.output).chain(&mut graph.value_info) {
             value.name = value.name.as_ref().map(|name| self.value(name));
         }
@@ -125,7 +171,8 @@ mod tests {
             ..Default::default()
         };
         let call = NodeProto { input: vec!["in".into()], output: vec!["out".into()], ..Default::default() };
-        let nodes = expand(&call, &function, "f/").unwrap();
+        let budget = InlineBudget::of(&ModelProto::default());
+        let nodes: Vec<NodeProto> = expand(&call, &function, "f/", &budget).unwrap().collect();
         assert_eq!(nodes[0].input, ["in", ""]);
         assert_eq!(nodes[0].output, ["f/t"]);
         assert!(nodes[0].attribute.is_empty());

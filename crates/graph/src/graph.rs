@@ -1,6 +1,6 @@
 //! Nodes, values and constants.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use lissom_onnx::{NodeProto, ValueInfoProto};
@@ -247,14 +247,45 @@ impl Graph {
 
     /// `name`, or `name_1`, `name_2`, … if it is taken.
     pub fn unique_value_name(&self, name: &str) -> String {
-        let taken: BTreeSet<&str> = self.values.iter().map(|value| value.name.as_str()).collect();
+        if !name.is_empty() && self.find_value(name).is_none() {
+            return name.to_owned();
+        }
+        let taken: HashSet<&str> = self.values.iter().map(|value| value.name.as_str()).collect();
         unique(name, |candidate| taken.contains(candidate))
     }
 
     /// `name`, or `name_1`, `name_2`, … if another node has it.
     pub fn unique_node_name(&self, name: &str) -> String {
-        let taken: BTreeSet<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
+        let taken: HashSet<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
         unique(name, |candidate| taken.contains(candidate))
+    }
+}
+
+/// Names in use, and where to look for the next free one, so that many of one name do not take quadratic time.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Names {
+    taken: HashSet<String>,
+    next: HashMap<String, usize>,
+}
+
+impl Names {
+    pub(crate) fn new<'a>(taken: impl Iterator<Item = &'a str>) -> Self {
+        Self { taken: taken.map(str::to_owned).collect(), next: HashMap::new() }
+    }
+
+    /// `name`, or `name_1`, `name_2`, … if it is taken; it is taken from now on.
+    pub(crate) fn take(&mut self, name: &str) -> String {
+        if !name.is_empty() && self.taken.insert(name.to_owned()) {
+            return name.to_owned();
+        }
+        let next = self.next.entry(name.to_owned()).or_insert(1);
+        loop {
+            let candidate = format!("{name}_{next}");
+            *next += 1;
+            if self.taken.insert(candidate.clone()) {
+                return candidate;
+            }
+        }
     }
 }
 

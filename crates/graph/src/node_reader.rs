@@ -29,7 +29,7 @@ macro_rules! accessor {
             match self.get(name) {
                 None => Ok(None),
                 Some(Attribute::$variant(value)) => Ok(Some(value.clone())),
-                Some(other) => Err(OpError::attribute(name, format!(concat!("expected ", stringify!($variant), ", found {:?}"), other))),
+                Some(other) => Err(OpError::attribute(name, format!(concat!("expected ", stringify!($variant), ", found {}"), other.kind()))),
             }
         }
     )*};
@@ -135,7 +135,7 @@ impl<'a> NodeReader<'a> {
             None => Ok(None),
             Some(Attribute::Ints(values)) => Ok(Some(values.clone())),
             Some(Attribute::Floats(values)) if values.is_empty() => Ok(Some(Vec::new())),
-            Some(other) => Err(OpError::attribute(name, format!("expected integers, found {other:?}"))),
+            Some(other) => Err(OpError::attribute(name, format!("expected integers, found {}", other.kind()))),
         }
     }
 
@@ -148,7 +148,7 @@ impl<'a> NodeReader<'a> {
             None => Ok(None),
             Some(Attribute::Floats(values)) => Ok(Some(values.clone())),
             Some(Attribute::Ints(values)) if values.is_empty() => Ok(Some(Vec::new())),
-            Some(other) => Err(OpError::attribute(name, format!("expected floats, found {other:?}"))),
+            Some(other) => Err(OpError::attribute(name, format!("expected floats, found {}", other.kind()))),
         }
     }
 
@@ -160,7 +160,7 @@ impl<'a> NodeReader<'a> {
         match self.get(name) {
             None => Ok(None),
             Some(Attribute::Strs(values)) => Ok(Some(values.clone())),
-            Some(other) => Err(OpError::attribute(name, format!("expected strings, found {other:?}"))),
+            Some(other) => Err(OpError::attribute(name, format!("expected strings, found {}", other.kind()))),
         }
     }
 

@@ -3,11 +3,12 @@
 //! A rewrite looks at the graph and describes what should change; nothing moves under its feet. Applying sorts the nodes
 //! topologically again, drops what nobody uses and verifies the result.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 
 use lissom_tensor::Weight;
 
-use crate::graph::{constant_fact, unique};
+use crate::graph::{Names, constant_fact};
 use crate::verify::VerifyError;
 use crate::{Attributes, Fact, Graph, Node, NodeReader, OpError, Operators, Value, ValueId, verify};
 
@@ -15,8 +16,8 @@ use crate::{Attributes, Fact, Graph, Node, NodeReader, OpError, Operators, Value
 #[derive(Debug)]
 pub struct Patch {
     first_new: usize,
-    taken_values: HashSet<String>,
-    taken_nodes: HashSet<String>,
+    value_names: Names,
+    node_names: Names,
     values: Vec<Value>,
     constants: Vec<(ValueId, Weight)>,
     nodes: Vec<Node>,
@@ -30,8 +31,8 @@ impl Patch {
     pub fn new(graph: &Graph, opset: u32) -> Self {
         Self {
             first_new: graph.values.len(),
-            taken_values: graph.values.iter().map(|value| value.name.clone()).collect(),
-            taken_nodes: graph.nodes.iter().map(|node| node.name.clone()).collect(),
+            value_names: Names::new(graph.values.iter().map(|value| value.name.as_str())),
+            node_names: Names::new(graph.nodes.iter().map(|node| node.name.as_str())),
             values: Vec::new(),
             constants: Vec::new(),
             nodes: Vec::new(),
@@ -53,8 +54,7 @@ impl Patch {
 
     /// A value that does not exist yet; the name is made unique.
     pub fn value(&mut self, name: &str, fact: Fact) -> ValueId {
-        let name = unique(name, |candidate| self.taken_values.contains(candidate));
-        self.taken_values.insert(name.clone());
+        let name = self.value_names.take(name);
         let id = ValueId((self.first_new + self.values.len()) as u32);
         self.values.push(Value { name, fact, declared: None });
         id
@@ -103,8 +103,7 @@ impl Patch {
         outputs: &[Option<ValueId>],
     ) -> Result<(), OpError> {
         let op = NodeReader::read_op(operators, "", op_type, self.opset, inputs, outputs, &attributes)?;
-        let name = unique(name, |candidate| self.taken_nodes.contains(candidate));
-        self.taken_nodes.insert(name.clone());
+        let name = self.node_names.take(name);
         self.nodes.push(Node {
             name,
             op_type: op_type.to_owned(),
@@ -136,6 +135,31 @@ impl Patch {
     }
 }
 
+/// Where each replaced value ends, however long the chain; a chain that closes ends where it is entered.
+fn resolve_all(replaced: &[(ValueId, ValueId)]) -> HashMap<ValueId, ValueId> {
+    let next: HashMap<ValueId, ValueId> = replaced.iter().copied().collect();
+    let mut resolved: HashMap<ValueId, ValueId> = HashMap::new();
+    for &(start, _) in replaced {
+        let mut chain = Vec::new();
+        let mut on_chain = HashSet::new();
+        let mut id = start;
+        let end = loop {
+            if let Some(&end) = resolved.get(&id) {
+                break end;
+            }
+            match next.get(&id) {
+                Some(&following) if on_chain.insert(id) => {
+                    chain.push(id);
+                    id = following;
+                }
+                _ => break id,
+            }
+        };
+        resolved.extend(chain.into_iter().map(|id| (id, end)));
+    }
+    resolved
+}
+
 impl Graph {
     /// Applies a patch, drops dead nodes and constants, sorts and verifies. Names of graph outputs are kept: where an
     /// output was replaced, the new value takes over its name.
@@ -154,26 +178,12 @@ impl Graph {
             .filter(|(index, _)| !patch.removed.contains(index))
             .map(|(_, node)| node)
             .collect();
-        let new_name: HashMap<ValueId, ValueId> = patch.replaced.iter().copied().collect();
-        let resolve = |id: ValueId| {
-            let mut id = id;
-            for _ in 0..=new_name.len() {
-                match new_name.get(&id) {
-                    Some(&next) => id = next,
-                    None => break,
-                }
-            }
-            id
-        };
+        let resolved = resolve_all(&patch.replaced);
+        let resolve = |id: ValueId| resolved.get(&id).copied().unwrap_or(id);
         for used in kept.iter_mut().flat_map(|node| node.inputs.iter_mut().flatten().chain(&mut node.captures)) {
             *used = resolve(*used);
         }
-        for index in 0..graph.outputs.len() {
-            let (old, new) = (graph.outputs[index], resolve(graph.outputs[index]));
-            if old != new {
-                graph.rename_output(index, old, new);
-            }
-        }
+        graph.rename_outputs(resolve, patch.first_new);
         kept.extend(patch.nodes);
         graph.nodes = kept;
         graph.sort()?;
@@ -183,45 +193,71 @@ impl Graph {
         Ok(())
     }
 
-    /// An output keeps its public name although another value now stands there.
-    fn rename_output(&mut self, index: usize, old: ValueId, new: ValueId) {
-        let is_shared = self.outputs.contains(&new) || self.inputs.contains(&new) || self.constants.contains_key(&new);
-        self.outputs[index] = new;
-        if is_shared {
+    /// Outputs keep their public names although other values now stand there.
+    fn rename_outputs(&mut self, resolve: impl Fn(ValueId) -> ValueId, first_new: usize) {
+        if self.outputs.iter().all(|&id| resolve(id) == id) {
             return;
         }
-        let freed = unique(&format!("{}_before", self.value(old).name), |name| self.find_value(name).is_some());
-        let name = std::mem::replace(&mut self.values[old.index()].name, freed);
-        self.values[new.index()].name = name;
-        self.values[new.index()].declared = self.values[old.index()].declared.take();
+        let mut names = Names::new(self.values.iter().map(|value| value.name.as_str()));
+        let inputs: HashSet<ValueId> = self.inputs.iter().copied().collect();
+        let mut outputs: HashMap<ValueId, usize> = HashMap::new();
+        for &id in &self.outputs {
+            *outputs.entry(id).or_default() += 1;
+        }
+        for index in 0..self.outputs.len() {
+            let (old, new) = (self.outputs[index], resolve(self.outputs[index]));
+            if old == new {
+                continue;
+            }
+            let n_new = outputs.entry(new).or_default();
+            let is_old_constant = new.index() < first_new && self.constants.contains_key(&new);
+            let is_shared = *n_new > 0 || inputs.contains(&new) || is_old_constant;
+            *n_new += 1;
+            outputs.entry(old).and_modify(|n_old| *n_old -= 1);
+            self.outputs[index] = new;
+            if !is_shared {
+                let freed = names.take(&format!("{}_before", self.value(old).name));
+                let name = std::mem::replace(&mut self.values[old.index()].name, freed);
+                self.values[new.index()].name = name;
+                self.values[new.index()].declared = self.values[old.index()].declared.take();
+            }
+        }
     }
 
-    /// Stable topological order: a node goes as soon as its inputs exist, otherwise the order stays.
+    /// Stable topological order, as if the list were swept again and again, each sweep placing every node whose inputs
+    /// exist by then.
     fn sort(&mut self) -> Result<(), VerifyError> {
-        let mut ready: Vec<bool> = vec![false; self.values.len()];
+        let producers = self.producers();
+        let consumers = self.consumers();
+        let mut is_source: Vec<bool> = vec![false; self.values.len()];
         let sources = self.inputs.iter().chain(self.constants.keys()).chain(self.captures.iter().map(|(_, id)| id));
         for id in sources {
-            ready[id.index()] = true;
+            is_source[id.index()] = true;
         }
-        let mut waiting = std::mem::take(&mut self.nodes);
-        while !waiting.is_empty() {
-            let before = waiting.len();
-            let mut later = Vec::new();
-            for node in waiting {
-                if node.uses().all(|used| ready[used.index()]) {
-                    for output in node.outputs.iter().flatten() {
-                        ready[output.index()] = true;
-                    }
-                    self.nodes.push(node);
-                } else {
-                    later.push(node);
+        // Values a node waits for; one that nobody makes is waited for in vain.
+        let waits_for = |node: &Node| node.uses().filter(|id| !is_source[id.index()]).collect::<HashSet<_>>();
+        let mut missing: Vec<usize> = self.nodes.iter().map(|node| waits_for(node).len()).collect();
+        let ready = (0..self.nodes.len()).filter(|&index| missing[index] == 0);
+        let mut queue: BinaryHeap<Reverse<(usize, usize)>> = ready.map(|index| Reverse((0, index))).collect();
+        let mut order = Vec::with_capacity(self.nodes.len());
+        while let Some(Reverse((sweep, index))) = queue.pop() {
+            order.push(index);
+            let outputs: HashSet<ValueId> = self.nodes[index].outputs.iter().flatten().copied().collect();
+            let made = outputs.iter().filter(|id| !is_source[id.index()] && producers.get(id) == Some(&index));
+            for &user in made.filter_map(|id| consumers.get(id)).flatten() {
+                missing[user] -= 1;
+                if missing[user] == 0 {
+                    // Popped in order of the sweeps, so this is the last of the user's inputs.
+                    queue.push(Reverse((if user > index { sweep } else { sweep + 1 }, user)));
                 }
             }
-            if later.len() == before {
-                return Err(VerifyError::Cycle { node: later[0].name.clone() });
-            }
-            waiting = later;
         }
+        if order.len() < self.nodes.len() {
+            let stuck = (0..self.nodes.len()).find(|&index| missing[index] > 0).unwrap_or(0);
+            return Err(VerifyError::Cycle { node: self.nodes[stuck].name.clone() });
+        }
+        let mut nodes: Vec<Option<Node>> = std::mem::take(&mut self.nodes).into_iter().map(Some).collect();
+        self.nodes = order.into_iter().filter_map(|index| nodes[index].take()).collect();
         Ok(())
     }
 

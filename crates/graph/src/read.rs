@@ -11,15 +11,23 @@ use lissom_onnx::{
 };
 use lissom_tensor::{Affine, DType, Tensor, Weight};
 
-use crate::functions::{MAX_CALL_DEPTH, expand};
-use crate::graph::unique;
+use crate::functions::{InlineBudget, MAX_CALL_DEPTH, expand};
+use crate::graph::Names;
 use crate::model::{OPSETS, Opsets};
 use crate::{
     Attribute, Attributes, Dim, Fact, Graph, LoadError, Model, Node, NodeReader, Op, OpError, Operators, Unsupported,
     Value, ValueId, infer, verify,
 };
 
+/// Subgraphs within subgraphs, those of inlined functions included: every step of reading and running goes down as deep.
+const MAX_GRAPH_DEPTH: usize = 32;
+/// Attributes of one node; no operator has a tenth of it.
+const MAX_ATTRIBUTES: usize = 256;
+/// Axes of a tensor. Facts hold a length for each, so every node after a tensor pays for its axes.
+pub(crate) const MAX_RANK: usize = 64;
+
 pub(crate) fn read(mut proto: ModelProto, operators: Operators) -> Result<Model, LoadError> {
+    let budget = InlineBudget::of(&proto);
     let graph_proto = proto.graph.take().ok_or(LoadError::NoGraph)?;
     let functions = std::mem::take(&mut proto.functions);
     let opsets = read_opsets(&proto.opset_import);
@@ -30,7 +38,7 @@ pub(crate) fn read(mut proto: ModelProto, operators: Operators) -> Result<Model,
         return Err(LoadError::UnsupportedOpset { domain: String::new(), version: version.into(), oldest, newest });
     }
     let functions = functions.iter().map(|f| ((f.domain().to_owned(), f.name().to_owned()), f)).collect();
-    let mut reader = Reader { operators, functions, scopes: Vec::new() };
+    let mut reader = Reader { operators, functions, scopes: Vec::new(), budget: &budget };
     let mut graph = reader.graph(&graph_proto, &opsets, 0)?;
     verify(&graph)?;
     infer(&mut graph)?;
@@ -50,13 +58,14 @@ struct Reader<'a> {
     functions: HashMap<(String, String), &'a FunctionProto>,
     /// The graphs being read, outermost first.
     scopes: Vec<Scope>,
+    budget: &'a InlineBudget,
 }
 
 #[derive(Default)]
 struct Scope {
     graph: Graph,
     names: HashMap<String, ValueId>,
-    node_names: HashSet<String>,
+    node_names: Names,
     declared: HashMap<String, ValueInfoProto>,
 }
 
@@ -135,8 +144,7 @@ impl Reader<'_> {
             "" => format!("{}_{}", proto.op_type(), scope.graph.nodes.len()),
             name => name.to_owned(),
         };
-        let name = unique(&proposed, |candidate| scope.node_names.contains(candidate));
-        scope.node_names.insert(name.clone());
+        let name = scope.node_names.take(&proposed);
         let op = || proto.op_type().to_owned();
         let mut inputs = Vec::with_capacity(proto.input.len());
         for input in &proto.input {
@@ -222,8 +230,15 @@ impl Reader<'_> {
         for (domain, version) in opsets {
             own_opsets.entry(domain.clone()).or_insert(*version);
         }
-        for node in expand(call, function, &prefix)? {
+        let budget = self.budget;
+        for node in expand(call, function, &prefix, budget)? {
             self.node(&node, &own_opsets, depth + 1)?;
+        }
+        if budget.is_spent() {
+            return Err(LoadError::Function {
+                name: function.name().to_owned(),
+                reason: "inlining its calls takes far more memory than the file".to_owned(),
+            });
         }
         Ok(())
     }
@@ -235,11 +250,19 @@ impl Reader<'_> {
         opsets: &Opsets,
         depth: usize,
     ) -> Result<(Attributes, Vec<ValueId>), LoadError> {
+        let (actual, limit) = (proto.attribute.len(), MAX_ATTRIBUTES);
+        if actual > limit {
+            let op = proto.op_type().to_owned();
+            return Err(LoadError::TooManyAttributes { node: node.to_owned(), op, actual, limit });
+        }
         let mut attributes = Attributes::new();
         let mut captures = Vec::new();
         for attribute in &proto.attribute {
             let value = match (&attribute.g, attribute_type(attribute)) {
                 (Some(subgraph), AttributeType::Graph) => {
+                    if self.scopes.len() >= MAX_GRAPH_DEPTH {
+                        return Err(LoadError::TooDeep { node: node.to_owned(), limit: MAX_GRAPH_DEPTH });
+                    }
                     let graph = self.graph(subgraph, opsets, depth)?;
                     let level = self.scopes.len() - 1;
                     for (name, _) in &graph.captures {
@@ -270,6 +293,9 @@ fn initializers(proto: &GraphProto) -> Result<Vec<(String, Tensor)>, LoadError> 
         let name = sparse.values.as_ref().map_or("", |values| values.name());
         let tensor = lissom_onnx::sparse_tensor_from_proto(sparse).map_err(|error| bad(name, &error))?;
         tensors.push((name.to_owned(), tensor));
+    }
+    if let Some((name, tensor)) = tensors.iter().find(|(_, tensor)| tensor.rank() > MAX_RANK) {
+        return Err(bad(name, &format!("it has {} axes, at most {MAX_RANK} are allowed", tensor.rank())));
     }
     let mut seen = HashSet::new();
     if let Some((name, _)) = tensors.iter().find(|(name, _)| !seen.insert(name.clone())) {
@@ -351,7 +377,7 @@ fn type_fact(proto: &TypeProto, value: &str) -> Fact {
                 _ => None,
             };
             let unnamed = |axis| Dim::symbol(format!("?{value}.{axis}"));
-            let shape = tensor.shape.as_ref().map(|shape| {
+            let shape = tensor.shape.as_ref().filter(|shape| shape.dim.len() <= MAX_RANK).map(|shape| {
                 shape.dim.iter().enumerate().map(|(axis, d)| dim(d).unwrap_or_else(|| unnamed(axis))).collect()
             });
             Fact::maybe(tensor.elem_type.and_then(DType::from_onnx), shape)

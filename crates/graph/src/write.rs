@@ -1,6 +1,6 @@
 //! A graph to ONNX structs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use lissom_onnx::messages::tensor_shape_proto::{Dimension, dimension};
 use lissom_onnx::messages::type_proto;
@@ -163,10 +163,11 @@ impl Names {
         let mut names: Vec<String> = graph.values().iter().map(|value| value.name.clone()).collect();
         let own: HashMap<ValueId, &String> =
             graph.captures().iter().zip(captured).map(|((_, id), name)| (*id, name)).collect();
+        let captured: HashSet<&String> = captured.iter().collect();
         for (index, name) in names.iter_mut().enumerate() {
             match own.get(&ValueId(index as u32)) {
                 Some(outer) => (*outer).clone_into(name),
-                None if captured.contains(name) => *name = unique(name, |taken| graph.find_value(taken).is_some()),
+                None if captured.contains(&*name) => *name = unique(name, |taken| graph.find_value(taken).is_some()),
                 None => {}
             }
         }

@@ -11,6 +11,9 @@ use lissom_tensor::{Tensor, checked_len};
 use crate::axes::{axis, split_at};
 use crate::lengths::{lengths, lengths_fact};
 
+/// Lengths joined before a run.
+const MAX_KNOWN_LEN: usize = 1024;
+
 pub(crate) const OP: OpSpec = OpSpec {
     name: "Concat",
     domain: "",
@@ -88,11 +91,13 @@ impl Op for Concat {
 
     fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, OpError> {
         let dtype = (0..inputs.len()).find_map(|index| inputs.dtype(index));
+        // A long list is no shape arithmetic, and one joined with itself again and again doubles each time.
         let joined = (0..inputs.len())
-            .map(|index| lengths(inputs.get(index)).filter(|(_, rank, _)| *rank == 1))
+            .map(|index| lengths(inputs.get(index)).filter(|(_, rank, dims)| *rank == 1 && dims.len() <= MAX_KNOWN_LEN))
             .collect::<Option<Vec<_>>>();
         if let (Some(parts), Some(dtype)) = (joined, dtype)
-            && !parts.is_empty()
+            && (1..=MAX_KNOWN_LEN).contains(&parts.len())
+            && parts.iter().map(|(_, _, dims)| dims.len()).sum::<usize>() <= MAX_KNOWN_LEN
         {
             let dims = parts.into_iter().flat_map(|(_, _, dims)| dims).collect();
             return Ok(vec![lengths_fact(dtype, 1, dims)]);

@@ -185,7 +185,7 @@ impl ConvTranspose {
         let pads = match wanted {
             Some(wanted) => {
                 // A longer output than the input reaches is filled up with zeros.
-                let total = (full - wanted).max(0);
+                let total = full.saturating_sub(wanted).max(0);
                 let (small, large) = (total / 2, total - total / 2);
                 if self.window.auto_pad == AutoPad::SameUpper { (small, large) } else { (large, small) }
             }

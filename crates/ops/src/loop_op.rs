@@ -6,10 +6,17 @@ use std::any::Any;
 use std::sync::Arc;
 
 use lissom_graph::{Attribute, Fact, Facts, Graph, Inputs, Op, OpError, OpSpec, Sample};
-use lissom_tensor::{DType, Tensor, Weight};
+use lissom_tensor::{DType, Tensor, Weight, max_tensor_bytes};
 
 use crate::stack::stack;
 use crate::subgraph::Subgraph;
+
+/// Levels of subgraphs in a body up to which shapes are followed from run to run.
+const MAX_CLOSE_NESTING: usize = 2;
+/// Rounds after which every shape that may change is taken for unknown.
+const MAX_ROUNDS: usize = 4;
+/// What a stacked value takes besides its elements.
+const SLICE_BYTES: u64 = 128;
 
 pub(crate) const OP: OpSpec = OpSpec {
     name: "Loop",
@@ -56,8 +63,13 @@ impl Loop {
         let mut carried: Vec<Fact> = (0..self.n_carried)
             .map(|i| Fact::maybe(inputs.dtype(i + 2), inputs.shape(i + 2).map(<[_]>::to_vec)))
             .collect();
-        // A shape that one run changes is known in none; each round makes at least one shape unknown.
-        loop {
+        // A shape that one run changes is known in none; each round makes at least one shape unknown. Rounds of nested
+        // loops multiply, so deep nests and long lists are not looked at as closely.
+        let n_rounds = if nesting(&self.body.graph) > MAX_CLOSE_NESTING { 0 } else { MAX_ROUNDS };
+        for round in 0.. {
+            if round >= n_rounds {
+                carried.iter_mut().for_each(|fact| fact.shape = None);
+            }
             let first = [Fact::known(DType::I64, &[]), Fact::known(DType::Bool, &[])];
             let own: Vec<Fact> = first.into_iter().chain(carried.iter().cloned()).collect();
             let outputs = self.body.infer(inputs, &own)?;
@@ -72,7 +84,23 @@ impl Loop {
                 return Ok((carried, outputs[self.n_carried + 1..].to_vec()));
             }
         }
+        Err(OpError::value("the shapes of the body never settle"))
     }
+}
+
+/// Levels of subgraphs in a graph.
+fn nesting(graph: &Graph) -> usize {
+    let subgraphs = graph.nodes().iter().flat_map(|node| node.attributes.graphs());
+    subgraphs.map(|subgraph| 1 + nesting(subgraph)).max().unwrap_or(0)
+}
+
+/// What the stacked values take may be no more than one tensor may, or a loop could fill all memory bit by bit.
+fn check_stacked(n_bytes: u64) -> Result<(), OpError> {
+    if n_bytes <= max_tensor_bytes() {
+        return Ok(());
+    }
+    let limit = max_tensor_bytes();
+    Err(OpError::value(format!("the stacked outputs pass the limit of {limit} bytes (`--max-memory` raises it)")))
 }
 
 impl Op for Loop {
@@ -93,14 +121,18 @@ impl Op for Loop {
         let mut carried: Vec<Tensor> =
             (0..self.n_carried).map(|i| inputs.required(i + 2).cloned()).collect::<Result<_, _>>()?;
         let mut stacked: Vec<Vec<Tensor>> = vec![Vec::new(); self.body.graph.outputs().len() - 1 - self.n_carried];
-        let mut run = 0;
+        let (mut run, mut n_bytes) = (0, 0u64);
         while run < trips && condition.to_i64()? != 0 {
             let number = Tensor::scalar(run);
             let own: Vec<&Tensor> = [&number, &condition].into_iter().chain(&carried).collect();
             let mut outputs = self.body.run(inputs, &own)?.into_iter();
             condition = outputs.next().ok_or_else(|| OpError::value("the body gives no condition"))?;
             carried = outputs.by_ref().take(self.n_carried).collect();
-            stacked.iter_mut().zip(outputs).for_each(|(all, one)| all.push(one));
+            for (all, one) in stacked.iter_mut().zip(outputs) {
+                n_bytes = n_bytes.saturating_add(one.bits() / 8 + SLICE_BYTES);
+                all.push(one);
+            }
+            check_stacked(n_bytes)?;
             run += 1;
         }
         let facts = &self.body.graph.outputs()[self.n_carried + 1..];

@@ -145,7 +145,7 @@ impl Op for Pad {
         let steps = strides(x.shape());
         let mut indices: Vec<Option<usize>> = vec![Some(0)];
         for axis in 0..x.rank() {
-            let source = |i: usize| self.mode.source(i as i64 - pads[axis][0], x.shape()[axis]);
+            let source = |i: usize| self.mode.source((i as i64).saturating_sub(pads[axis][0]), x.shape()[axis]);
             let offsets: Vec<Option<usize>> =
                 (0..shape[axis]).map(|i| source(i).map(|position| position * steps[axis])).collect();
             let expand = |base: &Option<usize>| {

@@ -1,6 +1,7 @@
 //! Resampling along one axis: which input positions an output position is made of, and how much of each.
 
 use lissom_graph::OpError;
+use lissom_tensor::{DType, checked_len};
 
 /// How values between positions are found.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -116,6 +117,9 @@ impl Axis {
             let (length, out, scale) = (self.length, self.out_length, self.scale);
             return Err(OpError::value(format!("an axis of length {length} resized to {out} by {scale}")));
         }
+        // Antialiasing widens the kernel by as much as the axis shrinks, which may be any amount.
+        let reach = if sampling.antialias { 2.0 / self.scale.min(1.0) } else { 2.0 };
+        checked_len(DType::F64, &[self.out_length, (2.0 * reach) as usize + 2])?;
         let last = self.length as f64 - 1.0;
         let mut weights = Vec::new();
         for position in 0..self.out_length {

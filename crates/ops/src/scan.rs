@@ -96,7 +96,7 @@ impl Scan {
             return Err(OpError::value(format!("scanned axes of lengths {lengths:?}")));
         }
         let mut states = states;
-        let mut stacked: Vec<Vec<Tensor>> = vec![Vec::with_capacity(length); self.scanned_outputs.len()];
+        let mut stacked: Vec<Vec<Tensor>> = vec![Vec::new(); self.scanned_outputs.len()];
         for step in 0..length {
             let slices = scanned
                 .iter()

@@ -1,6 +1,8 @@
 //! Takes out nodes that give back their input: `Identity`, inference `Dropout`, and casts, reshapes, transposes and pads
 //! that change nothing.
 
+use std::collections::{HashMap, HashSet};
+
 use lissom_graph::{Attribute, Graph, Model, Node, Patch, ValueId};
 
 use crate::{PassError, PassSpec};
@@ -16,14 +18,23 @@ fn run(model: &mut Model) -> Result<usize, PassError> {
     let graph = &model.graph;
     let mut patch = Patch::new(graph, model.opset());
     let mut n = 0;
+    let outputs: HashSet<ValueId> = graph.outputs().iter().copied().collect();
+    let mut public: HashSet<ValueId> = graph
+        .inputs()
+        .iter()
+        .chain(graph.outputs())
+        .chain(graph.captures().iter().map(|(_, id)| id))
+        .copied()
+        .collect();
+    let mut sources: HashMap<ValueId, ValueId> = HashMap::new();
     for (index, node) in graph.nodes().iter().enumerate() {
         let Some((input, output)) = identity(graph, node) else { continue };
-        // What comes from outside and goes straight to an output needs a node between the two names.
-        let is_from_outside =
-            graph.inputs().contains(&input) || graph.captures().iter().any(|(_, captured)| *captured == input);
-        if graph.outputs().contains(&output) && (is_from_outside || graph.outputs().contains(&input)) {
+        let source = sources.get(&input).copied().unwrap_or(input);
+        // Two public names cannot be one value: a node stays between them.
+        if outputs.contains(&output) && (graph.constant(source).is_some() || !public.insert(source)) {
             continue;
         }
+        sources.insert(output, source);
         patch.replace_uses(output, input);
         patch.remove_node(index);
         n += 1;

@@ -16,16 +16,24 @@ pub(crate) const SPEC: PassSpec = PassSpec {
 /// stays in the graph.
 const MAX_GROWTH_BYTES: u64 = 1 << 20;
 
+/// All results of a sweep together may be this many times all constants, and `MAX_SWEEP_BYTES` more: a long chain of
+/// results that each grow a little adds up.
+const SWEEP_MULTIPLE: u64 = 4;
+const MAX_SWEEP_BYTES: u64 = 64 << 20;
+/// What one sweep leaves, the next may fold; more than a few come only of models made for it.
+const MAX_SWEEPS: usize = 8;
+
 fn run(model: &mut Model) -> Result<usize, PassError> {
     let mut folded = 0;
-    loop {
+    for _ in 0..MAX_SWEEPS {
         let patch = fold_once(model);
         if patch.is_empty() {
-            return Ok(folded);
+            break;
         }
         folded += 1;
         model.graph.apply(patch)?;
     }
+    Ok(folded)
 }
 
 /// One sweep; results of this sweep feed later nodes of the same sweep.
@@ -38,11 +46,17 @@ fn fold_once(model: &Model) -> Patch {
             known[id.index()] = Some(tensor.clone());
         }
     }
+    let constant_bits: u64 = graph.constants().map(|(_, weight)| weight.bits()).sum();
+    let mut left_bits = SWEEP_MULTIPLE.saturating_mul(constant_bits).saturating_add(8 * MAX_SWEEP_BYTES);
     for (index, node) in graph.nodes().iter().enumerate() {
+        if left_bits == 0 {
+            break;
+        }
         let Some(values) = fold_node(graph, node, &known) else { continue };
         let outputs: Vec<(ValueId, Tensor)> =
             node.outputs.iter().zip(values).filter_map(|(id, value)| Some(((*id)?, value))).collect();
         for (id, value) in outputs {
+            left_bits = left_bits.saturating_sub(value.bits());
             // The value itself becomes the constant and keeps its name.
             patch.set_constant(id, Weight::Dense(value.clone()));
             known[id.index()] = Some(value);

@@ -46,6 +46,9 @@ pub enum PassError {
 /// All passes, in the order [`simplify`] runs them.
 pub static PASSES: &[PassSpec] = &[fold_constants::SPEC, eliminate_identity::SPEC, fold_batch_norm::SPEC];
 
+/// Networks need two or three rounds; one made to need a round for every node would take quadratic time.
+const MAX_ROUNDS: usize = 16;
+
 /// Runs the simplifications until nothing changes, in subgraphs first. Returns how many places each changed, by name.
 ///
 /// # Errors
@@ -68,8 +71,7 @@ pub fn simplify(model: &mut Model) -> Result<Vec<(&'static str, usize)>, PassErr
 }
 
 fn simplify_graph(model: &mut Model, counts: &mut [(&'static str, usize)]) -> Result<(), PassError> {
-    // Each round removes at least one node, so this ends; the bound is for safety only.
-    for _ in 0..=model.graph.nodes().len() {
+    for _ in 0..MAX_ROUNDS {
         let mut changed = 0;
         for pass in PASSES.iter().filter(|pass| pass.is_simplification) {
             let n = (pass.run)(model)?;

@@ -151,7 +151,8 @@ fn nodes_that_give_back_their_input_go() {
 
 #[test]
 fn an_input_that_is_an_output_keeps_a_node_between_the_names() {
-    let mut through = model(17, ("x", vec![3.into()]), vec![], vec![("identity", "Identity", &["x"], none())], "identity");
+    let mut through =
+        model(17, ("x", vec![3.into()]), vec![], vec![("identity", "Identity", &["x"], none())], "identity");
     simplify(&mut through).unwrap();
     assert_eq!(operators(&through), ["Identity"]);
 }

@@ -18,22 +18,18 @@ pub fn set_max_tensor_bytes(bytes: u64) {
     MAX_TENSOR_BYTES.store(bytes, Ordering::Relaxed);
 }
 
-/// Number of elements of `shape`.
+/// Number of elements of `shape`. The limit holds for the other axes of an empty tensor too: they are walked, and
+/// strides are their products.
 ///
 /// # Errors
 /// [`TensorError::TooLarge`] if the product overflows or the bytes pass [`max_tensor_bytes`].
 pub fn checked_len(dtype: DType, shape: &[usize]) -> Result<usize, TensorError> {
     let too_large = || TensorError::TooLarge { shape: shape.to_vec(), dtype, limit_bytes: max_tensor_bytes() };
-    // Strides of an empty tensor are products of its other lengths, so these must fit as well.
-    let others = shape.iter().filter(|&&dim| dim > 0);
-    let len = others.clone().try_fold(1usize, |len, &dim| len.checked_mul(dim)).ok_or_else(too_large)?;
-    if others.count() < shape.len() {
-        return if len > isize::MAX as usize { Err(too_large()) } else { Ok(0) };
-    }
+    let walked = shape.iter().try_fold(1usize, |len, &dim| len.checked_mul(dim.max(1))).ok_or_else(too_large)?;
     // Types below one byte are held one element a byte in memory.
     let element_bytes = dtype.bits().div_ceil(8).max(1) as u64;
-    match (len as u64).checked_mul(element_bytes) {
-        Some(bytes) if bytes <= max_tensor_bytes() => Ok(len),
+    match (walked as u64).checked_mul(element_bytes) {
+        Some(bytes) if bytes <= max_tensor_bytes() => Ok(if shape.contains(&0) { 0 } else { walked }),
         _ => Err(too_large()),
     }
 }

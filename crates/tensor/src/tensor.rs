@@ -313,10 +313,10 @@ mod tests {
 
     #[test]
     fn a_huge_shape_is_refused_before_allocation() {
-        for shape in [vec![usize::MAX, 2], vec![1 << 40, 1 << 20]] {
+        for shape in [vec![usize::MAX, 2], vec![1 << 40, 1 << 20], vec![1 << 40, 0]] {
             assert!(matches!(Tensor::zeros(DType::F32, shape), Err(TensorError::TooLarge { .. })));
         }
-        assert_eq!(Tensor::zeros(DType::F32, [usize::MAX, 0, 2]).unwrap().len(), 0);
+        assert_eq!(Tensor::zeros(DType::F32, [1 << 20, 0, 2]).unwrap().len(), 0);
     }
 
     #[test]
