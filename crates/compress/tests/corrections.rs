@@ -13,8 +13,9 @@ fn mean_error(model: &Model, result: &Model, n_channels: usize) -> f64 {
     let data = samples(model, 64, 5);
     let (expected, actual) = (run(model, &data), run(result, &data));
     let mut means = vec![0.0; n_channels];
+    let n = (expected.len() / n_channels) as f64;
     for (i, (expected, actual)) in expected.iter().zip(&actual).enumerate() {
-        means[i % n_channels] += f64::from(actual - expected) / (expected.len() / n_channels) as f64;
+        means[i % n_channels] += f64::from(actual - expected) / n;
     }
     means.into_iter().fold(0.0, |most, mean| most.max(mean.abs()))
 }

@@ -86,7 +86,7 @@ impl Quantize {
                 layer: node,
                 reason: format!("{op} cannot be brought from opset {from} to {to}, which this encoding needs: {reason}"),
             }),
-            Err(error) => Err(MethodError::Layer { layer: "the model".to_owned(), reason: error.to_string() }),
+            Err(error) => Err(error.into()),
         }
     }
 
