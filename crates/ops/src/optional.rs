@@ -33,6 +33,10 @@ impl Op for Optional {
     }
 
     fn evaluate(&self, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, OpError> {
-        Ok(vec![Tensor::optional(inputs.optional(0).cloned())])
+        let item = inputs.optional(0);
+        if let Some(actual) = item.map(Tensor::dtype).filter(|&dtype| dtype == DType::Optional) {
+            return Err(OpError::UnsupportedType { index: 0, actual });
+        }
+        Ok(vec![Tensor::optional(item.cloned())])
     }
 }

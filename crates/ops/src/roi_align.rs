@@ -87,6 +87,7 @@ impl RoiAlign {
         if !count.is_finite() || count > MAX_SAMPLES {
             return Err(OpError::value(format!("a box from {start} to {end} takes too many samples")));
         }
+        checked_len(DType::F64, &[outputs, 4 * (count.max(0.0) as usize)])?;
         let position = |output: usize, i: usize| start + output as f64 * bin + (i as f64 + 0.5) * bin / count;
         let samples = |output| (0..count.max(0.0) as usize).map(|i| sampled(position(output, i), length)).collect();
         Ok((0..outputs).map(samples).collect())

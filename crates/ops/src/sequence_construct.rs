@@ -22,6 +22,17 @@ pub(crate) const OP: OpSpec = OpSpec {
 #[derive(Debug, Clone, Copy)]
 pub struct SequenceConstruct;
 
+/// Refuses a sequence or optional: sequences hold tensors, and nested without end they could not even be dropped.
+///
+/// # Errors
+/// [`OpError::UnsupportedType`].
+pub(crate) fn expect_plain(index: usize, item: &Tensor) -> Result<(), OpError> {
+    match item.dtype() {
+        actual @ (DType::Sequence | DType::Optional) => Err(OpError::UnsupportedType { index, actual }),
+        _ => Ok(()),
+    }
+}
+
 impl Op for SequenceConstruct {
     fn as_any(&self) -> &dyn Any {
         self
@@ -32,6 +43,8 @@ impl Op for SequenceConstruct {
     }
 
     fn evaluate(&self, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, OpError> {
-        Ok(vec![Tensor::sequence(inputs.all()?.into_iter().cloned().collect())])
+        let items = inputs.all()?;
+        items.iter().enumerate().try_for_each(|(index, item)| expect_plain(index, item))?;
+        Ok(vec![Tensor::sequence(items.into_iter().cloned().collect())])
     }
 }

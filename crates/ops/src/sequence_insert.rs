@@ -9,6 +9,7 @@ use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
 use lissom_tensor::{DType, Tensor};
 
 use crate::gather::position;
+use crate::sequence_construct::expect_plain;
 
 pub(crate) const OP: OpSpec = OpSpec {
     name: "SequenceInsert",
@@ -41,6 +42,8 @@ impl Op for SequenceInsert {
             Some(index) => position(index, items.len())?,
             None => items.len(),
         };
+        items.iter().try_for_each(|item| expect_plain(0, item))?;
+        expect_plain(1, inputs.required(1)?)?;
         items.insert(at, inputs.required(1)?.clone());
         Ok(vec![Tensor::sequence(items)])
     }

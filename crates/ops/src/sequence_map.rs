@@ -8,6 +8,7 @@ use std::sync::Arc;
 use lissom_graph::{Attribute, Fact, Facts, Graph, Inputs, Op, OpError, OpSpec, Sample};
 use lissom_tensor::{DType, Tensor};
 
+use crate::sequence_construct::expect_plain;
 use crate::subgraph::Subgraph;
 
 pub(crate) const OP: OpSpec = OpSpec {
@@ -68,7 +69,10 @@ impl Op for SequenceMap {
                 });
             }
             let results = self.body.run(inputs, &row)?;
-            outputs.iter_mut().zip(results).for_each(|(all, one)| all.push(one));
+            for (index, (all, one)) in outputs.iter_mut().zip(results).enumerate() {
+                expect_plain(index, &one)?;
+                all.push(one);
+            }
         }
         Ok(outputs.into_iter().map(Tensor::sequence).collect())
     }

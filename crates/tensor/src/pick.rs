@@ -1,7 +1,7 @@
 //! Moving elements without knowing their type: what transposing, slicing, gathering, padding and joining are made of.
 
 use crate::storage::{each_storage, map_storage};
-use crate::{Element, Storage, Tensor, TensorError, checked_len};
+use crate::{DType, Element, Storage, Tensor, TensorError, checked_len, max_tensor_bytes};
 
 impl Tensor {
     /// A tensor of `shape` whose element `i` is this tensor's element `indices[i]` (flat, row-major).
@@ -15,6 +15,9 @@ impl Tensor {
     ) -> Result<Self, TensorError> {
         let shape = shape.into();
         let len = checked_len(self.dtype(), &shape)?;
+        if let Storage::Str(texts) = self.storage() {
+            return pick_texts(texts, shape, len, indices.into_iter());
+        }
         let source_len = self.len();
         let mut bad_index = None;
         let mut indices = indices.into_iter().take(len).map_while(|index| {
@@ -72,6 +75,26 @@ impl Tensor {
         }
         self.pick(shape, std::iter::repeat(0))
     }
+}
+
+/// Texts are copied with what they hold, so the limit is for their bytes.
+fn pick_texts(
+    texts: &[String],
+    shape: Vec<usize>,
+    len: usize,
+    indices: impl Iterator<Item = usize>,
+) -> Result<Tensor, TensorError> {
+    let mut picked = Vec::new();
+    let mut n_bytes = 0u64;
+    for index in indices.take(len) {
+        let text = texts.get(index).ok_or(TensorError::IndexOutOfRange { index, len: texts.len() })?;
+        n_bytes = n_bytes.saturating_add(text.len() as u64);
+        if n_bytes > max_tensor_bytes() {
+            return Err(TensorError::TooLarge { shape, dtype: DType::Str, limit_bytes: max_tensor_bytes() });
+        }
+        picked.push(text.clone());
+    }
+    Tensor::new(shape, picked)
 }
 
 fn collect<T: Clone>(from: &[T], len: usize, indices: impl Iterator<Item = usize>) -> Vec<T> {

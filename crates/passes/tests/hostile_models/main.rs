@@ -196,7 +196,6 @@ fn deeply_nested_subgraphs_are_refused() {
 #[test]
 fn nested_loops_do_not_multiply_the_time_of_loading() {
     let carried = ["p", "q", "r", "s", "t", "u"];
-    let mut body = branch(vec![], &[]);
     let mut initial: Vec<NodeProto> = Vec::new();
     for level in 0..18 {
         let name = |of: &str| format!("{of}{level}");
@@ -212,12 +211,12 @@ fn nested_loops_do_not_multiply_the_time_of_loading() {
             outputs.push(out);
         }
         let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
-        body = GraphProto { input: inputs, ..branch(nodes, &outputs) };
+        let body = GraphProto { input: inputs, ..branch(nodes, &outputs) };
         let results: Vec<String> = carried.iter().map(|of| format!("{of}_after{level}")).collect();
         let mut all = vec!["trips", "go"];
         all.extend(["x"; 6]);
         let results: Vec<&str> = results.iter().map(String::as_str).collect();
-        initial = vec![with(node("Loop", &all, &results), subgraph("body", std::mem::take(&mut body)))];
+        initial = vec![with(node("Loop", &all, &results), subgraph("body", body))];
     }
     let mut outer = graph(initial, &["p_after17"]);
     outer.input = vec![value("x", 1, &[1]), value("go", 9, &[])];
@@ -303,6 +302,27 @@ fn a_chain_of_growing_constants_is_bounded() {
     let mut proto = graph((0..20_000).map(step).collect(), &["v20000"]);
     constant(&mut proto, "v0", &Tensor::vector(vec![1f32; 4096]));
     load(model(proto)).expect("sound");
+}
+
+#[test]
+fn texts_and_containers_do_not_grow_while_loading() {
+    let step = |op: &'static str| {
+        move |i: usize| {
+            let from = format!("v{i}");
+            let inputs: Vec<&str> = if op == "Optional" { vec![&from] } else { vec![&from, &from] };
+            node(op, &inputs, &[&format!("v{}", i + 1)])
+        }
+    };
+    for (op, n) in [("StringConcat", 60), ("SequenceConstruct", 60), ("Optional", 20_000)] {
+        let last = format!("v{n}");
+        let mut proto = graph((0..n).map(step(op)).collect(), &[&last]);
+        constant(&mut proto, "v0", &Tensor::vector(vec!["0123456789".to_owned()]));
+        let Ok(loaded) = load(model(proto)) else { continue };
+        lissom_tensor::set_max_tensor_bytes(16 << 20);
+        let run = lissom_graph::interpret(&loaded.graph, &[Tensor::new([1, 2], vec![0f32; 2]).expect("two values")]);
+        lissom_tensor::set_max_tensor_bytes(16 << 30);
+        assert!(run.is_err(), "{op}");
+    }
 }
 
 #[test]
