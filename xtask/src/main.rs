@@ -4,6 +4,7 @@ mod check;
 mod command;
 mod conformance;
 mod data;
+mod kill_test;
 mod test;
 
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ const TASKS: &[Task] = &[
     ("check", "format, clippy and documentation with warnings denied, licences and advisories", check::run),
     ("conformance", "run the ONNX operator cases against the manifest [--filter TEXT] [--update]", conformance::run),
     ("data", "get real data and networks: cifar10 OUT, or pypi-nets OUT", data::run),
+    ("kill-test", "kill a job twenty times and compare its bytes: MODEL --recipe NAME [...]", kill_test::run),
 ];
 
 fn main() -> ExitCode {

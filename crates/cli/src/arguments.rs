@@ -107,6 +107,7 @@ pub(crate) struct Demo {
 
 /// `compress`.
 #[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
 pub(crate) struct Compress {
     /// The ONNX file.
     pub(crate) model: PathBuf,
@@ -184,6 +185,7 @@ pub(crate) struct Eval {
 
 /// `bench`.
 #[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
 pub(crate) struct Bench {
     /// ONNX files.
     #[arg(required = true, value_name = "MODEL")]

@@ -80,9 +80,11 @@ fn not_understood(error: &clap::Error, is_json: bool) -> ExitCode {
     }
     if is_json {
         let text = error.render().to_string();
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        // What is missing stands on lines of its own, down to the first empty one.
+        let said: Vec<&str> = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect();
+        let message = said.join(" ");
         let hint = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
-        document(message, &[], hint, ExitCode::Usage);
+        document(message.trim_start_matches("error: "), &[], hint, ExitCode::Usage);
     }
     ExitCode::Usage
 }

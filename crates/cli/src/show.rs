@@ -25,6 +25,11 @@ pub(crate) fn percent(share: f64) -> String {
     format!("{:.2} %", 100.0 * share)
 }
 
+/// A p-value; a small one is not shown as none.
+pub(crate) fn p_value(p: f64) -> String {
+    if p < 0.001 { "p < 0.001".to_owned() } else { format!("p = {p:.3}") }
+}
+
 /// Milliseconds with three significant digits.
 pub(crate) fn milliseconds(ms: f64) -> String {
     match ms {
@@ -73,6 +78,11 @@ mod tests {
     fn columns_of_numbers_are_flush_right() {
         let rows = vec![vec!["conv1".to_owned(), "9".to_owned()], vec!["fc".to_owned(), "100".to_owned()]];
         assert_eq!(table(&["layer", "bits"], &rows), "layer  bits\n-----  ----\nconv1     9\nfc      100\n");
+    }
+
+    #[test]
+    fn a_small_p_value_is_not_shown_as_zero() {
+        assert_eq!((p_value(0.0004), p_value(0.0421)), ("p < 0.001".to_owned(), "p = 0.042".to_owned()));
     }
 
     #[test]

@@ -167,12 +167,19 @@ impl<'a> Job<'a> {
     ) -> Result<(), MethodError> {
         /// Enough to keep the kernels busy, small enough for memory.
         const BATCH: usize = 32;
+        /// Bytes the observed values of one batch may take, as far as their shapes are known.
+        const MEMORY: usize = 256 << 20;
         let data = self.calibration(method)?;
+        let sample_bytes = |id: &ValueId| -> usize {
+            let lengths = model.graph.value(*id).fact.shape.iter().flatten().skip(1);
+            lengths.map(|length| length.known().unwrap_or(1)).fold(4, usize::saturating_mul)
+        };
+        let bytes = values.iter().map(sample_bytes).fold(1, usize::saturating_add);
         let options = SessionOptions { threads: self.threads, observe: values.to_vec(), ..SessionOptions::default() };
         let session = Session::new(model, &options)?;
         let n_outputs = model.graph.outputs().len();
         let total = n_samples.min(data.len());
-        let batch = data.fixed_batch().unwrap_or(BATCH).max(1);
+        let batch = data.fixed_batch().unwrap_or((MEMORY / bytes).clamp(1, BATCH)).max(1);
         let mut start = 0;
         while start < total {
             self.interrupt.check()?;

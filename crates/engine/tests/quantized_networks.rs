@@ -161,3 +161,70 @@ fn weights_alone_in_integers_run_in_floats() {
     networks::assert_close(&plain, &fast, 1e-5);
     assert_eq!(session(&model, true, 1).notes(), Vec::<String>::new());
 }
+
+/// As ONNX Runtime's `quantize_dynamic` writes a linear layer.
+#[test]
+fn dynamic_quantization_is_one_step() {
+    for (is_per_column, has_zero, seed) in [(false, false, 1), (true, true, 2), (false, true, 3)] {
+        let (mut net, x) = Net::new(&[1, 7, 24], 13, seed);
+        let codes: Vec<i8> = networks::noise(24 * 10, seed).into_iter().map(|x| (x * 127.0) as i8).collect();
+        let weight = net.constant(Tensor::new([24, 10], codes).unwrap());
+        let scale = if is_per_column {
+            net.constant(Tensor::vector((1..11).map(|i| 0.01 / i as f32).collect::<Vec<_>>()))
+        } else {
+            net.scalar(0.007)
+        };
+        let zero = net.constant(Tensor::scalar(if has_zero { 3i8 } else { 0 }));
+        let quantized = net.many("DynamicQuantizeLinear", &[x], 3);
+        let sums = net.plain("MatMulInteger", &[quantized[0], weight, quantized[2], zero]);
+        let sums = net.node("Cast", &[sums], Attributes::new().with("to", 1i64));
+        let scales = net.plain("Mul", &[quantized[1], scale]);
+        let product = net.plain("Mul", &[sums, scales]);
+        let bias = net.weight(&[10], 0.5);
+        let sum = net.plain("Add", &[product, bias]);
+        let relu = net.plain("Relu", &[sum]);
+        let model = net.finish(vec![relu]);
+        let input = noise_tensor(&[3, 7, 24], seed + 8);
+        let (plain, fast) = both(&model, &input);
+        networks::assert_close(&plain, &fast, 1e-6);
+        let kernels = kernels(&model, &input);
+        assert_eq!(kernels.len(), 2, "{kernels:?}");
+        assert!(kernels[0].contains("qgemm"), "{kernels:?}");
+    }
+}
+
+#[test]
+fn operators_that_carry_their_scales_run_in_integers() {
+    for (groups, seed) in [(1, 4), (6, 5)] {
+        let (mut net, x) = Net::new(&[1, 6, 9, 7], 13, seed);
+        let (codes, _) = net.quantized(x, 0.01, 120);
+        let grid = |net: &mut Net, scale: f32, zero: u8| [net.scalar(scale), net.constant(Tensor::scalar(zero))];
+        let [x_scale, x_zero] = grid(&mut net, 0.01, 120);
+        let [y_scale, y_zero] = grid(&mut net, 0.02, 130);
+        let weights: Vec<i8> = networks::noise(6 * 6 / groups * 9, seed).into_iter().map(|x| (x * 127.0) as i8).collect();
+        let weight = net.constant(Tensor::new([6, 6 / groups, 3, 3], weights).unwrap());
+        let w_scale = net.constant(Tensor::vector((1..7).map(|i| 0.004 * i as f32).collect::<Vec<_>>()));
+        let w_zero = net.constant(Tensor::vector(vec![0i8; 6]));
+        let bias = net.constant(Tensor::vector(vec![100i32, -50, 0, 7, 2000, -900]));
+        let inputs = [codes, x_scale, x_zero, weight, w_scale, w_zero, y_scale, y_zero, bias];
+        let attributes = Attributes::new().with("pads", vec![1i64; 4]).with("group", groups as i64);
+        let conv = net.node("QLinearConv", &inputs, attributes);
+        let flat = net.plain("Flatten", &[conv]);
+        let weights: Vec<u8> = networks::noise(378 * 5, seed).into_iter().map(|x| (x * 100.0 + 128.0) as u8).collect();
+        let weight = net.constant(Tensor::new([378, 5], weights).unwrap());
+        let [w_scale, w_zero] = grid(&mut net, 0.002, 128);
+        let [z_scale, z_zero] = grid(&mut net, 0.05, 128);
+        let product = net.plain("QLinearMatMul", &[flat, y_scale, y_zero, weight, w_scale, w_zero, z_scale, z_zero]);
+        let model = net.finish(vec![product, conv]);
+        let input = noise_tensor(&[2, 6, 9, 7], seed + 1);
+        // A step of the convolution is at most a step of the product here.
+        let (plain, fast) = both(&model, &input);
+        for (plain, fast) in plain.iter().zip(&fast) {
+            let (a, b) = (plain.to_i64_vec().unwrap(), fast.to_i64_vec().unwrap());
+            assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 1), "{a:?} {b:?}");
+        }
+        assert_eq!(session(&model, true, 1).notes(), Vec::<String>::new());
+        let kernels = kernels(&model, &input);
+        assert_eq!(kernels.iter().filter(|kernel| kernel.contains("qgemm")).count(), 2, "{kernels:?}");
+    }
+}

@@ -21,6 +21,7 @@ mod node_reader;
 mod op;
 mod patch;
 mod read;
+mod subgraphs;
 mod text;
 mod verify;
 mod write;

@@ -168,7 +168,11 @@ impl Reader<'_> {
                 made => Some(self.scopes[level].add(made)),
             });
         }
-        let opset = opsets.get(domain).copied().unwrap_or(1);
+        // Which version of ONNX's own operators is meant must be said; other domains have few versions, if any.
+        let opset = match opsets.get(domain) {
+            None if domain.is_empty() => return Err(LoadError::MissingOpset { node: name, domain: "ai.onnx".to_owned() }),
+            found => found.copied().unwrap_or(1),
+        };
         let op = self
             .op(domain, proto.op_type(), opset, &inputs, &outputs, &attributes)
             .map_err(|source| LoadError::Operator { node: name.clone(), op: op(), source })?;

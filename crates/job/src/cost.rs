@@ -2,7 +2,7 @@
 //!
 //! Parameters are the elements of constants that feed the network as numbers: floating point, quantized, or matrices of
 //! integers of at most 8 bits. Weights, biases, normalisation and embeddings are parameters; shapes, axes and other
-//! integers that steer operators are not.
+//! integers that steer operators are not. Subgraphs count; layers are those of the main graph.
 
 use lissom_graph::{Fact, Graph, Model, infer_with_inputs};
 use lissom_tensor::Weight;
@@ -56,7 +56,8 @@ pub struct LayerCost {
 pub fn cost(model: &Model, other_axes: usize) -> Result<Cost, JobError> {
     let facts = example_facts(&model.graph, other_axes);
     let (mut parameters, mut non_zeros, mut weight_bits) = (0u64, 0u64, 0u64);
-    for (_, weight) in model.graph.constants().filter(|(_, weight)| is_parameter(weight)) {
+    let graphs = std::iter::once(&model.graph).chain(model.graph.subgraphs());
+    for (_, weight) in graphs.flat_map(|graph| graph.constants()).filter(|(_, weight)| is_parameter(weight)) {
         parameters += weight.len() as u64;
         non_zeros += (weight.len() - weight.count_zeros()?) as u64;
         weight_bits += weight.bits();

@@ -60,6 +60,9 @@ pub fn inspect(path: &Path, other_axes: usize, options: &ReadOptions) -> Result<
     let file = model_file::load(path, options)?;
     let model = &file.model;
     let (name, version) = model.producer();
+    // Weights in `Constant` nodes count like any other; what does not simplify is counted as it is.
+    let mut simplified = model.clone();
+    let counted = if lissom_passes::simplify(&mut simplified).is_ok() { &simplified } else { model };
     Ok(Inspection {
         schema_version: SCHEMA_VERSION,
         path: path.display().to_string(),
@@ -71,7 +74,7 @@ pub fn inspect(path: &Path, other_axes: usize, options: &ReadOptions) -> Result<
         outputs: named(model, model.graph.outputs()),
         operators: operators(&model.graph),
         unsupported: model.unsupported_nodes(),
-        cost: cost(model, other_axes)?,
+        cost: cost(counted, other_axes)?,
         metadata: model.metadata().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         warnings: file.warnings,
         graph: to_text(&model.graph),

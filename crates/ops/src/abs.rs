@@ -36,6 +36,6 @@ impl Op for Abs {
     }
 
     fn evaluate(&self, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, OpError> {
-        map_numeric!(inputs.required(0)?, float f64::abs, signed |x| x.wrapping_abs(), unsigned |x| x)
+        map_numeric!(inputs.required(0)?, float = f64::abs, signed = |x| x.wrapping_abs(), unsigned = |x| x)
     }
 }

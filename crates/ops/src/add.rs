@@ -40,7 +40,7 @@ impl Op for Add {
 
     fn evaluate(&self, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, OpError> {
         let (a, b) = self.alignment.two(inputs)?;
-        Ok(vec![zip_numeric!(a, &b, float | x, y | x + y, int | x, y | x.wrapping_add(y))?])
+        Ok(vec![zip_numeric!(a, &b, float = |x, y| x + y, int = |x, y| x.wrapping_add(y))?])
     }
 
     fn vjp(&self, vjp: &mut Vjp<'_>) -> Result<Vec<Option<ValueId>>, NoGradient> {

@@ -16,7 +16,7 @@ pub(crate) const OP: OpSpec = OpSpec {
         node.ignore(&["consumed_inputs"]); // opset 1's hint for in-place work
         Ok(Arc::new(Atanh))
     },
-    samples: samples,
+    samples,
 };
 
 /// `Atanh`.

@@ -63,6 +63,27 @@ impl Alignment {
 
 /// Two integer scalars or vectors of lengths joined by `f`, if one of them is known only symbolically.
 pub(crate) fn infer_lengths(inputs: &Facts<'_>, f: impl Fn(&Dim, &Dim) -> Option<Dim>) -> Option<Fact> {
+    let (dtype, rank, dims) = join_lengths(inputs, f)?;
+    Some(lengths_fact(dtype, rank, dims))
+}
+
+/// Whether lengths are equal, where that is known of all of them.
+pub(crate) fn equal_lengths(inputs: &Facts<'_>) -> Option<Fact> {
+    let (_, rank, flags) = join_lengths(inputs, |a, b| match (a, b) {
+        (a, b) if a == b => Some(true),
+        (Dim::Known(_), Dim::Known(_)) => Some(false),
+        // Without a difference in it, what is computed from lengths is not negative.
+        (Dim::Known(number), Dim::Symbol(text)) | (Dim::Symbol(text), Dim::Known(number)) => {
+            (*number < 0 && !text.contains('-')).then_some(false)
+        }
+        _ => None,
+    })?;
+    let shape = if rank == 0 { Vec::new() } else { vec![flags.len()] };
+    Some(Fact::constant(&Tensor::new(shape, flags).ok()?))
+}
+
+/// Type, rank and elements of two integer scalars or vectors of lengths joined by `f`.
+fn join_lengths<T>(inputs: &Facts<'_>, f: impl Fn(&Dim, &Dim) -> Option<T>) -> Option<(DType, usize, Vec<T>)> {
     if !is_symbolic(inputs.get(0)) && !is_symbolic(inputs.get(1)) {
         return None;
     }
@@ -71,15 +92,15 @@ pub(crate) fn infer_lengths(inputs: &Facts<'_>, f: impl Fn(&Dim, &Dim) -> Option
     if len == 0 || (x.len() != len && x.len() != 1) || (y.len() != len && y.len() != 1) {
         return None;
     }
-    let dims = (0..len).map(|i| f(&x[i % x.len()], &y[i % y.len()])).collect::<Option<Vec<_>>>()?;
-    Some(lengths_fact(dtype, x_rank.max(y_rank), dims))
+    let joined = (0..len).map(|i| f(&x[i % x.len()], &y[i % y.len()])).collect::<Option<Vec<_>>>()?;
+    Some((dtype, x_rank.max(y_rank), joined))
 }
 
 /// Implements [`Op`](lissom_graph::Op) for a type with a field `alignment`: two inputs of one numeric type, the output
 /// of the same.
 macro_rules! numeric_binary {
     (
-        $op:ty, lengths $lengths:expr, float |$x:ident, $y:ident| $float:expr, int |$i:ident, $j:ident| $int:expr
+        $op:ty, lengths = $lengths:expr, float = |$x:ident, $y:ident| $float:expr, int = |$i:ident, $j:ident| $int:expr
     ) => {
         impl lissom_graph::Op for $op {
             fn as_any(&self) -> &dyn std::any::Any {
@@ -98,7 +119,7 @@ macro_rules! numeric_binary {
                 inputs: &lissom_graph::Inputs<'_>,
             ) -> Result<Vec<lissom_tensor::Tensor>, lissom_graph::OpError> {
                 let (a, b) = self.alignment.two(inputs)?;
-                Ok(vec![$crate::elementwise::zip_numeric!(a, &b, float |$x, $y| $float, int |$i, $j| $int)?])
+                Ok(vec![$crate::elementwise::zip_numeric!(a, &b, float = |$x, $y| $float, int = |$i, $j| $int)?])
             }
         }
     };
@@ -109,6 +130,9 @@ pub(crate) use numeric_binary;
 /// Implements [`Op`](lissom_graph::Op) for a type with a field `alignment`: two inputs of one type, the output boolean.
 macro_rules! comparison {
     ($op:ty, |$x:ident, $y:ident| $holds:expr) => {
+        $crate::binary::comparison!($op, lengths = |_| None, |$x, $y| $holds);
+    };
+    ($op:ty, lengths = $lengths:expr, |$x:ident, $y:ident| $holds:expr) => {
         impl lissom_graph::Op for $op {
             fn as_any(&self) -> &dyn std::any::Any {
                 self
@@ -118,7 +142,11 @@ macro_rules! comparison {
                 &self,
                 inputs: &lissom_graph::Facts<'_>,
             ) -> Result<Vec<lissom_graph::Fact>, lissom_graph::OpError> {
-                Ok(vec![self.alignment.infer(inputs, Some(lissom_tensor::DType::Bool))?])
+                let lengths: fn(&lissom_graph::Facts<'_>) -> Option<lissom_graph::Fact> = $lengths;
+                match lengths(inputs) {
+                    Some(fact) => Ok(vec![fact]),
+                    None => Ok(vec![self.alignment.infer(inputs, Some(lissom_tensor::DType::Bool))?]),
+                }
             }
 
             fn evaluate(

@@ -52,7 +52,10 @@ pub struct Concat {
 pub(crate) fn concat(parts: &[&Tensor], axis: usize) -> Result<Tensor, OpError> {
     let Some(first) = parts.first() else { return Err(OpError::MissingInput { index: 0 }) };
     let mut shape = first.shape().to_vec();
-    shape[axis] = 0;
+    let rank = shape.len();
+    let joined =
+        shape.get_mut(axis).ok_or_else(|| OpError::value(format!("axis {axis} of a tensor of rank {rank}")))?;
+    *joined = 0;
     for (index, part) in parts.iter().enumerate() {
         let own = part.shape();
         let fits = own.len() == shape.len() && (0..own.len()).all(|i| i == axis || own[i] == shape[i]);

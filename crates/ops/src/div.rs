@@ -7,6 +7,7 @@ use std::sync::Arc;
 use lissom_graph::OpSpec;
 
 use crate::binary::{Alignment, numeric_binary, samples};
+use crate::lengths::quotient;
 
 pub(crate) const OP: OpSpec = OpSpec {
     name: "Div",
@@ -24,10 +25,7 @@ pub struct Div {
 
 numeric_binary!(
     Div,
-    lengths | a,
-    b | a.div(b),
-    float | x,
-    y | x / y,
-    int | x,
-    y | if y == 0 { 0 } else { x.wrapping_div(y) }
+    lengths = |a, b| quotient(std::slice::from_ref(a), std::slice::from_ref(b)),
+    float = |x, y| x / y,
+    int = |x, y| if y == 0 { 0 } else { x.wrapping_div(y) }
 );

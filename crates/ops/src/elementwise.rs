@@ -37,7 +37,7 @@ pub(crate) fn zip<T: Element, U: Element>(a: &Tensor, b: &Tensor, f: impl Fn(&T,
 
 /// Two inputs of one numeric type: `$f` for each type, integers with the `$int` expression.
 macro_rules! zip_numeric {
-    ($a:expr, $b:expr, float |$x:ident, $y:ident| $float:expr, int |$i:ident, $j:ident| $int:expr) => {{
+    ($a:expr, $b:expr, float = |$x:ident, $y:ident| $float:expr, int = |$i:ident, $j:ident| $int:expr) => {{
         use lissom_tensor::DType;
         let (a, b): (&lissom_tensor::Tensor, &lissom_tensor::Tensor) = ($a, $b);
         match a.dtype() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lissom_graph::OpSpec;
 
-use crate::binary::{Alignment, comparison, samples};
+use crate::binary::{Alignment, comparison, equal_lengths, samples};
 
 pub(crate) const OP: OpSpec = OpSpec {
     name: "Equal",
@@ -22,4 +22,4 @@ pub struct Equal {
     pub(crate) alignment: Alignment,
 }
 
-comparison!(Equal, |x, y| x == y);
+comparison!(Equal, lengths = equal_lengths, |x, y| x == y);

@@ -107,7 +107,7 @@ pub(crate) fn attend(
     mut weigh: impl FnMut(usize, &mut [f64]),
 ) -> Result<Heads, OpError> {
     let fits = k.batch == q.batch && v.batch == q.batch && k.size == q.size && k.seq == v.seq && k.heads == v.heads;
-    if !fits || k.heads == 0 || q.heads % k.heads != 0 {
+    if !fits || k.heads == 0 || !q.heads.is_multiple_of(k.heads) {
         let reason = format!("keys {:?} and values {:?} do not fit the queries", k.shape(), v.shape());
         return Err(OpError::shape(0, &q.shape(), reason));
     }

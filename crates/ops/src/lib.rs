@@ -131,6 +131,7 @@ mod max_unpool;
 mod mean;
 mod mean_variance_normalization;
 mod mel_weight_matrix;
+mod microsoft;
 mod min;
 mod mish;
 mod mod_op;
@@ -647,6 +648,24 @@ pub static OPS: &[OpSpec] = &[
     adagrad::OP,
     adam::OP,
     momentum::OP,
+    microsoft::bias_gelu::OP,
+    microsoft::dequantize_linear::OP,
+    microsoft::dynamic_quantize_matmul::OP,
+    microsoft::fast_gelu::OP,
+    microsoft::fused_conv::OP,
+    microsoft::fused_matmul::OP,
+    microsoft::gelu::OP,
+    microsoft::matmul_integer_to_float::OP,
+    microsoft::matmul_nbits::OP,
+    microsoft::qlinear_add::OP,
+    microsoft::qlinear_average_pool::OP,
+    microsoft::qlinear_concat::OP,
+    microsoft::qlinear_global_average_pool::OP,
+    microsoft::qlinear_leaky_relu::OP,
+    microsoft::qlinear_mul::OP,
+    microsoft::qlinear_sigmoid::OP,
+    microsoft::quantize_linear::OP,
+    microsoft::skip_layer_normalization::OP,
 ];
 
 /// [`OPS`] as a graph wants it.

@@ -26,10 +26,7 @@ pub struct Max;
 
 numeric_variadic!(
     Max,
-    lengths | a,
-    b | extreme(a, b, i64::max),
-    float | x,
-    y | if x.is_nan() || x >= y { x } else { y },
-    int | x,
-    y | x.max(y)
+    lengths = |a, b| extreme(a, b, i64::max),
+    float = |x, y| if x.is_nan() || x >= y { x } else { y },
+    int = |x, y| x.max(y)
 );

@@ -26,10 +26,7 @@ pub struct Min;
 
 numeric_variadic!(
     Min,
-    lengths | a,
-    b | extreme(a, b, i64::min),
-    float | x,
-    y | if x.is_nan() || x <= y { x } else { y },
-    int | x,
-    y | x.min(y)
+    lengths = |a, b| extreme(a, b, i64::min),
+    float = |x, y| if x.is_nan() || x <= y { x } else { y },
+    int = |x, y| x.min(y)
 );

@@ -46,22 +46,18 @@ impl Op for Mod {
             return Ok(vec![zip_numeric!(
                 a,
                 b,
-                float | x,
-                y | x % y,
-                int | x,
-                y | if y == 0 { 0 } else { x.wrapping_rem(y) }
+                float = |x, y| x % y,
+                int = |x, y| if y == 0 { 0 } else { x.wrapping_rem(y) }
             )?]);
         }
         Ok(vec![zip_numeric!(
             a,
             b,
-            float | x,
-            y | {
+            float = |x, y| {
                 let rest = x % y;
                 if rest != 0.0 && (rest < 0.0) != (y < 0.0) { rest + y } else { rest }
             },
-            int | x,
-            y | {
+            int = |x, y| {
                 let rest = if y == 0 { 0 } else { x.wrapping_rem(y) };
                 // Only signed types have values below zero.
                 if rest != 0 && (rest < 0 as _) != (y < 0 as _) { rest.wrapping_add(y) } else { rest }

@@ -38,9 +38,9 @@ impl Op for Neg {
     fn evaluate(&self, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, OpError> {
         map_numeric!(
             inputs.required(0)?,
-            float | x | -x,
-            signed | x | x.wrapping_neg(),
-            unsigned | x | x.wrapping_neg()
+            float = |x| -x,
+            signed = |x| x.wrapping_neg(),
+            unsigned = |x| x.wrapping_neg()
         )
     }
 }

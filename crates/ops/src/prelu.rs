@@ -53,10 +53,8 @@ impl Op for PRelu {
         let y = zip_numeric!(
             x,
             &slope,
-            float | x,
-            slope | if x < 0.0 { x * slope } else { x },
-            int | x,
-            slope | if x < 0 as _ { x.wrapping_mul(slope) } else { x }
+            float = |x, slope| if x < 0.0 { x * slope } else { x },
+            int = |x, slope| if x < 0 as _ { x.wrapping_mul(slope) } else { x }
         )?;
         if y.shape() != x.shape() {
             return Err(OpError::shape(1, slope.shape(), format!("does not broadcast to {:?}", x.shape())));

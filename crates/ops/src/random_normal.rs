@@ -6,10 +6,5 @@ use lissom_graph::OpSpec;
 
 use crate::random_tensor::{RandomTensor, samples};
 
-pub(crate) const OP: OpSpec = OpSpec {
-    name: "RandomNormal",
-    domain: "",
-    since: 1,
-    read: |node| RandomTensor::read(node, true, false),
-    samples: samples,
-};
+pub(crate) const OP: OpSpec =
+    OpSpec { name: "RandomNormal", domain: "", since: 1, read: |node| RandomTensor::read(node, true, false), samples };

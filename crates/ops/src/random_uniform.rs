@@ -11,5 +11,5 @@ pub(crate) const OP: OpSpec = OpSpec {
     domain: "",
     since: 1,
     read: |node| RandomTensor::read(node, false, false),
-    samples: samples,
+    samples,
 };

@@ -52,7 +52,7 @@ pub(crate) fn slice_targets(
     let count: usize = outer.iter().product();
     let mut targets = Vec::with_capacity(count);
     for i in 0..count {
-        let mut target = if per_batch > 0 { i / per_batch * batch_len } else { 0 };
+        let mut target = i.checked_div(per_batch).unwrap_or(0) * batch_len;
         for (j, &index) in values[i * depth..(i + 1) * depth].iter().enumerate() {
             let axis = batch_dims + j;
             target += position(index, shape[axis])? * steps[axis];

@@ -38,17 +38,15 @@ impl Op for Sign {
     fn evaluate(&self, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, OpError> {
         map_numeric!(
             inputs.required(0)?,
-            float
-                | x
-                | if x == 0.0 {
-                    0.0
-                } else if x.is_nan() {
-                    x
-                } else {
-                    x.signum()
-                },
-            signed | x | x.signum(),
-            unsigned | x | x.min(1)
+            float = |x| if x == 0.0 {
+                0.0
+            } else if x.is_nan() {
+                x
+            } else {
+                x.signum()
+            },
+            signed = |x| x.signum(),
+            unsigned = |x| x.min(1)
         )
     }
 }

@@ -58,7 +58,7 @@ pub struct Split {
 impl Split {
     fn equal_parts(&self, length: usize) -> Result<Vec<usize>, OpError> {
         let n = self.n_outputs;
-        if n == 0 || (!self.uneven && length % n != 0) {
+        if n == 0 || (!self.uneven && !length.is_multiple_of(n)) {
             return Err(OpError::value(format!("an axis of length {length} does not split into {n} equal parts")));
         }
         let part = length.div_ceil(n);

@@ -63,7 +63,7 @@ pub(crate) fn positive_samples() -> Vec<Sample> {
 
 /// A numeric tensor mapped: floats with the first function (in f64), signed and unsigned integers with the others.
 macro_rules! map_numeric {
-    ($tensor:expr, float $float:expr, signed |$i:ident| $signed:expr, unsigned |$u:ident| $unsigned:expr) => {{
+    ($tensor:expr, float = $float:expr, signed = |$i:ident| $signed:expr, unsigned = |$u:ident| $unsigned:expr) => {{
         use lissom_tensor::Storage;
         let tensor: &lissom_tensor::Tensor = $tensor;
         let storage = match tensor.storage() {

@@ -27,7 +27,7 @@ pub(crate) fn fold(
 /// Implements [`Op`](lissom_graph::Op) for a type with a method `finish(&self, joined, n_inputs)`.
 macro_rules! numeric_variadic {
     (
-        $op:ty, lengths $lengths:expr, float |$x:ident, $y:ident| $float:expr, int |$i:ident, $j:ident| $int:expr
+        $op:ty, lengths = $lengths:expr, float = |$x:ident, $y:ident| $float:expr, int = |$i:ident, $j:ident| $int:expr
     ) => {
         impl lissom_graph::Op for $op {
             fn as_any(&self) -> &dyn std::any::Any {
@@ -48,7 +48,7 @@ macro_rules! numeric_variadic {
                 inputs: &lissom_graph::Inputs<'_>,
             ) -> Result<Vec<lissom_tensor::Tensor>, lissom_graph::OpError> {
                 let joined = $crate::variadic::fold(inputs, |a, b| {
-                    $crate::elementwise::zip_numeric!(a, b, float |$x, $y| $float, int |$i, $j| $int)
+                    $crate::elementwise::zip_numeric!(a, b, float = |$x, $y| $float, int = |$i, $j| $int)
                 })?;
                 Ok(vec![joined])
             }

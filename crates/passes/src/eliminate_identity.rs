@@ -19,7 +19,13 @@ fn run(model: &mut Model) -> Result<usize, PassError> {
     let mut patch = Patch::new(graph, model.opset());
     let mut n = 0;
     let outputs: HashSet<ValueId> = graph.outputs().iter().copied().collect();
-    let mut public: HashSet<ValueId> = graph.inputs().iter().chain(graph.outputs()).copied().collect();
+    let mut public: HashSet<ValueId> = graph
+        .inputs()
+        .iter()
+        .chain(graph.outputs())
+        .chain(graph.captures().iter().map(|(_, id)| id))
+        .copied()
+        .collect();
     let mut sources: HashMap<ValueId, ValueId> = HashMap::new();
     for (index, node) in graph.nodes().iter().enumerate() {
         let Some((input, output)) = identity(graph, node) else { continue };

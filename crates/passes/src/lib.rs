@@ -8,7 +8,7 @@ mod fold_batch_norm;
 mod fold_constants;
 mod upgrade_opset;
 
-use lissom_graph::{LoadError, Model, OpError, VerifyError, infer};
+use lissom_graph::{Graph, LoadError, Model, OpError, VerifyError, infer};
 
 pub use fold_batch_norm::foldable_batch_norms;
 pub use upgrade_opset::upgrade_opset;
@@ -49,12 +49,28 @@ pub static PASSES: &[PassSpec] = &[fold_constants::SPEC, eliminate_identity::SPE
 /// Networks need two or three rounds; one made to need a round for every node would take quadratic time.
 const MAX_ROUNDS: usize = 16;
 
-/// Runs the simplifications until nothing changes. Returns how many places each changed, by name.
+/// Runs the simplifications until nothing changes, in subgraphs first. Returns how many places each changed, by name.
 ///
 /// # Errors
 /// [`PassError`]; the model is then as the last successful pass left it.
 pub fn simplify(model: &mut Model) -> Result<Vec<(&'static str, usize)>, PassError> {
-    let mut counts: Vec<(&'static str, usize)> = Vec::new();
+    let mut counts: Vec<(&'static str, usize)> =
+        PASSES.iter().filter(|pass| pass.is_simplification).map(|pass| (pass.name, 0)).collect();
+    let around = model.with_graph(Graph::default());
+    let mut edit = |graph: &mut Graph| -> Result<(), PassError> {
+        let mut inner = around.with_graph(std::mem::take(graph));
+        infer(&mut inner.graph)?;
+        simplify_graph(&mut inner, &mut counts)?;
+        *graph = inner.graph;
+        Ok(())
+    };
+    let operators = model.operators;
+    model.graph.edit_subgraphs(&operators, &mut edit)?;
+    simplify_graph(model, &mut counts)?;
+    Ok(counts)
+}
+
+fn simplify_graph(model: &mut Model, counts: &mut [(&'static str, usize)]) -> Result<(), PassError> {
     for _ in 0..MAX_ROUNDS {
         let mut changed = 0;
         for pass in PASSES.iter().filter(|pass| pass.is_simplification) {
@@ -63,16 +79,15 @@ pub fn simplify(model: &mut Model) -> Result<Vec<(&'static str, usize)>, PassErr
                 infer(&mut model.graph)?;
             }
             changed += n;
-            match counts.iter_mut().find(|(name, _)| *name == pass.name) {
-                Some(entry) => entry.1 += n,
-                None => counts.push((pass.name, n)),
+            if let Some(count) = counts.iter_mut().find(|(name, _)| *name == pass.name) {
+                count.1 += n;
             }
         }
         if changed == 0 {
             break;
         }
     }
-    Ok(counts)
+    Ok(())
 }
 
 /// Runs the pass of this name once.

@@ -14,7 +14,10 @@ pub enum TensorError {
     LengthMismatch { shape: Vec<usize>, expected: usize, actual: usize },
     #[error("expected elements of type {expected}, found {actual}")]
     TypeMismatch { expected: DType, actual: DType },
-    #[error("a tensor {dtype}{shape:?} is larger than the limit of {limit_bytes} bytes (`--max-memory` raises it)")]
+    #[error(
+        "a tensor {dtype}{shape:?} of {} is larger than the limit of {limit_bytes} bytes (`--max-memory` raises it)",
+        size(*dtype, shape)
+    )]
     TooLarge { shape: Vec<usize>, dtype: DType, limit_bytes: u64 },
     #[error("expected a single element, found shape {shape:?}")]
     NotScalar { shape: Vec<usize> },
@@ -24,6 +27,15 @@ pub enum TensorError {
     IndexOutOfRange { index: usize, len: usize },
     #[error("bad encoding: {reason}")]
     Encoding { reason: String },
+}
+
+/// The size of a tensor that is not made, for messages.
+fn size(dtype: DType, shape: &[usize]) -> String {
+    let element_bytes = dtype.bits().div_ceil(8).max(1) as u128;
+    match shape.iter().try_fold(element_bytes, |bytes, &length| bytes.checked_mul(length as u128)) {
+        Some(bytes) => format!("{bytes} bytes"),
+        None => "more bytes than can be counted".to_owned(),
+    }
 }
 
 /// A dense row-major array. Cloning shares the buffer.

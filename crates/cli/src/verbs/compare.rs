@@ -6,7 +6,7 @@ use lissom_recipe::ExitCode;
 
 use super::Context;
 use crate::arguments::Compare;
-use crate::show::percent;
+use crate::show::{p_value, percent};
 
 /// Runs the verb.
 pub(crate) fn compare(arguments: &Compare, context: &Context) -> Result<ExitCode, JobError> {
@@ -45,13 +45,13 @@ fn text(result: &CompareResult) -> String {
     if let Some(comparison) = &result.comparison {
         let (metric, drop) = comparison.headline();
         text += &format!(
-            "{metric:<14} {:.4} -> {:.4}, drop {:+.2} points, 95 % interval {:+.2} to {:+.2} (p = {:.3})\n",
+            "{metric:<14} {:.4} -> {:.4}, drop {:+.2} points, 95 % interval {:+.2} to {:+.2} ({})\n",
             drop.original,
             drop.compressed,
             100.0 * drop.drop,
             100.0 * drop.ci.low,
             100.0 * drop.ci.high,
-            drop.p_value
+            p_value(drop.p_value)
         );
     }
     match &result.divergence {

@@ -10,7 +10,7 @@ use lissom_report::{Budget as Contract, ModelCard, NoticeKind, Report, Unit};
 
 use super::{Context, with_out};
 use crate::arguments::Compress;
-use crate::show::{bytes, count, milliseconds, percent, table};
+use crate::show::{bytes, count, milliseconds, p_value, percent, table};
 
 /// Runs the verb.
 pub(crate) fn compress(arguments: &Compress, context: &Context) -> Result<ExitCode, JobError> {
@@ -81,7 +81,8 @@ fn default_folder(arguments: &Compress, context: &Context) -> Result<PathBuf, Jo
     let recipe = Path::new(&arguments.recipe).file_stem().map_or_else(|| "recipe".into(), |s| s.to_string_lossy());
     let name = format!("{stem}-{recipe}");
     let same = (1..100).map(|n| root.join(format!("{name}-{n:02}"))).take_while(|dir| dir.exists()).filter(|dir| {
-        RunRequest::read(dir).is_ok_and(|request| request.is_some_and(|request| request.command == with_out(&context.command, dir)))
+        RunRequest::read(dir)
+            .is_ok_and(|request| request.is_some_and(|request| request.command == with_out(&context.command, dir)))
     });
     match same.last() {
         Some(dir) => Ok(dir),
@@ -127,11 +128,11 @@ fn result_text(result: &CompressResult) -> String {
         let (metric, drop) = comparison.headline();
         let significant = if drop.is_significant { "significant" } else { "not significant" };
         text += &format!(
-            "\n{metric} drop {:+.2} points, 95 % interval {:+.2} to {:+.2}, {significant} (p = {:.3}, {})\n",
+            "\n{metric} drop {:+.2} points, 95 % interval {:+.2} to {:+.2}, {significant} ({}, {})\n",
             100.0 * drop.drop,
             100.0 * drop.ci.low,
             100.0 * drop.ci.high,
-            drop.p_value,
+            p_value(drop.p_value),
             drop.test
         );
         if let Some(worst) = comparison.worst_class_drop() {
@@ -204,7 +205,12 @@ fn contract_text(contract: &Contract) -> String {
     let target = shown(contract.target);
     match (contract.actual, contract.missed_by) {
         (Some(actual), Some(missed)) => {
-            format!("budget {} NOT MET: {} where {target} was allowed, {} too much\n", contract.name, shown(actual), shown(missed))
+            format!(
+                "budget {} NOT MET: {} where {target} was allowed, {} too much\n",
+                contract.name,
+                shown(actual),
+                shown(missed)
+            )
         }
         (Some(actual), None) => format!("budget {} met: {} of {target}\n", contract.name, shown(actual)),
         (None, _) => format!("budget {} NOT MET: it could not be measured\n", contract.name),

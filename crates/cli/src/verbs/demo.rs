@@ -66,8 +66,7 @@ fn write_if_different(path: &Path, content: &[u8]) -> Result<(), JobError> {
         return Ok(());
     }
     if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)
-            .map_err(|error| lissom_recipe::run::FileError::of("create", parent, error))?;
+        std::fs::create_dir_all(parent).map_err(|error| lissom_recipe::run::FileError::of("create", parent, error))?;
     }
     Ok(write_atomic(path, content)?)
 }

@@ -96,7 +96,11 @@ fn all(list: &MethodList) -> String {
     let rows: Vec<Vec<String>> =
         list.methods.iter().map(|method| vec![method.name.to_owned(), method.summary.to_owned()]).collect();
     let presets: Vec<&str> = list.presets.iter().map(|preset| preset.name).collect();
-    format!("{}\npresets: {}\n`lissom methods NAME` shows one\n", table(&["method", "what it does"], &rows), presets.join(", "))
+    format!(
+        "{}\npresets: {}\n`lissom methods NAME` shows one\n",
+        table(&["method", "what it does"], &rows),
+        presets.join(", ")
+    )
 }
 
 /// `lissom ops`.

@@ -17,7 +17,10 @@ fn misspelt_words_are_answered_with_the_nearest() {
     let folder = tiny();
     for (recipe, parts) in [
         ("[[step]]\nmetod = \"magnitude\"\n", &["r.toml", "2:1", "metod", "did you mean `method`?"][..]),
-        ("[[step]]\nmethod = \"magnitud\"\nsparsity = 0.5\n", &["r.toml:2", "unknown method `magnitud`", "`magnitude`"]),
+        (
+            "[[step]]\nmethod = \"magnitud\"\nsparsity = 0.5\n",
+            &["r.toml:2", "unknown method `magnitud`", "`magnitude`"],
+        ),
         ("[[step]]\nmethod = \"magnitude\"\nsparsty = 0.5\n", &["r.toml:3", "sparsty", "`sparsity`"]),
         ("[[step]]\nmethod = \"magnitude\"\nsparsity = 1.5\n", &["r.toml:3", "sparsity", "1.5"]),
         ("[[step]]\nmethod = \"magnitude\"\nsparsity = \n", &["r.toml:3"]),

@@ -59,7 +59,7 @@ fn layers_fall_back_to_float_until_the_drop_holds() {
     let free = lissom(folder.path(), &words(&[])).expect(0).json();
     assert!(drop(&free) > 0.05, "two bits cost {}", drop(&free));
     let held = lissom(folder.path(), &words(&["--max-drop", "5", "--force"])).expect(0).json();
-    assert!(drop(&held) <= 0.05, "{}", drop(&held));
+    assert!(drop(&held) < 0.05 + 1e-9, "{}", drop(&held));
     let contract = &held["report"]["budgets"][0];
     assert_eq!((&contract["name"], &contract["is_met"]), (&"max-drop".into(), &true.into()));
     let notices = held["report"]["notices"].to_string();
@@ -85,7 +85,8 @@ fn judging_on_the_calibration_data_is_refused() {
         lissom(folder.path(), &[&words[..], extra].concat()).refuses(2, &["use the same data", "hint: "]);
     }
     let fashion = fashion();
-    let words = ["compress", &fashion.model, "--recipe", "r.toml", "--data", &fashion.test, "--eval-data", &fashion.test];
+    let words =
+        ["compress", &fashion.model, "--recipe", "r.toml", "--data", &fashion.test, "--eval-data", &fashion.test];
     lissom(folder.path(), &words).refuses(2, &["use the same data"]);
     assert!(!folder.path().join("runs").exists());
 }

@@ -1,5 +1,7 @@
 //! `--json`: exactly one document on stdout, whatever happens; messages on stderr.
 
+use serde_json::Value;
+
 use crate::lissom::{answer, command, lissom};
 use crate::models::tiny;
 
@@ -24,8 +26,36 @@ fn every_verb_prints_one_document() {
     std::fs::write(folder.path().join("r.toml"), "[[step]]\nmethod = \"magnitude\"\nsparsity = 0.5\n").unwrap();
     for (words, pointer) in verbs {
         let answer = lissom(folder.path(), &[words, &["--json"][..]].concat()).expect(0);
-        assert!(answer.json().pointer(pointer).is_some(), "{words:?} has no {pointer}:\n{}", answer.out);
+        let document = answer.json();
+        assert!(document.pointer(pointer).is_some(), "{words:?} has no {pointer}:\n{}", answer.out);
+        for key in keys(&document) {
+            assert!(is_documented(key), "{words:?}: the key `{key}` is not in docs/json.md");
+        }
     }
+}
+
+/// Every key of a document, but those that are data: names of operators, of domains, of metadata.
+fn keys(document: &Value) -> Vec<&str> {
+    match document {
+        Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(key, value)| {
+                let is_data = value.is_object() && ["operators", "opsets", "metadata"].contains(&key.as_str());
+                let below = if is_data { Vec::new() } else { keys(value) };
+                std::iter::once(key.as_str()).chain(below)
+            })
+            .collect(),
+        Value::Array(items) => items.iter().flat_map(keys).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn is_documented(key: &str) -> bool {
+    const TEXT: &str = include_str!("../../../../docs/json.md");
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    // Words of the prose do not count: a key stands in backticks or in the example.
+    TEXT.split('`').skip(1).step_by(2).flat_map(|code| code.split(|c| !is_word(c))).any(|word| word == key)
+        || TEXT.contains(&format!("\"{key}\""))
 }
 
 #[test]
@@ -51,6 +81,11 @@ fn errors_are_documents_too() {
 #[test]
 fn misspelt_words_are_answered_with_the_nearest() {
     let folder = tiny();
+    let missing = lissom(folder.path(), &["run", "tiny.onnx", "--json"]).expect(2).json();
+    assert_eq!(
+        missing["error"]["message"],
+        "the following required arguments were not provided: --input <NPZ> --output <NPZ>"
+    );
     let verb = lissom(folder.path(), &["inspekt", "tiny.onnx", "--json"]).refuses(2, &["inspekt", "inspect"]);
     assert!(verb.json()["error"]["hint"].as_str().unwrap().contains("inspect"));
     lissom(folder.path(), &["compress", "tiny.onnx", "--recepi", "int8"]).refuses(2, &["--recepi", "--recipe"]);
@@ -75,6 +110,8 @@ fn numbers_out_of_range_name_the_range() {
     ] {
         lissom(folder.path(), &["compress", "tiny.onnx", "--recipe", "prune50", option]).refuses(2, &[value]);
     }
+    let apart = ["compress", "tiny.onnx", "--recipe", "prune50", "--max-drop", "-1"];
+    lissom(folder.path(), &apart).refuses(2, &["points from 0 to 100"]);
 }
 
 #[test]

@@ -96,8 +96,6 @@ pub fn assert_nothing_half_written(folder: &Path) {
 pub struct Fashion {
     /// The network.
     pub model: String,
-    /// Calibration images.
-    pub train: String,
     /// Test images.
     pub test: String,
 }
@@ -120,7 +118,6 @@ pub fn fashion() -> &'static Fashion {
         }
         Fashion {
             model: assets.join("fashion_resnet.onnx").display().to_string(),
-            train: format!("{}#train", folder.display()),
             test: format!("{}#test", folder.display()),
         }
     })

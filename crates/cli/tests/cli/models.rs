@@ -6,8 +6,8 @@ use std::path::Path;
 use bytes::Bytes;
 use lissom_onnx::messages::tensor_shape_proto::{Dimension, dimension};
 use lissom_onnx::messages::{
-    AttributeProto, AttributeType, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto,
-    TypeProto, ValueInfoProto, type_proto,
+    AttributeProto, AttributeType, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
+    TensorShapeProto, TypeProto, ValueInfoProto, type_proto,
 };
 use lissom_onnx::{WriteOptions, write_model};
 use lissom_tensor::{Storage, Tensor};
@@ -36,11 +36,7 @@ pub fn numbers(n: usize, seed: u32) -> Vec<f32> {
 pub fn two_layers() -> ModelProto {
     let graph = GraphProto {
         name: Some("tiny".into()),
-        node: vec![
-            gemm("fc1", "x", "hidden"),
-            node("relu", "Relu", &["hidden"], "active"),
-            gemm("fc2", "active", "y"),
-        ],
+        node: vec![gemm("fc1", "x", "hidden"), node("relu", "Relu", &["hidden"], "active"), gemm("fc2", "active", "y")],
         initializer: vec![weight("fc1.weight", [N_HIDDEN, N_IN], 1), weight("fc2.weight", [N_OUT, N_HIDDEN], 2)],
         input: vec![value("x", N_IN)],
         output: vec![value("y", N_OUT)],
@@ -105,8 +101,7 @@ fn weight(name: &str, shape: [usize; 2], seed: u32) -> TensorProto {
 
 fn value(name: &str, width: usize) -> ValueInfoProto {
     let axis = |value| Dimension { value: Some(value), denotation: None };
-    let dim =
-        vec![axis(dimension::Value::DimParam("N".into())), axis(dimension::Value::DimValue(width as i64))];
+    let dim = vec![axis(dimension::Value::DimParam("N".into())), axis(dimension::Value::DimValue(width as i64))];
     let tensor = type_proto::Tensor { elem_type: Some(FLOAT), shape: Some(TensorShapeProto { dim }) };
     ValueInfoProto {
         name: Some(name.into()),

@@ -11,7 +11,7 @@ use super::work::{Network, Op, Work};
 
 /// Applies all rules.
 pub(super) fn recognise(network: &mut Network<'_>) {
-    for rule in [silu, hard_swish, gelu, layer_norm, scaled_norm] {
+    for rule in [dynamic_linear, silu, hard_swish, gelu, layer_norm, scaled_norm] {
         for index in 0..network.works.len() {
             if let Some(work) = rule(network, index) {
                 network.works[index] = work;
@@ -59,6 +59,38 @@ fn unary_input(network: &Network<'_>, id: ValueId, matches: impl Fn(Unary) -> bo
 fn replaced(network: &Network<'_>, index: usize, op: Op, inputs: Vec<Option<ValueId>>) -> Work {
     let work = &network.works[index];
     Work { node: work.node, op, inputs, outputs: work.outputs.clone() }
+}
+
+/// The inputs and the outputs of a node of this type that makes the value.
+fn node_of<'n>(network: &'n Network<'_>, id: ValueId, op_type: &str) -> Option<&'n Work> {
+    let work = producer(network, id)?;
+    let node = &network.graph.nodes()[work.node];
+    (node.op_type == op_type && node.domain.is_empty() && matches!(work.op, Op::Other(_))).then_some(work)
+}
+
+/// `MatMulInteger` of what `DynamicQuantizeLinear` gives and constant codes, as a float, times both scales.
+fn dynamic_linear(network: &Network<'_>, index: usize) -> Option<Work> {
+    let [a, b] = operands(&network.works[index], Binary::Mul)?;
+    let (sums, scales) = if node_of(network, a, "Cast").is_some() { (a, b) } else { (b, a) };
+    let product = node_of(network, node_of(network, sums, "Cast")?.inputs[0]?, "MatMulInteger")?;
+    let [x_codes, weight] = [*product.inputs.first()?, *product.inputs.get(1)?];
+    let (x_zero, weight_zero) = (product.inputs.get(2).copied().flatten(), product.inputs.get(3).copied().flatten());
+    let quantize = node_of(network, x_codes?, "DynamicQuantizeLinear")?;
+    let [first, scale, zero] = quantize.outputs[..] else { return None };
+    if first != x_codes || zero != x_zero || zero.is_none() {
+        return None;
+    }
+    let [s, t] = operands(producer(network, scales)?, Binary::Mul)?;
+    let weight_scale = if Some(s) == scale { t } else if Some(t) == scale { s } else { return None };
+    let x = (*quantize.inputs.first()?)?;
+    let all_constant = [weight, Some(weight_scale)].iter().flatten().chain(&weight_zero).all(|&id| network.is_constant(id));
+    let n = *network.shape(weight?)?.get(1)?;
+    // A row of scales must not spread the result over more axes.
+    let scale_shape = network.shape(weight_scale)?;
+    let is_row = scale_shape.iter().product::<usize>() == 1 || scale_shape == [n];
+    let is_fit = all_constant && is_row && network.shape(weight?)?.len() == 2 && network.shape(x).is_some();
+    let inputs = vec![Some(x), weight, Some(weight_scale), weight_zero];
+    is_fit.then(|| replaced(network, index, Op::DynamicLinear, inputs))
 }
 
 /// `x · sigmoid(x)`.

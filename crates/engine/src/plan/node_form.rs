@@ -8,6 +8,7 @@ use lissom_kernels::rows::Reduction;
 use lissom_ops::AutoPad;
 use lissom_tensor::DType;
 
+use super::step::{Elem, Grid};
 use super::work::{Network, Op};
 
 /// One node with the constants around it.
@@ -97,6 +98,8 @@ impl NodeForm<'_, '_> {
             "QuantizeLinear" => return self.quantize(),
             "DequantizeLinear" => return self.dequantize(),
             "Gather" if self.network.is_f32(x) => return self.gather(),
+            "QLinearConv" => return self.qlinear_conv(),
+            "QLinearMatMul" => return self.qlinear_matmul(),
             _ => {}
         }
         if !self.network.is_f32(x) {
@@ -436,28 +439,50 @@ impl NodeForm<'_, '_> {
         (is_fit && axis < self.shape(0)?.len()).then_some(Op::Gather { axis })
     }
 
-    /// Scale and zero point of the whole tensor, for 8-bit codes of `dtype`.
-    fn grid(&self, dtype: Option<DType>) -> Option<(f32, i32)> {
-        let scale = self.network.scalar(self.input(1)?)?;
-        let zero_point = match self.input(2) {
-            Some(_) => *self.input_ints(2)?.first()?,
-            None => 0,
+    /// The grid of 8-bit codes of `dtype` whose scale and zero point, for the whole tensor, are inputs from `first` on.
+    fn grid(&self, dtype: Option<DType>, first: usize) -> Option<Grid> {
+        let elem = Elem::of_codes(dtype)?;
+        let scale = self.network.scalar(self.input(first)?)?;
+        let zero_point = match self.input(first + 1) {
+            Some(_) => self.input_ints(first + 1)?,
+            None => vec![0],
         };
-        let is_fit = matches!(dtype, Some(DType::U8 | DType::I8)) && scale.is_finite() && scale > 0.0;
-        let is_whole = self.input(2).is_none_or(|id| self.network.shape(id).is_some_and(|s| s.iter().product::<usize>() == 1));
-        (is_fit && is_whole && !self.is_set("block_size")).then_some((scale, zero_point as i32))
+        let [zero_point] = zero_point[..] else { return None };
+        let is_fit = scale.is_finite() && scale > 0.0 && !self.is_set("block_size");
+        is_fit.then_some(Grid { scale, zero_point: zero_point as i32, elem })
     }
 
     fn quantize(&self) -> Option<Op> {
-        let is_fit = self.network.is_f32(self.input(0)?) && !self.output_shape()?.contains(&0);
-        let (scale, zero_point) = self.grid(self.network.dtype(self.node.output()?))?;
-        is_fit.then_some(Op::Quantize { scale, zero_point })
+        let grid = self.grid(self.network.dtype(self.node.output()?), 1)?;
+        self.network.is_f32(self.input(0)?).then_some(Op::Quantize { grid })
     }
 
     fn dequantize(&self) -> Option<Op> {
-        let (scale, zero_point) = self.grid(self.network.dtype(self.input(0)?))?;
-        let is_fit = self.network.is_f32(self.node.output()?) && !self.output_shape()?.contains(&0);
-        is_fit.then_some(Op::Dequantize { scale, zero_point })
+        let grid = self.grid(self.network.dtype(self.input(0)?), 1)?;
+        self.network.is_f32(self.node.output()?).then_some(Op::Dequantize { grid })
+    }
+
+    /// The grids of what goes in and out; codes of the weight, its scale and zero point are inputs 3 to 5.
+    fn qlinear_grids(&self) -> Option<[Grid; 2]> {
+        let network = self.network;
+        let all_constant = (3..6).all(|index| self.input(index).is_some_and(|id| network.is_constant(id)));
+        let from = self.grid(network.dtype(self.input(0)?), 1)?;
+        let to = self.grid(network.dtype(self.node.output()?), 6)?;
+        Elem::of_codes(network.dtype(self.input(3)?))?;
+        (all_constant && network.is_f32(self.input(4)?)).then_some([from, to])
+    }
+
+    fn qlinear_conv(&self) -> Option<Op> {
+        let [from, to] = self.qlinear_grids()?;
+        let kernel = self.network.shape(self.input(3)?)?.get(2..)?.to_vec();
+        let groups = usize::try_from(self.int("group", 1)?).ok()?;
+        let is_fit = matches!(kernel.len(), 1 | 2) && self.input(8).is_none_or(|id| self.network.is_constant(id));
+        Some(Op::QConv { window: self.window(kernel).filter(|_| is_fit)?, groups, from, to })
+    }
+
+    fn qlinear_matmul(&self) -> Option<Op> {
+        let [from, to] = self.qlinear_grids()?;
+        (self.network.shape(self.input(3)?)?.len() == 2).then_some(Op::QLinear { from, to })
     }
 }
 

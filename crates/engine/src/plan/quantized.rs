@@ -79,6 +79,41 @@ pub(super) fn linear(
     finished(operands, finish, words, len, |output| qgemm(threads, x, grid.zero_point, m, packed, output))
 }
 
+/// `finish.scales` are the weight's; the scale of `x` comes on top.
+pub(super) fn dynamic_linear(
+    packed: &Arc<Packed>,
+    x: &[f32],
+    m: usize,
+    finish: Dequantize<'_>,
+    out: &mut [f32],
+    threads: &Threads,
+) -> Result<(), ShapeError> {
+    let Packed::QLinear(packed) = &**packed else { return Ok(()) };
+    let (low, high) = range(x);
+    let scale = if high == low { 1.0 } else { (high - low) / 255.0 };
+    let zero_point = i32::from((-low / scale).clamp(0.0, 255.0).round_ties_even() as u8);
+    let mut codes = vec![0u8; x.len()];
+    quantize::quantize(threads, x, scale, zero_point, &mut BytesMut::U8(&mut codes))?;
+    let scales: Vec<f32> = finish.scales.iter().map(|own| own * scale).collect();
+    let mut output = Output::F32(Dequantize { scales: &scales, ..finish }, out);
+    qgemm(threads, Bytes::U8(&codes), zero_point, m, packed, &mut output)
+}
+
+/// The smallest and largest element, and 0.
+fn range(x: &[f32]) -> (f32, f32) {
+    const LANES: usize = 16;
+    let (mut low, mut high) = ([0f32; LANES], [0f32; LANES]);
+    let (blocks, rest) = x.as_chunks::<LANES>();
+    for block in blocks {
+        for ((low, high), &x) in low.iter_mut().zip(&mut high).zip(block) {
+            *low = low.min(x);
+            *high = high.max(x);
+        }
+    }
+    let ends = low.into_iter().chain(high).chain(rest.iter().copied());
+    ends.fold((0.0, 0.0), |(low, high), x| (low.min(x), high.max(x)))
+}
+
 /// Both operands become real numbers, a block at a time, and the result codes again.
 #[allow(clippy::too_many_arguments, reason = "the fields of one step and where it runs")]
 pub(super) fn binary(

@@ -4,6 +4,7 @@ use lissom_graph::{EvaluateError, Inputs, OpError};
 use lissom_kernels::elementwise::{self, Operand};
 use lissom_kernels::gemm::{self, Batch};
 use lissom_kernels::pool::{self, PoolShape};
+use lissom_kernels::qgemm::Dequantize;
 use lissom_kernels::quantize::{self, Bytes, BytesMut};
 use lissom_kernels::rows::{self, LayerNorm, Mask};
 use lissom_kernels::{Epilogue, ShapeError, Threads, conv, permute};
@@ -274,6 +275,11 @@ fn run_kernel(operands: &Operands<'_>, words: &mut [f32], len: usize, threads: &
         }
         Kind::QLinear { packed, m, grid, finish } => {
             return quantized::linear(operands, packed, *m, grid, finish, words, len, threads);
+        }
+        Kind::DynamicLinear { packed, m, scales, bias, activation } => {
+            let residual = optional(1)?;
+            let finish = Dequantize { scales, bias: bias.as_deref(), residual, activation: *activation };
+            quantized::dynamic_linear(packed, x(0)?, *m, finish, words, threads)
         }
         Kind::QBinary { op, grids, to, activation } => {
             return quantized::binary(operands, *op, grids, to, *activation, words, len, threads);

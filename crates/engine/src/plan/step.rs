@@ -9,7 +9,7 @@ use lissom_kernels::conv::Images;
 use lissom_kernels::elementwise::{Binary, Unary};
 use lissom_kernels::pool::PoolShape;
 use lissom_kernels::rows::Reduction;
-use lissom_tensor::Tensor;
+use lissom_tensor::{DType, Tensor};
 
 use super::weights::Packed;
 
@@ -22,6 +22,15 @@ pub(crate) enum Elem {
 }
 
 impl Elem {
+    /// The element of 8-bit codes of this type.
+    pub fn of_codes(dtype: Option<DType>) -> Option<Self> {
+        match dtype {
+            Some(DType::U8) => Some(Self::U8),
+            Some(DType::I8) => Some(Self::I8),
+            _ => None,
+        }
+    }
+
     /// f32 words that `len` elements take.
     pub fn words(self, len: usize) -> usize {
         match self {
@@ -153,6 +162,8 @@ pub(crate) enum Kind {
     QConv { packed: Arc<Packed>, images: Images, grid: Grid, finish: Box<Finish> },
     /// codes, residual?
     QLinear { packed: Arc<Packed>, m: usize, grid: Grid, finish: Box<Finish> },
+    /// x, residual?; x is quantized to u8 over its own range, as DynamicQuantizeLinear does.
+    DynamicLinear { packed: Arc<Packed>, m: usize, scales: Vec<f32>, bias: Option<Vec<f32>>, activation: Activation },
     /// a, b, both as large as the result.
     QBinary { op: Binary, grids: [Grid; 2], to: Grid, activation: Activation },
 }

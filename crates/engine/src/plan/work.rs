@@ -10,6 +10,7 @@ use lissom_kernels::rows::Reduction;
 use lissom_tensor::{DType, Tensor, Weight};
 
 use super::node_form::NodeForm;
+use super::step::Grid;
 use super::weights::WeightCache;
 
 /// Elements up to which a node over constants is computed while planning.
@@ -48,9 +49,15 @@ pub(crate) enum Op {
     /// data, indices.
     Gather { axis: usize },
     /// x, constant scale and zero point for the whole tensor.
-    Quantize { scale: f32, zero_point: i32 },
+    Quantize { grid: Grid },
     /// x, constant scale and zero point for the whole tensor.
-    Dequantize { scale: f32, zero_point: i32 },
+    Dequantize { grid: Grid },
+    /// codes, then constants; integer images with codes out.
+    QConv { window: Window, groups: usize, from: Grid, to: Grid },
+    /// codes, then constants; an integer product with codes out.
+    QLinear { from: Grid, to: Grid },
+    /// x, constant weight codes `[k, n]`, constant weight scale, constant weight zero point?; x is quantized while running.
+    DynamicLinear,
     /// Runs its plain evaluation; why.
     Other(&'static str),
 }
@@ -193,6 +200,11 @@ impl<'a> Network<'a> {
             return None;
         }
         self.floats(id)?.first().copied()
+    }
+
+    /// The integers of a constant, wrapped to 32 bits.
+    pub fn ints(&self, id: ValueId) -> Option<Vec<i32>> {
+        Some(self.constant(id)?.to_i64_vec().ok()?.into_iter().map(|value| value as i32).collect())
     }
 
     /// Shape, if all of it is known.

@@ -55,6 +55,17 @@ impl Net {
         self.patch.node(&OPERATORS, op, &name, &inputs, attributes).unwrap()
     }
 
+    /// A node with several outputs.
+    pub fn many(&mut self, op: &str, inputs: &[ValueId], n_outputs: usize) -> Vec<ValueId> {
+        self.n_nodes += 1;
+        let name = format!("{op}{}", self.n_nodes);
+        let inputs: Vec<_> = inputs.iter().map(|&id| Some(id)).collect();
+        let outputs: Vec<_> = (0..n_outputs).map(|_| self.patch.value("part", Fact::unknown())).collect();
+        let made: Vec<_> = outputs.iter().map(|&id| Some(id)).collect();
+        self.patch.node_into(&OPERATORS, op, &name, &inputs, Attributes::new(), &made).unwrap();
+        outputs
+    }
+
     pub fn plain(&mut self, op: &str, inputs: &[ValueId]) -> ValueId {
         self.node(op, inputs, Attributes::new())
     }

@@ -254,6 +254,8 @@ fn stages(
     let mut outputs = vec![MODEL, REPORT_HTML, REPORT_JSON, RECIPE];
     outputs.extend(written.external.iter().map(|file| file.name.as_str()));
     run.finish(if budgets_met { Outcome::Done } else { Outcome::BudgetMissed }, &outputs)?;
+    // From here on the manifest answers; what was kept to resume from may be larger than the model.
+    run.discard_units()?;
     result(&run, report, budgets_met, false)
 }
 

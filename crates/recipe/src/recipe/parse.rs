@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{MethodCatalog, Recipe, RecipeError, RecipeText, Step};
 use crate::settings::{Entry, Node, Value};
-use crate::{Budget, LayerFilter, PRESETS, Place, Settings, SettingsError, SettingsProblem};
+use crate::{Budget, LayerFilter, PRESETS, Place, Settings, SettingsError, SettingsProblem, did_you_mean};
 
 const TOP_KEYS: &[&str] = &["name", "description", "extends", "without", "budget", "step"];
 
@@ -201,13 +201,23 @@ fn read_step(key: &str, mut node: Node) -> Result<DraftStep, SettingsError> {
         return Err(wrong_type(key, node.place.clone(), node.describe(), "a table"));
     }
     let Some(entry) = node.take("method") else {
-        let problem = SettingsProblem::MissingKey;
-        return Err(SettingsError { place: node.place, key: format!("{key}.method"), problem });
+        return Err(missing_method(key, node));
     };
     let (method, method_place) = text(&format!("{key}.method"), entry.node)?;
     let before = node.take("before");
     let before = before.map(|entry| text(&format!("{key}.before"), entry.node)).transpose()?;
     Ok(DraftStep { method, method_place, before, settings: Settings::new(node) })
+}
+
+/// No `method`: perhaps it is misspelt.
+fn missing_method(key: &str, node: Node) -> SettingsError {
+    if let Value::Table(entries) = &node.value
+        && let Some(entry) = entries.iter().find(|entry| did_you_mean(&entry.key, ["method"]).is_some())
+    {
+        let problem = SettingsProblem::UnknownKey { known: vec!["method".to_string()] };
+        return SettingsError { place: entry.place.clone(), key: format!("{key}.{}", entry.key), problem };
+    }
+    SettingsError { place: node.place, key: format!("{key}.method"), problem: SettingsProblem::MissingKey }
 }
 
 fn text(key: &str, node: Node) -> Result<(String, Place), SettingsError> {

@@ -80,6 +80,7 @@ impl FileError {
             FileError::Io { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => "choose a folder you may write to",
                 io::ErrorKind::NotADirectory => "a part of the path is a file, not a folder",
+                io::ErrorKind::AlreadyExists => "a file of this name is in the way; choose another name",
                 io::ErrorKind::NotFound => "check the path",
                 _ => return None,
             },

@@ -54,7 +54,7 @@ impl Activations {
             }
             let Some(output) = node.output() else { continue };
             let end = after_activation(graph, &consumers, output);
-            let inputs = integer_inputs(node, operators);
+            let inputs = integer_inputs(graph, node, operators);
             let is_kept = wanted.contains(&end)
                 && produced.contains(&end)
                 && !inputs.is_empty()
@@ -144,7 +144,7 @@ fn produced(
         let is_integer = match linear.get(&index) {
             Some(target) => target.is_integer && target.op_type == "Conv",
             None => {
-                let inputs = integer_inputs(node, operators);
+                let inputs = integer_inputs(graph, node, operators);
                 !inputs.is_empty() && inputs.iter().all(|input| produced.contains(input))
             }
         };
@@ -157,7 +157,7 @@ fn produced(
 }
 
 /// The data inputs of an operator that can run on integers without a weight; none if it cannot.
-fn integer_inputs(node: &Node, operators: &Operators) -> Vec<ValueId> {
+fn integer_inputs(graph: &Graph, node: &Node, operators: &Operators) -> Vec<ValueId> {
     if !node.domain.is_empty() {
         return Vec::new();
     }
@@ -165,7 +165,7 @@ fn integer_inputs(node: &Node, operators: &Operators) -> Vec<ValueId> {
     match node.op_type.as_str() {
         "Add" | "Concat" if operators.holds(&node.op_type) => node.inputs.iter().copied().flatten().collect(),
         "AveragePool" | "GlobalAveragePool" if operators.holds(&node.op_type) => first.into_iter().collect(),
-        "Pad" if !pads_with_zero(node) => Vec::new(),
+        "Pad" if !pads_with_zero(graph, node) => Vec::new(),
         op if MOVES.contains(&op) => first.into_iter().collect(),
         _ => Vec::new(),
     }
@@ -176,12 +176,17 @@ fn shares_scale(node: &Node) -> bool {
 }
 
 /// Other modes and values pad with what may lie outside of the range.
-fn pads_with_zero(node: &Node) -> bool {
+fn pads_with_zero(graph: &Graph, node: &Node) -> bool {
     let is_constant = match node.attributes.get("mode") {
         Some(Attribute::Str(mode)) => mode == "constant",
         _ => true,
     };
-    is_constant && node.inputs.get(2).copied().flatten().is_none()
+    let attribute_is_zero = !matches!(node.attributes.get("value"), Some(Attribute::Float(value)) if *value != 0.0);
+    let input_is_zero = match node.inputs.get(2).copied().flatten() {
+        Some(id) => graph.dense_constant(id).is_some_and(|value| value.count_zeros() == value.len()),
+        None => true,
+    };
+    is_constant && attribute_is_zero && input_is_zero
 }
 
 /// The output of the activation that follows alone, or the value itself: ranges are those after the activation, which

@@ -45,9 +45,10 @@ pub(super) fn tables(graph: &Graph) -> Result<Vec<Table>, MethodError> {
     Ok(tables)
 }
 
-/// The table in 8-bit codes.
-pub(super) fn encode(graph: &Graph, table: &Table) -> Result<Option<Affine>, MethodError> {
+/// The table in 8-bit codes, with a scale for each column if the opset can say that.
+pub(super) fn encode(graph: &Graph, table: &Table, opset: u32) -> Result<Option<Affine>, MethodError> {
     let Some(tensor) = graph.dense_constant(table.table) else { return Ok(None) };
-    let grid = WeightGrid { codes: Codes::signed(8), sharing: Sharing::Channel(1), clips: false };
+    let sharing = if opset >= 13 { Sharing::Channel(1) } else { Sharing::Tensor };
+    let grid = WeightGrid { codes: Codes::signed(8), sharing, clips: false };
     Ok(Some(grid.quantize(tensor.shape(), tensor.as_slice()?, &[])?))
 }

@@ -211,17 +211,20 @@ impl Writer {
     /// A lookup of codes, scaled afterwards: the table itself never becomes float.
     fn lookup(&mut self, graph: &Graph, table: &Table, node: &Node) -> Result<LayerChange, MethodError> {
         let missing = || MethodError::Layer { layer: table.name.clone(), reason: "its table is no constant".to_owned() };
-        let affine = embeddings::encode(graph, table)?.ok_or_else(missing)?;
+        let affine = embeddings::encode(graph, table, self.patch.opset())?.ok_or_else(missing)?;
         let before = graph.constant(table.table).map(WeightState::of).ok_or_else(missing)??;
         let after = WeightState::of(&Weight::Affine(affine.clone()))?;
         let name = &graph.value(table.table).name;
+        let axis = match affine.scale.rank() {
+            0 => Attributes::new(),
+            _ => Attributes::new().with("axis", -1i64),
+        };
         let scale = self.patch.constant(&format!("{name}_scale"), Weight::Dense(affine.scale));
         let codes = self.patch.constant(&format!("{name}_quantized"), Weight::Dense(affine.codes));
         let rows = self.patch.value(&format!("{name}_rows"), Fact::unknown());
         let mut inputs = node.inputs.clone();
         inputs[0] = Some(codes);
         self.node("Gather", &node.name, &inputs, node.attributes.clone(), &[Some(rows)])?;
-        let axis = Attributes::new().with("axis", -1i64);
         self.node("DequantizeLinear", &format!("{}_scaled", node.name), &[Some(rows), Some(scale)], axis, &node.outputs)?;
         Ok(LayerChange { layer: table.name.clone(), before, after })
     }

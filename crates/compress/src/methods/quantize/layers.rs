@@ -95,7 +95,7 @@ pub(super) fn encode(
         if let Some((scale, (position, bias))) = bias {
             match bias_codes(scale, &bias, affine)? {
                 Some(bias) => encoded.biases.push((layer.node, position, bias)),
-                None => changes.notes.push(format!("the bias of `{}` stays float: its weight is shared", layer.name)),
+                None => changes.notes.push(format!("the bias of `{}` stays float: its steps do not fit it", layer.name)),
             }
         }
     }

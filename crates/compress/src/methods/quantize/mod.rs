@@ -15,7 +15,7 @@ mod insert;
 mod layers;
 mod settings;
 
-use lissom_graph::Model;
+use lissom_graph::{Graph, Model};
 use lissom_passes::{PassError, upgrade_opset};
 use lissom_recipe::{Settings, SettingsError};
 
@@ -47,8 +47,14 @@ impl Method for Quantize {
     fn apply(&self, model: &mut Model, job: &Job<'_>) -> Result<Changes, MethodError> {
         let mut changes = Changes::default();
         let sharing = self.fit_opset(model, &mut changes)?;
+        if self.activation == Activation::Float {
+            self.encode_subgraphs(model, job, sharing, &mut changes)?;
+        }
         let (targets, tables) = self.targets(model, job, &mut changes)?;
         if targets.is_empty() && tables.is_empty() {
+            if !changes.layers.is_empty() {
+                return Ok(changes);
+            }
             let reason = "no selected layer has a constant float weight".to_owned();
             return Err(MethodError::NothingToDo { method: SPEC.name, reason });
         }
@@ -80,8 +86,35 @@ impl Quantize {
                 layer: node,
                 reason: format!("{op} cannot be brought from opset {from} to {to}, which this encoding needs: {reason}"),
             }),
-            Err(error) => Err(MethodError::Layer { layer: "the model".to_owned(), reason: error.to_string() }),
+            Err(error) => Err(error.into()),
         }
+    }
+
+    /// Weights inside of `If`, `Loop` and `Scan`, by the names their nodes have there.
+    fn encode_subgraphs(
+        &self,
+        model: &mut Model,
+        job: &Job<'_>,
+        sharing: Sharing,
+        changes: &mut Changes,
+    ) -> Result<(), MethodError> {
+        let around = model.with_graph(Graph::default());
+        let operators = model.operators;
+        let mut edit = |graph: &mut Graph| -> Result<(), MethodError> {
+            let mut inner = around.with_graph(std::mem::take(graph));
+            let mut targets = Vec::new();
+            for layer in inner.graph.layers() {
+                let is_chosen = self.operators.holds(&inner.graph.nodes()[layer.node].op_type);
+                if is_chosen && job.layers.matches(&layer.name) {
+                    targets.extend(Target::new(&inner.graph, &layer)?.ok());
+                }
+            }
+            let weights = layers::encode(self, &inner, &targets, &Pairs::default(), sharing, changes)?;
+            insert::apply(&mut inner, &Pairs::default(), weights, &[], changes)?;
+            *graph = inner.graph;
+            Ok(())
+        };
+        model.graph.edit_subgraphs(&operators, &mut edit)
     }
 
     /// The layers and tables that become integers.

@@ -9,6 +9,7 @@ mod epilogue;
 mod linear;
 mod movement;
 mod products;
+mod qlinear;
 mod quantized;
 mod reduction;
 
@@ -157,8 +158,11 @@ impl<'n, 'a> Builder<'n, 'a> {
             Op::Pad { begin, value } => self.pad(index, begin, *value)?,
             Op::Expand => self.expand(index)?,
             Op::Gather { axis } => self.gather(index, *axis)?,
-            Op::Quantize { scale, zero_point } => self.quantize(index, *scale, *zero_point)?,
-            Op::Dequantize { scale, zero_point } => self.dequantize(index, *scale, *zero_point)?,
+            Op::Quantize { grid } => self.quantize(index, *grid)?,
+            Op::Dequantize { grid } => self.dequantize(index, *grid)?,
+            Op::QConv { window, groups, from, to } => self.qlinear_conv(index, *window, *groups, [*from, *to])?,
+            Op::QLinear { from, to } => self.qlinear_matmul(index, [*from, *to])?,
+            Op::DynamicLinear => self.dynamic_linear(index)?,
             Op::Other(reason) => {
                 self.evaluate(index, reason)?;
                 true

@@ -7,7 +7,7 @@ use lissom_kernels::qconv::PackedQConv;
 use lissom_kernels::qgemm::PackedQB;
 use lissom_kernels::quantize::Bytes;
 use lissom_kernels::{Activation, ShapeError};
-use lissom_tensor::{Affine, DType, Storage, Tensor, Weight};
+use lissom_tensor::{Affine, Storage, Tensor, Weight};
 
 use super::epilogue::{Chain, Channels, activation_of};
 use super::{Builder, Forms, Layout, Record, is_clamp};
@@ -24,15 +24,8 @@ struct Codes<'a> {
     zero_points: Vec<i32>,
 }
 
-fn elem_of(dtype: Option<DType>) -> Option<Elem> {
-    match dtype {
-        Some(DType::U8) => Some(Elem::U8),
-        Some(DType::I8) => Some(Elem::I8),
-        _ => None,
-    }
-}
-
-fn bytes(tensor: &Tensor) -> Option<Bytes<'_>> {
+/// The codes of an 8-bit tensor.
+pub(super) fn bytes(tensor: &Tensor) -> Option<Bytes<'_>> {
     match tensor.storage() {
         Storage::U8(values) => Some(Bytes::U8(values)),
         Storage::I8(values) => Some(Bytes::I8(values)),
@@ -41,10 +34,8 @@ fn bytes(tensor: &Tensor) -> Option<Bytes<'_>> {
 }
 
 impl Builder<'_, '_> {
-    pub fn quantize(&mut self, index: usize, scale: f32, zero_point: i32) -> Result<bool, EngineError> {
+    pub fn quantize(&mut self, index: usize, grid: Grid) -> Result<bool, EngineError> {
         let (Some(x), Some(out)) = (self.input(index, 0), self.output(index)) else { return Ok(false) };
-        let Some(elem) = elem_of(self.network.dtype(out)) else { return Ok(false) };
-        let grid = Grid { scale, zero_point, elem };
         if let Some(Record { codes: Some((forms, own)), .. }) = self.record(x)
             && *own == grid
         {
@@ -56,21 +47,19 @@ impl Builder<'_, '_> {
         let source = self.source(x, layout)?;
         let info = self.info(index, &[], "quantize");
         let len = self.shape(out)?.iter().product();
-        let made = self.emit(info, Kind::Quantize { grid }, vec![source], len, elem);
+        let made = self.emit(info, Kind::Quantize { grid }, vec![source], len, grid.elem);
         self.set(out, layout, made);
         Ok(true)
     }
 
-    pub fn dequantize(&mut self, index: usize, scale: f32, zero_point: i32) -> Result<bool, EngineError> {
+    pub fn dequantize(&mut self, index: usize, grid: Grid) -> Result<bool, EngineError> {
         let (Some(x), Some(out)) = (self.input(index, 0), self.output(index)) else { return Ok(false) };
-        let Some(elem) = elem_of(self.network.dtype(x)) else { return Ok(false) };
         let layout = self.layout(x);
         let source = self.source(x, layout)?;
         let forms = match self.record(x) {
             Some(record) => Forms { tensor: None, ..record.forms.clone() },
             None => Forms::at(layout, source),
         };
-        let grid = Grid { scale, zero_point, elem };
         self.set_record(out, Record { codes: Some((forms, grid)), ..Record::default() });
         Ok(true)
     }
@@ -199,7 +188,7 @@ impl Builder<'_, '_> {
     }
 
     /// Constants added at the beginning of the chain go into the bias; at a scale the chain ends.
-    fn with_shifts(
+    pub(super) fn with_shifts(
         &self,
         mut bias: Option<Vec<f32>>,
         chain: Chain,
@@ -227,12 +216,11 @@ impl Builder<'_, '_> {
     /// The quantization at the end of a chain, if codes can be made without a detour.
     fn quantized_end(&self, chain: &Chain) -> Option<(usize, ValueId, Grid)> {
         let next = self.network.only_consumer(chain.output)?;
-        let Op::Quantize { scale, zero_point } = self.network.works[next].op else { return None };
+        let Op::Quantize { grid } = self.network.works[next].op else { return None };
         let codes = self.output(next)?;
-        let elem = elem_of(self.network.dtype(codes))?;
         let has_codes = |id: ValueId| self.record(id).is_some_and(|record| record.codes.is_some());
         let is_fit = is_clamp(chain.activation) && chain.residual.is_none_or(has_codes);
-        is_fit.then_some((next, codes, Grid { scale, zero_point, elem }))
+        is_fit.then_some((next, codes, grid))
     }
 
     /// A binary function of two quantized values whose result is quantized at once.

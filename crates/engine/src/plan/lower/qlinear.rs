@@ -1,0 +1,145 @@
+//! The integer operators that carry their scales themselves, and products whose left side is quantized while running.
+
+use std::sync::Arc;
+
+use lissom_graph::ValueId;
+use lissom_kernels::ShapeError;
+use lissom_kernels::conv::{ConvShape, Window};
+use lissom_kernels::qconv::PackedQConv;
+use lissom_kernels::qgemm::PackedQB;
+
+use super::epilogue::Channels;
+use super::linear::images;
+use super::quantized::bytes;
+use super::{Builder, Layout};
+use crate::EngineError;
+use crate::plan::quantized::limits;
+use crate::plan::step::{Elem, Finish, Grid, Kind};
+use crate::plan::weights::{Form, PackKey, Packed};
+
+impl Builder<'_, '_> {
+    /// `QLinearConv`.
+    pub fn qlinear_conv(
+        &mut self,
+        index: usize,
+        window: Window,
+        groups: usize,
+        [from, to]: [Grid; 2],
+    ) -> Result<bool, EngineError> {
+        let (Some(x), Some(weight), Some(out)) = (self.input(index, 0), self.input(index, 3), self.output(index)) else {
+            return Ok(false);
+        };
+        let (shape, weight_shape, out_shape) = (self.shape(x)?, self.shape(weight)?, self.shape(out)?);
+        let conv = ConvShape { window, c_in: shape[1], c_out: weight_shape[0], groups };
+        let images = images(&shape);
+        let expected = if out_shape.len() == 3 { [1, out_shape[2]] } else { [out_shape[2], out_shape[3]] };
+        let is_fit = groups > 0 && weight_shape[1] * groups == conv.c_in && conv.c_out % groups == 0;
+        if !is_fit || window.output_size(images.h, images.w) != Ok(expected) {
+            return Ok(false);
+        }
+        let Some((scales, zero_points)) = self.weight_grid(index, [4, 5], conv.c_out) else { return Ok(false) };
+        let bias = self.input(index, 8).map(|id| self.network.ints(id).filter(|bias| bias.len() == conv.c_out));
+        if matches!(bias, Some(None)) {
+            return Ok(false);
+        }
+        let packed = self.packed_codes(index, weight, Form::QConv(conv), |values| {
+            Ok(Packed::QConv(PackedQConv::new(conv, values, &zero_points)?))
+        })?;
+        let finish = codes_finish(&scales, bias.flatten(), from, to);
+        let source = self.source(x, Layout::Last)?;
+        let kernel = if let Packed::QConv(conv) = &*packed { conv.kernel_name() } else { "" };
+        let info = self.info(index, &[], kernel);
+        let kind = Kind::QConv { packed, images, grid: from, finish: Box::new(finish) };
+        let made = self.emit(info, kind, vec![source], out_shape.iter().product(), to.elem);
+        self.set(out, Layout::Last, made);
+        Ok(true)
+    }
+
+    /// `QLinearMatMul`.
+    pub fn qlinear_matmul(&mut self, index: usize, [from, to]: [Grid; 2]) -> Result<bool, EngineError> {
+        let (Some(x), Some(weight), Some(out)) = (self.input(index, 0), self.input(index, 3), self.output(index)) else {
+            return Ok(false);
+        };
+        let Some([m, k, n]) = self.product_size(x, weight, out)? else { return Ok(false) };
+        let Some((scales, zero_points)) = self.weight_grid(index, [4, 5], n) else { return Ok(false) };
+        let packed = self.packed_codes(index, weight, Form::QLinear { is_transposed: false }, |values| {
+            Ok(Packed::QLinear(PackedQB::new(values, k, n, &zero_points)?))
+        })?;
+        let finish = codes_finish(&scales, None, from, to);
+        let source = self.source(x, Layout::Plain)?;
+        let kernel = if let Packed::QLinear(matrix) = &*packed { matrix.kernel().name } else { "" };
+        let info = self.info(index, &[], kernel);
+        let kind = Kind::QLinear { packed, m, grid: from, finish: Box::new(finish) };
+        let made = self.emit(info, kind, vec![source], m * n, to.elem);
+        self.set(out, Layout::Plain, made);
+        Ok(true)
+    }
+
+    /// `DynamicQuantizeLinear`, `MatMulInteger`, and the multiplication by both scales.
+    pub fn dynamic_linear(&mut self, index: usize) -> Result<bool, EngineError> {
+        let (Some(x), Some(weight), Some(out)) = (self.input(index, 0), self.input(index, 1), self.output(index)) else {
+            return Ok(false);
+        };
+        let Some([m, k, n]) = self.product_size(x, weight, out)? else { return Ok(false) };
+        let Some((scales, zero_points)) = self.weight_grid(index, [2, 3], n) else { return Ok(false) };
+        let packed = self.packed_codes(index, weight, Form::QLinear { is_transposed: false }, |values| {
+            Ok(Packed::QLinear(PackedQB::new(values, k, n, &zero_points)?))
+        })?;
+        let (bias, chain) = self.with_shifts(None, self.chain(out, n, Channels::Final, true), out, n, Channels::Final);
+        let mut inputs = vec![self.source(x, Layout::Plain)?];
+        if let Some(residual) = chain.residual {
+            inputs.push(self.source(residual, Layout::Plain)?);
+        }
+        let kernel = if let Packed::QLinear(matrix) = &*packed { matrix.kernel().name } else { "" };
+        let info = self.info(index, &chain.works, kernel);
+        let kind = Kind::DynamicLinear { packed, m, scales, bias, activation: chain.activation };
+        let made = self.emit(info, kind, inputs, m * n, Elem::F32);
+        self.end(&chain, Layout::Plain, made);
+        Ok(true)
+    }
+
+    /// `[m, k, n]` of `x · weight`.
+    fn product_size(&self, x: ValueId, weight: ValueId, out: ValueId) -> Result<Option<[usize; 3]>, EngineError> {
+        let (shape, len) = (self.shape(x)?, self.shape(out)?.iter().product::<usize>());
+        Ok(match self.shape(weight)?[..] {
+            [k, n] if shape.last() == Some(&k) && n > 0 && len % n == 0 => Some([len / n, k, n]),
+            _ => None,
+        })
+    }
+
+    /// Scales and zero points of a weight, one a column, from two inputs of the work.
+    fn weight_grid(&self, index: usize, [scale, zero]: [usize; 2], n: usize) -> Option<(Vec<f32>, Vec<i32>)> {
+        let scales = self.network.floats(self.input(index, scale)?)?;
+        let zero_points = match self.input(index, zero) {
+            Some(id) => self.network.ints(id)?,
+            None => Vec::new(),
+        };
+        let is_fit = [0, 1, n].contains(&zero_points.len()) && scales.iter().all(|scale| scale.is_finite());
+        let scales = match scales[..] {
+            [one] => vec![one; n],
+            _ => scales,
+        };
+        (is_fit && scales.len() == n).then_some((scales, zero_points))
+    }
+
+    fn packed_codes(
+        &self,
+        index: usize,
+        weight: ValueId,
+        form: Form,
+        pack: impl FnOnce(lissom_kernels::quantize::Bytes<'_>) -> Result<Packed, ShapeError>,
+    ) -> Result<Arc<Packed>, EngineError> {
+        let network = self.network;
+        let key = PackKey { weight, bias: None, form, folded: vec![network.works[index].node] };
+        let packed = network.cache.packed(network.weight(weight).is_some().then_some(key), || {
+            let tensor = network.constant(weight).ok_or(ShapeError::Overflow { what: "weight" })?;
+            pack(bytes(&tensor).ok_or(ShapeError::Overflow { what: "weight" })?)
+        });
+        packed.map_err(|source| self.kernel_error(index, source))
+    }
+}
+
+fn codes_finish(scales: &[f32], bias: Option<Vec<i32>>, from: Grid, to: Grid) -> Finish {
+    let multipliers = scales.iter().map(|scale| scale * from.scale / to.scale).collect();
+    Finish::Codes { multipliers, bias, residual: None, grid: to, clamp: limits(to.elem) }
+}

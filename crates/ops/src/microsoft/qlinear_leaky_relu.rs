@@ -1,0 +1,33 @@
+//! `QLinearLeakyRelu`: leaky ReLU of codes, given as codes again.
+
+use std::sync::Arc;
+
+use lissom_graph::{OpSpec, Sample};
+use lissom_tensor::Tensor;
+
+use super::qlinear::QLinearUnary;
+use crate::sample_data::filled;
+
+pub(crate) const OP: OpSpec = OpSpec {
+    name: "QLinearLeakyRelu",
+    domain: "com.microsoft",
+    since: 1,
+    read: |node| {
+        Ok(Arc::new(QLinearUnary {
+            f: |x, alpha| if x >= 0.0 { x } else { alpha * x },
+            alpha: node.float_or("alpha", 0.01)?.into(),
+        }))
+    },
+    samples: || {
+        let inputs = |scale: f32| {
+            [
+                filled(&[2, 3], vec![0u8, 10, 128, 200, 255, 77]),
+                Tensor::scalar(scale),
+                Tensor::scalar(128u8),
+                Tensor::scalar(1f32 / 256.0),
+                Tensor::scalar(3u8),
+            ]
+        };
+        vec![Sample::new(inputs(0.02)), Sample::new(inputs(0.5))]
+    },
+};
