@@ -15,7 +15,9 @@ pub(crate) const MAX_CALL_DEPTH: usize = 64;
 /// other twice would double with every level.
 const INLINED_MULTIPLE: usize = 32;
 /// What any file may inline, in bytes.
-const INLINED_FLOOR_BYTES: usize = 16 << 20;
+const INLINED_FLOOR_BYTES: usize = 64 << 20;
+/// What a node takes in memory besides its text.
+const NODE_BYTES: usize = 512;
 
 /// What may still be inlined, in bytes of nodes.
 #[derive(Debug)]
@@ -74,7 +76,8 @@ pub(crate) fn expand<'a>(
     let given = call.attribute.iter().map(|attribute| (attribute.name(), attribute));
     let attributes: HashMap<&str, &AttributeProto> = defaults.chain(given).collect();
     let renaming = Renaming { names, attributes, prefix, budget };
-    let affordable = move |node: &&NodeProto| budget.spend(node.encoded_len() + prefix.len() * n_names(node));
+    let affordable =
+        move |node: &&NodeProto| budget.spend(NODE_BYTES + node.encoded_len() + prefix.len() * n_names(node));
     Ok(function.node.iter().take_while(affordable).map(move |node| renaming.node(node)))
 }
 
@@ -127,7 +130,7 @@ impl Renaming<'_> {
 
     fn graph(&self, graph: &GraphProto) -> GraphProto {
         let mut graph = graph.clone();
-        let affordable = |node: &&NodeProto| self.budget.spend(self.prefix.len() * n_names(node));
+        let affordable = |node: &&NodeProto| self.budget.spend(NODE_BYTES + self.prefix.len() * n_names(node));
         graph.node = graph.node.iter().take_while(affordable).map(|node| self.node(node)).collect();
         for value in graph.input.iter_mut().chain(&mut graph.output).chain(&mut graph.value_info) {
             value.name = value.name.as_ref().map(|name| self.value(name));

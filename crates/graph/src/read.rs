@@ -170,7 +170,9 @@ impl Reader<'_> {
         }
         // Which version of ONNX's own operators is meant must be said; other domains have few versions, if any.
         let opset = match opsets.get(domain) {
-            None if domain.is_empty() => return Err(LoadError::MissingOpset { node: name, domain: "ai.onnx".to_owned() }),
+            None if domain.is_empty() => {
+                return Err(LoadError::MissingOpset { node: name, domain: "ai.onnx".to_owned() });
+            }
             found => found.copied().unwrap_or(1),
         };
         let op = self

@@ -27,11 +27,8 @@ impl Graph {
                 edit(&mut changed)?;
                 node.attributes.set(name, Attribute::Graph(Arc::new(changed)));
             }
-            let in_node = |source: OpError| LoadError::Operator {
-                node: node.name.clone(),
-                op: node.op_type.clone(),
-                source,
-            };
+            let in_node =
+                |source: OpError| LoadError::Operator { node: node.name.clone(), op: node.op_type.clone(), source };
             node.op = NodeReader::read_op(
                 operators,
                 &node.domain,
