@@ -47,10 +47,10 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    /// Adds what is asked for by `other` to what was asked for here.
-    pub(crate) fn add(&mut self, other: &Common) {
-        self.json |= other.json;
-        self.quiet |= other.quiet;
+    /// What a run was started with, resumed with `other`: that one says how the answer is shown, and may add the rest.
+    pub(crate) fn resumed_with(&mut self, other: &Common) {
+        self.json = other.json;
+        self.quiet = other.quiet;
         self.untrusted |= other.untrusted;
         self.threads = if other.threads > 0 { other.threads } else { self.threads };
         self.max_memory = other.max_memory.or(self.max_memory);

@@ -43,7 +43,7 @@ fn run(words: Vec<OsString>, common: Option<&Common>) -> ExitCode {
         Err(error) => return not_understood(&error, wants_json(&words)),
     };
     if let Some(common) = common {
-        arguments.common.add(common);
+        arguments.common.resumed_with(common);
     }
     let is_json = arguments.common.json;
     if let Some(gib) = arguments.common.max_memory {

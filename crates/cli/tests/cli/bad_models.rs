@@ -29,7 +29,7 @@ fn files_that_are_no_models_are_named_for_what_they_are() {
         (&b""[..], &["empty"][..]),
         (b"<!DOCTYPE html><html><body>not found</body></html>", &["a web page"]),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n", &["LFS"]),
-        (b"PK\x03\x04\x14\x00\x00\x00\x00\x00rest of an archive", &["zip"]),
+        (b"PK\x03\x04\x14\x00\x00\x00\x00\x00rest of an archive", &["a ZIP archive"]),
         (b"The quick brown fox jumps over the lazy dog.\n", &["not an ONNX model"]),
     ] {
         fs::write(folder.path().join("bad.onnx"), content).unwrap();
@@ -158,6 +158,7 @@ fn a_tensor_beyond_the_memory_limit_is_refused_with_its_size() {
     let folder = tiny();
     let before = names(folder.path());
     let words = ["bench", "tiny.onnx", "--seconds", "0", "--batch", "100000000", "--max-memory", "1"];
-    lissom(folder.path(), &words).refuses(65, &["of 3200000000 bytes", "the limit of 1073741824 bytes", "--max-memory"]);
+    lissom(folder.path(), &words)
+        .refuses(65, &["of 3200000000 bytes", "the limit of 1073741824 bytes", "--max-memory"]);
     assert_eq!(names(folder.path()), before);
 }
