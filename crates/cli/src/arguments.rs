@@ -199,6 +199,9 @@ pub(crate) struct Bench {
     /// Seconds to spend on each model.
     #[arg(long, default_value = "3", value_name = "S", value_parser = numbers::seconds)]
     pub(crate) seconds: f64,
+    /// Also time every step, with the kernel that runs it.
+    #[arg(long)]
+    pub(crate) layers: bool,
     /// Seed of the inputs.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) seed: u64,

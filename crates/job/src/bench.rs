@@ -28,6 +28,8 @@ pub struct BenchRequest {
     pub threads: usize,
     /// Seconds to spend on each model.
     pub seconds: f64,
+    /// Also time every step of each model.
+    pub layers: bool,
     /// Seed of the inputs.
     pub seed: u64,
     /// How far the files are trusted.
@@ -65,6 +67,12 @@ pub struct ModelTimes {
     pub peak_memory_bytes: Option<u64>,
     /// Median of the first model over this one's: above 1 is faster.
     pub speedup: f64,
+    /// Time of every step, if asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LayerTime>,
+    /// What runs without a kernel of its own, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Times models in turn, so that a drifting clock hits all alike.
@@ -80,18 +88,20 @@ pub fn bench(request: &BenchRequest) -> Result<BenchResult, JobError> {
         timed.iter().map(|timed| (&timed.session, timed.inputs.as_slice())).collect();
     let latencies = interleaved(&sessions, Duration::from_secs_f64(request.seconds))?;
     let first = latencies.first().map_or(f64::NAN, |latency| latency.p50_ms);
-    let models = timed
-        .iter()
-        .zip(latencies)
-        .map(|(timed, latency)| ModelTimes {
+    let mut models = Vec::new();
+    for (timed, latency) in timed.iter().zip(latencies) {
+        let layers = if request.layers { layer_times(&timed.session, &timed.inputs)? } else { Vec::new() };
+        models.push(ModelTimes {
             model: timed.path.display().to_string(),
             items_per_second: request.batch as f64 * 1e3 / latency.p50_ms,
             load_ms: timed.load_ms,
             peak_memory_bytes: timed.peak_memory_bytes,
             speedup: first / latency.p50_ms,
             latency,
-        })
-        .collect();
+            layers,
+            notes: timed.session.notes(),
+        });
+    }
     let machine = machine();
     let threads = if request.threads == 0 { machine.cores } else { request.threads };
     Ok(BenchResult { schema_version: SCHEMA_VERSION, machine, batch: request.batch, threads, models })
@@ -150,6 +160,49 @@ pub fn interleaved(sessions: &[(&Session, &[(String, Tensor)])], each: Duration)
         }
     }
     times.iter().map(|times| Ok(Latency::from_ms(times)?)).collect()
+}
+
+/// Time of one step of a network, and what runs it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerTime {
+    /// Name of the node; of the first one, if several were fused.
+    pub name: String,
+    /// Operators in the step, joined by `+`.
+    pub operators: String,
+    /// The kernel that runs it.
+    pub kernel: String,
+    /// Median time.
+    pub ms: f64,
+    /// Multiply-accumulates of one run.
+    pub macs: u64,
+}
+
+/// Median time of each step, in the order they run.
+///
+/// # Errors
+/// If a run fails.
+pub fn layer_times(session: &Session, inputs: &[(String, Tensor)]) -> Result<Vec<LayerTime>, JobError> {
+    const ROUNDS: usize = 9;
+    let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let mut rounds = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        rounds.push(session.profile(&inputs)?);
+    }
+    let median = |step: usize| {
+        let mut times: Vec<f64> =
+            rounds.iter().filter_map(|steps| Some(steps.get(step)?.time.as_secs_f64() * 1e3)).collect();
+        times.sort_unstable_by(f64::total_cmp);
+        times[times.len() / 2]
+    };
+    let steps = rounds.first().map(Vec::as_slice).unwrap_or_default();
+    let layer = |(index, step): (usize, &lissom_engine::StepTime)| LayerTime {
+        name: step.info.name.clone(),
+        operators: step.info.op.clone(),
+        kernel: step.info.kernel.to_owned(),
+        ms: median(index),
+        macs: step.info.macs,
+    };
+    Ok(steps.iter().enumerate().map(layer).collect())
 }
 
 /// Inputs of the right types and shapes: normal-ish floats, small integers, masks of ones.

@@ -10,7 +10,8 @@ use lissom_report::{
 };
 use lissom_tensor::Weight;
 
-use crate::compress::{CompressRequest, DatasetCalibration, DoneStep, StepsOutcome};
+use crate::bench::LayerTime;
+use crate::compress::{CompressRequest, DatasetCalibration, DoneStep, StepsOutcome, Times};
 use crate::cost::{Cost, LayerCost, cost};
 use crate::machine::machine;
 use crate::model_file::ModelFile;
@@ -28,7 +29,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) proof: String,
     /// Error of every value both networks make, on the inputs of the proof.
     pub(crate) errors: Vec<LayerError>,
-    pub(crate) latencies: Option<(Latency, Latency)>,
+    pub(crate) times: Option<Times>,
     pub(crate) contracts: Vec<Budget>,
     pub(crate) eval: Option<&'a Dataset>,
     pub(crate) calibration: Option<&'a DatasetCalibration>,
@@ -43,10 +44,7 @@ pub(crate) fn build(facts: &Facts<'_>) -> Result<Report, JobError> {
     let (before, after) = (cost(facts.original, 128)?, cost(facts.compressed, 128)?);
     let name = facts.request.model.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut report = Report::new(&format!("{name}, {}", facts.recipe.name), provenance(facts)?);
-    let (time_before, time_after) = match &facts.latencies {
-        Some((before, after)) => (Some(before.clone()), Some(after.clone())),
-        None => (None, None),
-    };
+    let (time_before, time_after) = facts.times.as_ref().map(|times| times.runs.clone()).unzip();
     let parameters = before.parameters;
     report.original =
         Some(card(name, facts.file.size_bytes, &before, parameters, time_before, facts.outcome.before.clone()));
@@ -151,6 +149,9 @@ fn notices(facts: &Facts<'_>) -> Vec<Notice> {
             notices.push(notice(NoticeKind::Note, None, format!("{}: {note}", done.method)));
         }
     }
+    for note in facts.times.iter().flat_map(|times| &times.notes) {
+        notices.push(notice(NoticeKind::Note, None, format!("engine: {note}")));
+    }
     for data in facts.eval.into_iter().chain(facts.calibration.map(DatasetCalibration::dataset)) {
         for note in data.notices() {
             notices.push(notice(NoticeKind::Note, None, format!("data `{}`: {note}", data.path().display())));
@@ -171,7 +172,7 @@ fn not_measured(facts: &Facts<'_>) -> Vec<NotMeasured> {
     if facts.eval.is_none() {
         add("Accuracy", "no data with labels was given (`--eval-data`)");
     }
-    if facts.latencies.is_none() {
+    if facts.times.is_none() {
         add("Time", "timing was switched off, or inputs could not be made up");
     }
     add("Peak memory", "`lissom bench` measures it, one model at a time");
@@ -205,7 +206,14 @@ fn layer(cost: &LayerCost, facts: &Facts<'_>) -> Layer {
     let output = graph.find_node(&cost.name).and_then(|node| graph.nodes()[node].outputs.first().copied().flatten());
     let name = output.map(|id| graph.value(id).name.as_str());
     let error = facts.errors.iter().find(|error| Some(error.name.as_str()) == name);
+    let step = |times: &'_ [LayerTime]| times.iter().find(|step| step.name == cost.name).cloned();
+    let before = facts.times.as_ref().and_then(|times| step(&times.layers_before));
+    let after = facts.times.as_ref().and_then(|times| step(&times.layers_after));
     Layer {
+        time_before_ms: before.map(|step| step.ms),
+        time_after_ms: after.as_ref().map(|step| step.ms),
+        kernel_reason: after.as_ref().map(|step| format!("runs {}", step.operators)),
+        kernel: after.map(|step| step.kernel),
         output_error: error.and_then(|error| error.relative_error),
         name: cost.name.clone(),
         operator: Some(cost.operator.clone()),

@@ -1,7 +1,7 @@
 //! `lissom bench`.
 
 use lissom_job::JobError;
-use lissom_job::bench::{BenchRequest, BenchResult, bench as run_job};
+use lissom_job::bench::{BenchRequest, BenchResult, ModelTimes, bench as run_job};
 use lissom_recipe::ExitCode;
 
 use super::Context;
@@ -16,6 +16,7 @@ pub(crate) fn bench(arguments: &Bench, context: &Context) -> Result<ExitCode, Jo
         other_axes: arguments.length,
         threads: context.common.threads,
         seconds: arguments.seconds,
+        layers: arguments.layers,
         seed: arguments.seed,
         read: context.read_options(),
     })?;
@@ -43,9 +44,30 @@ fn text(result: &BenchResult) -> String {
     let mut text = table(&["model", "p50", "p90", "p99", "items/s", "speed", "load", "peak memory"], &rows);
     text += &format!("\nbatch {}, {} threads, {}\n", result.batch, result.threads, result.machine.cpu);
     for times in &result.models {
+        text += &layers(times);
         if let Some(noise) = &times.latency.noise {
             text += &format!("warning: {}: {noise}\n", times.model);
         }
     }
     text
+}
+
+/// Steps of a model, slowest first.
+fn layers(times: &ModelTimes) -> String {
+    if times.layers.is_empty() {
+        return String::new();
+    }
+    let mut steps: Vec<_> = times.layers.iter().collect();
+    steps.sort_by(|a, b| b.ms.total_cmp(&a.ms));
+    let rows: Vec<Vec<String>> = steps
+        .iter()
+        .map(|step| {
+            let rate = match step.macs {
+                0 => "–".to_owned(),
+                macs => format!("{:.0}", 2.0 * macs as f64 / step.ms / 1e6),
+            };
+            vec![step.name.clone(), step.operators.clone(), step.kernel.clone(), milliseconds(step.ms), rate]
+        })
+        .collect();
+    format!("\n{}\n{}", times.model, table(&["step", "operators", "kernel", "median", "GFLOP/s"], &rows))
 }

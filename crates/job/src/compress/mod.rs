@@ -22,7 +22,7 @@ use lissom_recipe::{Budget, Digest, ExitCode, Interrupt, Recipe, RecipeText, Run
 use lissom_report::{Report, Sensitivity};
 use serde::{Deserialize, Serialize};
 
-use crate::bench::{interleaved, random_inputs};
+use crate::bench::{LayerTime, interleaved, layer_times, random_inputs};
 use crate::budget::{Reached, all_met, contracts};
 use crate::compare::layer_errors;
 use crate::cost::{Cost, cost};
@@ -214,18 +214,18 @@ fn stages(
     run.write(MODEL, &written.bytes)?;
     let size_bytes = written.bytes.len() as u64 + written.external.iter().map(|f| f.n_bytes()).sum::<u64>();
     let (probe, proof) = prove::prove(&context, &run, &outcome.model)?;
-    let (errors, latencies) = if probe.inputs.is_empty() {
+    let (errors, times) = if probe.inputs.is_empty() {
         (Vec::new(), None)
     } else {
         let errors = layer_errors(original, &outcome.model, &probe.inputs, request.threads)?;
-        (errors, latencies(&context, original, &outcome.model)?)
+        (errors, times(&context, original, &outcome.model)?)
     };
     let comparison = outcome.comparison.clone();
     let after_cost = cost(&outcome.model, 128)?;
     let reached = Reached {
         original_bytes: context.file.size_bytes,
         size_bytes: Some(size_bytes),
-        p50_ms: latencies.as_ref().map(|(_, after)| after.p50_ms),
+        p50_ms: times.as_ref().map(|times| times.runs.1.p50_ms),
         bits: Some(after_cost.weight_bits as f64 / after_cost.parameters.max(1) as f64),
         comparison: comparison.as_ref(),
     };
@@ -241,7 +241,7 @@ fn stages(
         outcome: &outcome,
         proof,
         errors,
-        latencies,
+        times,
         contracts,
         eval: context.eval.as_ref(),
         calibration: context.calibration.as_ref(),
@@ -457,12 +457,20 @@ fn compared(
     }
 }
 
-/// Times of the original and the compressed model, batch 1, in turn.
-fn latencies(
-    context: &Context<'_>,
-    original: &Model,
-    compressed: &Model,
-) -> Result<Option<(Latency, Latency)>, JobError> {
+/// Times of a pair of models, batch 1.
+pub(crate) struct Times {
+    /// Of whole runs, original and compressed, taken in turn.
+    pub(crate) runs: (Latency, Latency),
+    /// Of the steps of the original.
+    pub(crate) layers_before: Vec<LayerTime>,
+    /// Of the steps of the compressed model.
+    pub(crate) layers_after: Vec<LayerTime>,
+    /// What runs without a kernel of its own in the compressed model, and why.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Times the original and the compressed model.
+fn times(context: &Context<'_>, original: &Model, compressed: &Model) -> Result<Option<Times>, JobError> {
     let wants = context.budget().target_latency.is_some();
     let seconds = if wants { context.request.bench_seconds.max(1.0) } else { context.request.bench_seconds };
     if seconds <= 0.0 {
@@ -474,10 +482,14 @@ fn latencies(
     let Ok(inputs) = random_inputs(original, before.inputs(), 1, 128, context.request.seed) else { return Ok(None) };
     let each = Duration::from_secs_f64(seconds);
     // Made-up inputs may not fit a model with lengths it does not declare; then there is no time to tell.
-    let Ok(times) = interleaved(&[(&before, &inputs), (&after, &inputs)], each) else { return Ok(None) };
+    let Ok(runs) = interleaved(&[(&before, &inputs), (&after, &inputs)], each) else { return Ok(None) };
+    let Ok([run_before, run_after]) = <[Latency; 2]>::try_from(runs) else { return Ok(None) };
+    let times = Times {
+        runs: (run_before, run_after),
+        layers_before: layer_times(&before, &inputs)?,
+        layers_after: layer_times(&after, &inputs)?,
+        notes: after.notes(),
+    };
     context.progress.report(1, 1, "timing both models");
-    match <[Latency; 2]>::try_from(times) {
-        Ok([before, after]) => Ok(Some((before, after))),
-        Err(_) => Ok(None),
-    }
+    Ok(Some(times))
 }
