@@ -58,8 +58,7 @@ impl Op for Conv {
 
     fn macs(&self, inputs: &[Option<Vec<usize>>], outputs: &[Vec<usize>]) -> u64 {
         let (Some(Some(weight)), Some(out)) = (inputs.get(1), outputs.first()) else { return 0 };
-        let per_output: u64 = weight.iter().skip(1).map(|&length| length as u64).product();
-        out.iter().map(|&length| length as u64).product::<u64>() * per_output
+        weight.iter().skip(1).chain(out).fold(1, |macs, &length| macs.saturating_mul(length as u64))
     }
 }
 

@@ -89,6 +89,11 @@ impl Window {
     /// padded input.
     pub fn resolve(&self, spatial: &[usize], kernel: &[usize]) -> Result<Vec<AxisWindow>, OpError> {
         self.check_rank(spatial.len(), kernel)?;
+        // Taps are counted over all axes, those in the padding included.
+        let taps = kernel.iter().try_fold(1i64, |taps, &length| taps.checked_mul(i64::try_from(length).ok()?));
+        if taps.is_none() {
+            return Err(OpError::attribute("kernel_shape", format!("a window of {kernel:?} is too large")));
+        }
         (0..spatial.len()).map(|axis| self.resolve_axis(axis, spatial, kernel)).collect()
     }
 
@@ -165,7 +170,8 @@ impl Window {
                 "a window of {reach} does not fit an axis of {length} with padding {pad_begin} and {pad_end}"
             )));
         }
-        let mut out = if self.ceil_mode { room.saturating_add(step - 1) / step + 1 } else { room / step + 1 };
+        let steps = if self.ceil_mode { room.saturating_add(step - 1) / step } else { room / step };
+        let mut out = steps.saturating_add(1);
         // A window that starts in the padding at the end sees no input.
         if self.ceil_mode && (out - 1).saturating_mul(step) >= length.saturating_add(pad_begin) {
             out -= 1;

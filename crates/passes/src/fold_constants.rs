@@ -16,24 +16,17 @@ pub(crate) const SPEC: PassSpec = PassSpec {
 /// stays in the graph.
 const MAX_GROWTH_BYTES: u64 = 1 << 20;
 
-/// All results of a sweep together may be this many times all constants, and `MAX_SWEEP_BYTES` more: a long chain of
-/// results that each grow a little adds up.
-const SWEEP_MULTIPLE: u64 = 4;
-const MAX_SWEEP_BYTES: u64 = 64 << 20;
-/// What one sweep leaves, the next may fold; more than a few come only of models made for it.
-const MAX_SWEEPS: usize = 8;
+/// All results that are computed in a run together may be as large as all constants, and this much larger: a long chain
+/// of results that each grow a little adds up. Several runs may get further.
+const MAX_SWEEP_BYTES: u64 = 32 << 20;
 
 fn run(model: &mut Model) -> Result<usize, PassError> {
-    let mut folded = 0;
-    for _ in 0..MAX_SWEEPS {
-        let patch = fold_once(model);
-        if patch.is_empty() {
-            break;
-        }
-        folded += 1;
-        model.graph.apply(patch)?;
+    let patch = fold_once(model);
+    if patch.is_empty() {
+        return Ok(0);
     }
-    Ok(folded)
+    model.graph.apply(patch)?;
+    Ok(1)
 }
 
 /// One sweep; results of this sweep feed later nodes of the same sweep.
@@ -47,16 +40,12 @@ fn fold_once(model: &Model) -> Patch {
         }
     }
     let constant_bits: u64 = graph.constants().map(|(_, weight)| weight.bits()).sum();
-    let mut left_bits = SWEEP_MULTIPLE.saturating_mul(constant_bits).saturating_add(8 * MAX_SWEEP_BYTES);
+    let mut left_bits = constant_bits.saturating_add(8 * MAX_SWEEP_BYTES);
     for (index, node) in graph.nodes().iter().enumerate() {
-        if left_bits == 0 {
-            break;
-        }
-        let Some(values) = fold_node(graph, node, &known) else { continue };
+        let Some(values) = fold_node(graph, node, &known, &mut left_bits) else { continue };
         let outputs: Vec<(ValueId, Tensor)> =
             node.outputs.iter().zip(values).filter_map(|(id, value)| Some(((*id)?, value))).collect();
         for (id, value) in outputs {
-            left_bits = left_bits.saturating_sub(value.bits());
             // The value itself becomes the constant and keeps its name.
             patch.set_constant(id, Weight::Dense(value.clone()));
             known[id.index()] = Some(value);
@@ -66,7 +55,7 @@ fn fold_once(model: &Model) -> Patch {
     patch
 }
 
-fn fold_node(graph: &Graph, node: &Node, known: &[Option<Tensor>]) -> Option<Vec<Tensor>> {
+fn fold_node(graph: &Graph, node: &Node, known: &[Option<Tensor>], left_bits: &mut u64) -> Option<Vec<Tensor>> {
     if !node.op.is_deterministic() {
         return None;
     }
@@ -94,14 +83,18 @@ fn fold_node(graph: &Graph, node: &Node, known: &[Option<Tensor>]) -> Option<Vec
         .collect();
     let inputs = inputs?;
     let input_bits: u64 = inputs.iter().flatten().map(|tensor| tensor.bits()).sum();
-    let limit_bits = input_bits + 8 * MAX_GROWTH_BYTES;
+    let limit_bits = input_bits.saturating_add(8 * MAX_GROWTH_BYTES).min(*left_bits);
     if predicted_bits(graph, node) > limit_bits {
         return None;
     }
     // A node that refuses its constants is left for the run to report, with its place.
     let values = node.op.evaluate(&Inputs(&inputs)).ok()?;
     let bits: u64 = values.iter().map(Tensor::bits).sum();
-    (values.len() >= node.outputs.len() && bits <= limit_bits).then_some(values)
+    if values.len() < node.outputs.len() || bits > limit_bits {
+        return None;
+    }
+    *left_bits -= bits;
+    Some(values)
 }
 
 fn predicted_bits(graph: &Graph, node: &Node) -> u64 {

@@ -47,7 +47,7 @@ pub enum PassError {
 pub static PASSES: &[PassSpec] = &[fold_constants::SPEC, eliminate_identity::SPEC, fold_batch_norm::SPEC];
 
 /// Networks need two or three rounds; one made to need a round for every node would take quadratic time.
-const MAX_ROUNDS: usize = 16;
+const MAX_ROUNDS: usize = 4;
 
 /// Runs the simplifications until nothing changes, in subgraphs first. Returns how many places each changed, by name.
 ///

@@ -55,9 +55,14 @@ impl Tensor {
     /// The elements of all `parts`, one after the other, as a rank-1 tensor.
     ///
     /// # Errors
-    /// [`TensorError::TypeMismatch`] if the types differ.
+    /// [`TensorError::TypeMismatch`] if the types differ, [`TensorError::TooLarge`].
     pub fn concat_flat(parts: &[&Tensor]) -> Result<Self, TensorError> {
         let Some((first, rest)) = parts.split_first() else { return Ok(Self::vector(Vec::<f32>::new())) };
+        let text_bytes = |part: &Tensor| if part.dtype() == DType::Str { part.bits() / 8 } else { 0 };
+        if parts.iter().fold(0u64, |sum, part| sum.saturating_add(text_bytes(part))) > max_tensor_bytes() {
+            let shape = vec![parts.iter().map(|part| part.len()).sum()];
+            return Err(TensorError::TooLarge { shape, dtype: DType::Str, limit_bytes: max_tensor_bytes() });
+        }
         let mut storage = first.storage().clone();
         for part in rest {
             append(&mut storage, part.storage())?;

@@ -39,7 +39,7 @@ fn damage(bytes: &mut Vec<u8>, state: &mut u64) {
             return;
         }
         let at = next(state) % bytes.len();
-        match next(state) % 6 {
+        match next(state) % 16 {
             0 => bytes.truncate(at),
             1 => drop(bytes.remove(at)),
             2 => bytes.insert(at, next(state) as u8),
