@@ -15,7 +15,7 @@ pub(crate) fn transform(signal: &[Complex], is_inverse: bool) -> Vec<Complex> {
         let angle = turn * (i % n) as f64 / n as f64;
         (angle.cos(), angle.sin())
     };
-    if n > 1 && n % 2 == 0 {
+    if n > 1 && n.is_multiple_of(2) {
         let half = |first: usize| -> Vec<Complex> { signal.iter().skip(first).step_by(2).copied().collect() };
         let (even, odd) = (transform(&half(0), is_inverse), transform(&half(1), is_inverse));
         let rotated: Vec<Complex> = odd.iter().enumerate().map(|(i, &x)| times(x, twiddle(i))).collect();

@@ -96,7 +96,7 @@ impl Op for LinearAttention {
         let k = Heads::of(1, inputs.required(1)?, Some(self.kv_heads))?;
         let v = Heads::of(2, inputs.required(2)?, Some(self.kv_heads))?;
         let fits = [k.batch, v.batch] == [q.batch; 2] && [k.seq, v.seq] == [q.seq; 2] && k.size == q.size;
-        if !fits || self.q_heads % self.kv_heads != 0 {
+        if !fits || !self.q_heads.is_multiple_of(self.kv_heads) {
             return Err(OpError::shape(1, &k.shape(), format!("does not fit queries {:?}", q.shape())));
         }
         let state_shape = [q.batch, self.kv_heads, k.size, v.size];

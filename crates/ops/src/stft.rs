@@ -68,7 +68,7 @@ impl Op for Stft {
         let (Some(x), Some(step), Some(length)) = (inputs.shape(0), first(1), length) else {
             return Ok(vec![Fact::maybe(inputs.dtype(0), None)]);
         };
-        let &[ref batch, ref signal, ..] = x else {
+        let [batch, signal, ..] = x else {
             return Err(OpError::value(format!("expected a signal of at least 2 axes, found {}", x.len())));
         };
         let frames = self.frames(signal.known().unwrap_or(0), step, length)?;
