@@ -5,7 +5,9 @@ mod network;
 use lissom_compress::MethodError;
 use lissom_graph::{Attribute, Model};
 use lissom_tensor::{Affine, DType, Tensor, Weight};
-use network::{Net, apply, apply_with, cnn, count, numbers, relative_error, rows, run, samples, tensor, weight, written_and_read};
+use network::{
+    Net, apply, apply_with, cnn, count, numbers, relative_error, rows, run, samples, tensor, weight, written_and_read,
+};
 use proptest::prelude::*;
 
 fn affine<'m>(model: &'m Model, layer: &str) -> &'m Affine {
@@ -70,7 +72,8 @@ fn every_calibration_is_close_and_symmetric_codes_are_signed() {
         assert!(error < most, "{settings}: {error}");
     }
     let symmetric = quantized(&model, "activations = { symmetric = true }");
-    let zero_points = symmetric.graph.constants().filter(|(_, weight)| weight.dtype() == DType::I8 && weight.len() == 1);
+    let zero_points =
+        symmetric.graph.constants().filter(|(_, weight)| weight.dtype() == DType::I8 && weight.len() == 1);
     assert_eq!(zero_points.count(), 1);
     // Signed codes do not saturate at zero, so the activations stay.
     assert_eq!(count(&symmetric, "Relu"), 2);
@@ -238,7 +241,7 @@ fn layers_that_are_left_out_stay_float_and_the_rest_still_fits() {
     use lissom_compress::{Job, METHODS, Methods, Silent};
     use lissom_recipe::{Interrupt, LayerFilter, Settings};
     let model = cnn(17);
-    for (exclude, pairs) in [("conv2", 2), ("conv1", 2), ("fc", 4)] {
+    for (exclude, pairs) in [("conv2", 2), ("conv1", 2), ("fc", 3)] {
         let mut result = model.clone();
         let method = (Methods(METHODS).find("quantize").unwrap().parse)(&Settings::empty()).unwrap();
         let layers = LayerFilter { exclude: vec![exclude.parse().unwrap()], ..LayerFilter::all() };
@@ -259,7 +262,8 @@ fn the_number_of_threads_changes_nothing() {
     let data = samples(&model, 40, 3);
     let bytes = |threads: usize| {
         let mut result = model.clone();
-        apply_with("quantize", "activations = { calibrate = \"mse\" }", &mut result, Some(&data), None, threads).unwrap();
+        apply_with("quantize", "activations = { calibrate = \"mse\" }", &mut result, Some(&data), None, threads)
+            .unwrap();
         format!("{:?}", result.to_proto().unwrap())
     };
     assert_eq!(bytes(1), bytes(3));

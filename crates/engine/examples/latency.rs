@@ -37,7 +37,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     times.sort_by(f64::total_cmp);
     let p50_ms = times[times.len() / 2] * 1e3;
     let mib = session.peak_bytes() as f64 / (1 << 20) as f64;
-    println!("{path}: p50 {p50_ms:.3} ms, best {:.3} ms, {} runs; first run {load_ms:.0} ms, {mib:.0} MiB", times[0] * 1e3, times.len());
+    println!(
+        "{path}: p50 {p50_ms:.3} ms, best {:.3} ms, {} runs; first run {load_ms:.0} ms, {mib:.0} MiB",
+        times[0] * 1e3,
+        times.len()
+    );
     session.notes().iter().for_each(|note| println!("  {note}"));
     Ok(())
 }
@@ -77,7 +81,13 @@ fn layers(session: &Session, inputs: &[(&str, &Tensor)]) -> Result<(), Box<dyn E
         let time = step.time.as_secs_f64();
         let rate = 2.0 * step.info.macs as f64 / time / 1e9;
         let share = time / total * 100.0;
-        println!("{:9.1} us {share:5.1} % {rate:6.0} GFLOP/s  {:28} {:26} {}", time * 1e6, step.info.op, step.info.kernel, step.info.name);
+        println!(
+            "{:9.1} us {share:5.1} % {rate:6.0} GFLOP/s  {:28} {:26} {}",
+            time * 1e6,
+            step.info.op,
+            step.info.kernel,
+            step.info.name
+        );
     }
     println!("sum of the best of each step: {:.3} ms", total * 1e3);
     Ok(())

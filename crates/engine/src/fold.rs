@@ -38,14 +38,14 @@ fn results(graph: &Graph, node: &Node, known: &HashMap<ValueId, Tensor>) -> Opti
     if !is_pure || !is_small {
         return None;
     }
-    let constant = |id: ValueId| {
-        known.get(&id).cloned().or_else(|| graph.constant(id).and_then(|weight| weight.decode().ok()))
-    };
+    let constant =
+        |id: ValueId| known.get(&id).cloned().or_else(|| graph.constant(id).and_then(|weight| weight.decode().ok()));
     let is_constant = |id: &ValueId| known.contains_key(id) || graph.constant(*id).is_some();
     if !node.inputs.iter().flatten().all(is_constant) {
         return None;
     }
-    let inputs: Option<Vec<_>> = node.inputs.iter().map(|id| id.map_or(Some(None), |id| constant(id).map(Some))).collect();
+    let inputs: Option<Vec<_>> =
+        node.inputs.iter().map(|id| id.map_or(Some(None), |id| constant(id).map(Some))).collect();
     let inputs = inputs?;
     let inputs: Vec<Option<&Tensor>> = inputs.iter().map(Option::as_ref).collect();
     let results = node.op.evaluate(&Inputs(&inputs)).ok()?;

@@ -239,8 +239,8 @@ impl Session {
         let mut ordered = Vec::with_capacity(self.inputs.len());
         for input in &self.inputs {
             let tensor = inputs.iter().find(|(name, _)| *name == input.name).map(|(_, tensor)| *tensor);
-            let tensor = tensor
-                .ok_or_else(|| EngineError::MissingInput { name: input.name.clone(), expected: expected() })?;
+            let tensor =
+                tensor.ok_or_else(|| EngineError::MissingInput { name: input.name.clone(), expected: expected() })?;
             check(input, tensor)?;
             ordered.push(tensor.clone());
         }

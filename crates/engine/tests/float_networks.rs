@@ -79,7 +79,9 @@ impl Growing {
             Part::Conv { k, stride, grow } => {
                 (net.conv(x, [grow, c, k], stride, 1), [grow, h.div_ceil(stride), w.div_ceil(stride)])
             }
-            Part::Depthwise { stride } => (net.conv(x, [c, c, 3], stride, c), [c, h.div_ceil(stride), w.div_ceil(stride)]),
+            Part::Depthwise { stride } => {
+                (net.conv(x, [c, c, 3], stride, c), [c, h.div_ceil(stride), w.div_ceil(stride)])
+            }
             Part::BatchNorm => (net.batch_norm(x, c), [c, h, w]),
             Part::Relu => (net.plain("Relu", &[x]), [c, h, w]),
             Part::Sigmoid => (net.plain("Sigmoid", &[x]), [c, h, w]),

@@ -3,7 +3,7 @@
 mod networks;
 
 use lissom_graph::{Attributes, Model, ValueId};
-use lissom_tensor::{DType, Tensor};
+use lissom_tensor::{Affine, DType, Tensor};
 use networks::{Net, both, noise_tensor, session, window};
 use proptest::prelude::*;
 
@@ -193,6 +193,40 @@ fn dynamic_quantization_is_one_step() {
     }
 }
 
+/// The same with weights in `DequantizeLinear` form: what `quantize` with `dynamic = true` writes.
+#[test]
+fn dynamic_quantization_of_affine_weights_is_one_step() {
+    for (is_gemm, is_per_column, seed) in [(false, true, 1), (false, false, 2), (true, true, 3)] {
+        let (mut net, x) = Net::new(&[7, 24], 13, seed);
+        let codes: Vec<i8> = networks::noise(24 * 10, seed).into_iter().map(|x| (x * 127.0) as i8).collect();
+        let shape = if is_gemm { [10, 24] } else { [24, 10] };
+        let scale = if is_per_column {
+            Tensor::vector((1..11).map(|i| 0.01 / i as f32).collect::<Vec<_>>())
+        } else {
+            Tensor::scalar(0.007f32)
+        };
+        let axis = usize::from(!is_gemm);
+        let codes = Tensor::new(shape, codes).unwrap();
+        let weight = net.encoded(Affine { codes, scale, zero_point: None, axis, block_size: 0 });
+        let quantized = net.many("DynamicQuantizeLinear", &[x], 3);
+        let real = net.plain("DequantizeLinear", &quantized);
+        let bias = net.weight(&[10], 0.5);
+        let sum = if is_gemm {
+            net.node("Gemm", &[real, weight, bias], Attributes::new().with("transB", 1i64))
+        } else {
+            let product = net.plain("MatMul", &[real, weight]);
+            net.plain("Add", &[product, bias])
+        };
+        let relu = net.plain("Relu", &[sum]);
+        let model = net.finish(vec![relu]);
+        let input = noise_tensor(&[7, 24], seed + 8);
+        let (plain, fast) = both(&model, &input);
+        networks::assert_close(&plain, &fast, 1e-5);
+        let kernels = kernels(&model, &input);
+        assert!(kernels.len() == 2 && kernels[0].contains("qgemm"), "{kernels:?}");
+    }
+}
+
 #[test]
 fn operators_that_carry_their_scales_run_in_integers() {
     for (groups, seed) in [(1, 4), (6, 5)] {
@@ -201,7 +235,8 @@ fn operators_that_carry_their_scales_run_in_integers() {
         let grid = |net: &mut Net, scale: f32, zero: u8| [net.scalar(scale), net.constant(Tensor::scalar(zero))];
         let [x_scale, x_zero] = grid(&mut net, 0.01, 120);
         let [y_scale, y_zero] = grid(&mut net, 0.02, 130);
-        let weights: Vec<i8> = networks::noise(6 * 6 / groups * 9, seed).into_iter().map(|x| (x * 127.0) as i8).collect();
+        let weights: Vec<i8> =
+            networks::noise(6 * 6 / groups * 9, seed).into_iter().map(|x| (x * 127.0) as i8).collect();
         let weight = net.constant(Tensor::new([6, 6 / groups, 3, 3], weights).unwrap());
         let w_scale = net.constant(Tensor::vector((1..7).map(|i| 0.004 * i as f32).collect::<Vec<_>>()));
         let w_zero = net.constant(Tensor::vector(vec![0i8; 6]));

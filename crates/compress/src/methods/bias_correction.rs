@@ -154,7 +154,9 @@ fn targets(model: &Model, reference: &Model, job: &Job<'_>, changes: &mut Change
         let name = layer.name.clone();
         match target(graph, &layer, &consumers, &producers)? {
             Some(target) if reference.graph.find_value(&target.output_name).is_some() => targets.push(target),
-            Some(_) => changes.skipped.push(Skipped { layer: name, reason: "the float model has no such layer".into() }),
+            Some(_) => {
+                changes.skipped.push(Skipped { layer: name, reason: "the float model has no such layer".into() })
+            }
             None => changes.skipped.push(Skipped { layer: name, reason: "it has no place for a bias".into() }),
         }
     }
@@ -194,7 +196,9 @@ fn target(
     let Some(output) = graph.nodes()[end].output() else { return Ok(None) };
     let encoding = match bias.and_then(|id| graph.constant(id)) {
         Some(Weight::Affine(affine)) if affine.codes.dtype() == DType::I32 => Encoding::Steps(affine.scale.clone()),
-        None if end == layer.node => new_steps(graph, layer, weight, producers)?.map_or(Encoding::Float, Encoding::Steps),
+        None if end == layer.node => {
+            new_steps(graph, layer, weight, producers)?.map_or(Encoding::Float, Encoding::Steps)
+        }
         _ => Encoding::Float,
     };
     Ok(Some(Target {
@@ -215,7 +219,8 @@ fn added_constant(graph: &Graph, layer: &Layer, consumers: &HashMap<ValueId, Vec
     let [user] = consumers.get(&layer.output)?[..] else { return None };
     let node = &graph.nodes()[user];
     let other = node.inputs.iter().position(|input| *input != Some(layer.output))?;
-    (node.op_type == "Add" && node.inputs.len() == 2 && !graph.outputs().contains(&layer.output)).then_some((user, other))
+    (node.op_type == "Add" && node.inputs.len() == 2 && !graph.outputs().contains(&layer.output))
+        .then_some((user, other))
 }
 
 /// Steps of a new integer bias: scale of the input times scales of the weight.

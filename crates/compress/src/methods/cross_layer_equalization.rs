@@ -87,7 +87,8 @@ fn equalizable(model: &Model, job: &Job<'_>) -> Result<Vec<Layer>, MethodError> 
         let is_linear = matches!(node.op_type.as_str(), "Conv" | "Gemm");
         let bias_fits = !has_bias || layer.bias.is_some_and(|bias| is_own(bias) && is_vector(&model.graph, bias));
         if is_linear && is_own(layer.weight) && bias_fits {
-            let weight = model.graph.dense_constant(layer.weight).map(Tensor::to_f32_vec).transpose()?.unwrap_or_default();
+            let weight =
+                model.graph.dense_constant(layer.weight).map(Tensor::to_f32_vec).transpose()?.unwrap_or_default();
             if weight.iter().any(|w| !w.is_finite()) {
                 return Err(MethodError::NotFinite { layer: layer.name, what: "NaN or infinity" });
             }
@@ -143,7 +144,10 @@ fn next_layer(graph: &Graph, consumers: &HashMap<ValueId, Vec<usize>>, output: V
             return Next::Node(*user);
         }
         if node.op_type == "Clip" {
-            return Next::Stopped(format!("`{}` cuts its output off at fixed values, which factors would move", node.name));
+            return Next::Stopped(format!(
+                "`{}` cuts its output off at fixed values, which factors would move",
+                node.name
+            ));
         }
         if node.op_type == "BatchNormalization" {
             return Next::Stopped(format!("`{}` follows it; fold batch normalisation first", node.name));

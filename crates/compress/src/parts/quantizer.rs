@@ -144,7 +144,8 @@ impl WeightGrid {
         for (quantizer, &least) in quantizers.iter_mut().zip(min_scales) {
             quantizer.scale = quantizer.scale.max(least);
         }
-        let codes = values.iter().zip(&indices).map(|(&value, &group)| quantizers[group as usize].code(value)).collect();
+        let codes =
+            values.iter().zip(&indices).map(|(&value, &group)| quantizers[group as usize].code(value)).collect();
         affine.codes = self.codes.tensor(shape, codes)?;
         let parts_shape = affine.scale.shape().to_vec();
         affine.scale = Tensor::new(parts_shape.clone(), quantizers.iter().map(|q| q.scale).collect::<Vec<f32>>())?;

@@ -257,7 +257,8 @@ mod tests {
 
     #[test]
     fn a_larger_power_cuts_less() {
-        let at = |power: f64| RangeRule { power, codes: Codes::unsigned(4), ..rule(Calibrate::Mse) }.range(&seen(&bell())).1;
+        let at =
+            |power: f64| RangeRule { power, codes: Codes::unsigned(4), ..rule(Calibrate::Mse) }.range(&seen(&bell())).1;
         assert!(at(4.0) >= at(2.0), "{} {}", at(4.0), at(2.0));
     }
 

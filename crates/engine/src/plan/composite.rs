@@ -6,12 +6,13 @@
 use lissom_graph::ValueId;
 use lissom_kernels::elementwise::{Binary, Unary};
 use lissom_kernels::rows::Reduction;
+use lissom_tensor::{DType, Weight};
 
 use super::work::{Network, Op, Work};
 
 /// Applies all rules.
 pub(super) fn recognise(network: &mut Network<'_>) {
-    for rule in [dynamic_linear, silu, hard_swish, gelu, layer_norm, scaled_norm] {
+    for rule in [dynamic_linear, dynamic_affine_linear, silu, hard_swish, gelu, layer_norm, scaled_norm] {
         for index in 0..network.works.len() {
             if let Some(work) = rule(network, index) {
                 network.works[index] = work;
@@ -81,26 +82,64 @@ fn dynamic_linear(network: &Network<'_>, index: usize) -> Option<Work> {
         return None;
     }
     let [s, t] = operands(producer(network, scales)?, Binary::Mul)?;
-    let weight_scale = if Some(s) == scale { t } else if Some(t) == scale { s } else { return None };
+    let weight_scale = if Some(s) == scale {
+        t
+    } else if Some(t) == scale {
+        s
+    } else {
+        return None;
+    };
     let x = (*quantize.inputs.first()?)?;
-    let all_constant = [weight, Some(weight_scale)].iter().flatten().chain(&weight_zero).all(|&id| network.is_constant(id));
+    let all_constant =
+        [weight, Some(weight_scale)].iter().flatten().chain(&weight_zero).all(|&id| network.is_constant(id));
     let n = *network.shape(weight?)?.get(1)?;
     // A row of scales must not spread the result over more axes.
     let scale_shape = network.shape(weight_scale)?;
     let is_row = scale_shape.iter().product::<usize>() == 1 || scale_shape == [n];
     let is_fit = all_constant && is_row && network.shape(weight?)?.len() == 2 && network.shape(x).is_some();
     let inputs = vec![Some(x), weight, Some(weight_scale), weight_zero];
-    is_fit.then(|| replaced(network, index, Op::DynamicLinear, inputs))
+    is_fit.then(|| replaced(network, index, Op::DynamicLinear { is_transposed: false }, inputs))
+}
+
+/// A product of what `DynamicQuantizeLinear` and `DequantizeLinear` leave of a tensor, and an 8-bit weight.
+fn dynamic_affine_linear(network: &Network<'_>, index: usize) -> Option<Work> {
+    let work = &network.works[index];
+    let Op::Linear { is_transposed, alpha, beta } = work.op else { return None };
+    let [x, weight] = [(*work.inputs.first()?)?, (*work.inputs.get(1)?)?];
+    let bias = work.inputs.get(2).copied().flatten();
+    let dequantize = node_of(network, x, "DequantizeLinear")?;
+    let quantize = node_of(network, dequantize.inputs.first().copied().flatten()?, "DynamicQuantizeLinear")?;
+    if quantize.outputs.len() != 3 || dequantize.inputs != quantize.outputs || alpha != 1.0 || beta != 1.0 {
+        return None;
+    }
+    let Some(Weight::Affine(affine)) = network.weight(weight) else { return None };
+    // A scale a column of the product, or one for all.
+    let column_axis = usize::from(!is_transposed);
+    let is_per_column = affine.scale.rank() == 0 || affine.axis == column_axis;
+    let is_fit = affine.codes.rank() == 2
+        && affine.codes.dtype() == DType::I8
+        && affine.block_size == 0
+        && is_per_column
+        && network.shape((*quantize.inputs.first()?)?).is_some();
+    let inputs = vec![quantize.inputs[0], Some(weight), None, None, bias];
+    is_fit.then(|| replaced(network, index, Op::DynamicLinear { is_transposed }, inputs))
 }
 
 /// `x · sigmoid(x)`.
 fn silu(network: &Network<'_>, index: usize) -> Option<Work> {
     let [a, b] = operands(&network.works[index], Binary::Mul)?;
     let gate = |gate: ValueId, x: ValueId| unary_input(network, gate, |op| op == Unary::Sigmoid) == Some(x);
-    let is_hard = |op: Unary| matches!(op, Unary::HardSigmoid { alpha, beta } if is_near(Some(alpha), 1.0 / 6.0) && beta == 0.5);
+    let is_hard =
+        |op: Unary| matches!(op, Unary::HardSigmoid { alpha, beta } if is_near(Some(alpha), 1.0 / 6.0) && beta == 0.5);
     let hard_gate = |gate: ValueId, x: ValueId| unary_input(network, gate, is_hard) == Some(x);
     let found = [(a, b), (b, a)].into_iter().find_map(|(x, other)| {
-        let op = if gate(other, x) { Unary::Silu } else if hard_gate(other, x) { Unary::HardSwish } else { return None };
+        let op = if gate(other, x) {
+            Unary::Silu
+        } else if hard_gate(other, x) {
+            Unary::HardSwish
+        } else {
+            return None;
+        };
         Some((x, op))
     });
     let (x, op) = found?;
@@ -149,7 +188,13 @@ fn hard_swish(network: &Network<'_>, index: usize) -> Option<Work> {
     let gate = |gate: ValueId, x: ValueId| {
         unary_input(network, gate, is_six).and_then(|sum| with_scalar(network, sum, Binary::Add)) == Some((x, 3.0))
     };
-    let x = if gate(b, a) { a } else if gate(a, b) { b } else { return None };
+    let x = if gate(b, a) {
+        a
+    } else if gate(a, b) {
+        b
+    } else {
+        return None;
+    };
     is_near(Some(constant), 1.0 / 6.0).then(|| replaced(network, index, Op::Unary(Unary::HardSwish), vec![Some(x)]))
 }
 
@@ -164,7 +209,13 @@ fn gelu(network: &Network<'_>, index: usize) -> Option<Work> {
         Some(one == 1.0 && others == [x] && is_near(Some(scale), std::f32::consts::FRAC_1_SQRT_2))
     };
     let is_gate = |at: ValueId, x: ValueId| gate(at, x).unwrap_or(false);
-    let x = if is_gate(b, a) { a } else if is_gate(a, b) { b } else { return None };
+    let x = if is_gate(b, a) {
+        a
+    } else if is_gate(a, b) {
+        b
+    } else {
+        return None;
+    };
     is_near(Some(constant), 0.5).then(|| replaced(network, index, Op::Unary(Unary::Gelu), vec![Some(x)]))
 }
 
@@ -174,7 +225,9 @@ fn row_mean(network: &Network<'_>, id: ValueId) -> Option<ValueId> {
     let x = work.inputs.first().copied().flatten()?;
     let (shape, out) = (network.shape(x)?, network.shape(id)?);
     match &work.op {
-        Op::Reduce { op: Reduction::Mean, axes } if axes[..] == [shape.len() - 1] && out.len() == shape.len() => Some(x),
+        Op::Reduce { op: Reduction::Mean, axes } if axes[..] == [shape.len() - 1] && out.len() == shape.len() => {
+            Some(x)
+        }
         _ => None,
     }
 }

@@ -38,7 +38,8 @@ pub(crate) fn place(steps: &mut [Step], buffers: &[Buffer]) -> (Vec<(Range<usize
     let roots = share(steps, buffers, &last_read);
     let mut lives: Vec<Option<Range<usize>>> = vec![None; buffers.len()];
     for (index, step) in steps.iter().enumerate() {
-        let read = step.inputs.iter().filter_map(|source| if let Source::Buffer(id) = source { Some(*id) } else { None });
+        let read =
+            step.inputs.iter().filter_map(|source| if let Source::Buffer(id) = source { Some(*id) } else { None });
         let written = if let Target::Buffer(id) = step.target { Some(id) } else { None };
         for id in read.chain(written) {
             let life = lives[roots[id]].get_or_insert(index..index + 1);
@@ -92,11 +93,7 @@ fn last_reads(steps: &[Step], n_buffers: usize) -> Vec<usize> {
 fn share(steps: &mut [Step], buffers: &[Buffer], last_read: &[usize]) -> Vec<usize> {
     let mut roots: Vec<usize> = (0..buffers.len()).collect();
     for (index, step) in steps.iter_mut().enumerate() {
-        let can = match &step.kind {
-            Kind::Unary(_) | Kind::Binary { .. } => true,
-            Kind::Softmax { .. } => true,
-            _ => false,
-        };
+        let can = matches!(step.kind, Kind::Unary(_) | Kind::Binary { .. } | Kind::Softmax { .. });
         let (Target::Buffer(to), Some(Source::Buffer(from))) = (&step.target, step.inputs.first()) else { continue };
         let (to, from) = (*to, *from);
         let is_read_twice = step.inputs[1..].iter().any(|source| matches!(source, Source::Buffer(id) if *id == from));

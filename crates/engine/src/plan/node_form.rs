@@ -6,7 +6,7 @@ use lissom_kernels::elementwise::{Binary, Unary};
 use lissom_kernels::pool::Pool;
 use lissom_kernels::rows::Reduction;
 use lissom_ops::AutoPad;
-use lissom_tensor::DType;
+use lissom_tensor::{DType, checked_len};
 
 use super::step::{Elem, Grid};
 use super::work::{Network, Op};
@@ -88,6 +88,9 @@ impl NodeForm<'_, '_> {
         if !outputs_known || self.network.shape(x).is_none() {
             return Some(Op::Other("a shape that depends on data"));
         }
+        if !self.fits_memory() {
+            return Some(Op::Other("a tensor beyond the memory limit"));
+        }
         if self.output_shape().is_some_and(|shape| shape.contains(&0)) {
             return Some(Op::Other("an empty result"));
         }
@@ -106,6 +109,13 @@ impl NodeForm<'_, '_> {
             return Some(Op::Other("an element type without kernels"));
         }
         self.unary().or_else(|| self.structured())
+    }
+
+    /// Products of lengths are taken without checks from here on, so all of them must be sizes of real tensors.
+    fn fits_memory(&self) -> bool {
+        let values = self.inputs.iter().flatten().chain(self.node.outputs.iter().flatten());
+        let shapes = values.filter_map(|&id| Some((self.network.dtype(id)?, self.network.shape(id)?)));
+        shapes.into_iter().all(|(dtype, shape)| checked_len(dtype, &shape).is_ok())
     }
 
     fn movable(&self, id: ValueId) -> bool {
@@ -233,7 +243,8 @@ impl NodeForm<'_, '_> {
 
     fn conv(&self) -> Option<Op> {
         let weight = self.input(1)?;
-        let is_constant = self.network.is_constant(weight) && self.input(2).is_none_or(|bias| self.network.is_constant(bias));
+        let is_constant =
+            self.network.is_constant(weight) && self.input(2).is_none_or(|bias| self.network.is_constant(bias));
         let shape = self.network.shape(weight)?;
         let groups = usize::try_from(self.int("group", 1)?).ok()?;
         let kernel = shape.get(2..)?.to_vec();
@@ -321,7 +332,9 @@ impl NodeForm<'_, '_> {
         let channels = *self.shape(0)?.get(1)?;
         let all_constant = (1..5).all(|index| {
             self.input(index).is_some_and(|id| {
-                self.network.is_f32(id) && self.network.is_constant(id) && self.network.shape(id) == Some(vec![channels])
+                self.network.is_f32(id)
+                    && self.network.is_constant(id)
+                    && self.network.shape(id) == Some(vec![channels])
             })
         });
         let is_fit = is_inference && all_constant && !self.shape(0)?.contains(&0);
@@ -334,7 +347,9 @@ impl NodeForm<'_, '_> {
         let tail = shape.get(axis..)?;
         let all_constant = (1..3).all(|index| {
             self.input(index).is_none_or(|id| {
-                self.network.is_f32(id) && self.network.is_constant(id) && self.network.shape(id).as_deref() == Some(tail)
+                self.network.is_f32(id)
+                    && self.network.is_constant(id)
+                    && self.network.shape(id).as_deref() == Some(tail)
             })
         });
         let is_fit = all_constant && self.int("stash_type", 1)? == 1 && !shape.contains(&0);
@@ -485,4 +500,3 @@ impl NodeForm<'_, '_> {
         (self.network.shape(self.input(3)?)?.len() == 2).then_some(Op::QLinear { from, to })
     }
 }
-

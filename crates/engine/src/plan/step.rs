@@ -128,44 +128,120 @@ pub(crate) enum Finish {
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
     /// x; matrices of `[batch, rows, cols]` transposed.
-    Transpose { size: [usize; 3], elem: Elem },
-    Permute { shape: Vec<usize>, perm: Vec<usize>, elem: Elem },
+    Transpose {
+        size: [usize; 3],
+        elem: Elem,
+    },
+    Permute {
+        shape: Vec<usize>,
+        perm: Vec<usize>,
+        elem: Elem,
+    },
     /// One input a part; what no part covers is `fill`.
-    Move { fill: Option<f32>, parts: Vec<Strides>, elem: Elem },
+    Move {
+        fill: Option<f32>,
+        parts: Vec<Strides>,
+        elem: Elem,
+    },
     /// x, residual?
-    Conv { packed: Arc<Packed>, images: Images, activation: Activation },
+    Conv {
+        packed: Arc<Packed>,
+        images: Images,
+        activation: Activation,
+    },
     /// x, residual?
-    Linear { packed: Arc<Packed>, m: usize, activation: Activation },
+    Linear {
+        packed: Arc<Packed>,
+        m: usize,
+        activation: Activation,
+    },
     /// a, b.
     Products(Box<Products>),
     /// x.
     Unary(Unary),
     /// a, b.
-    Binary { op: Binary, spread: Spread },
+    Binary {
+        op: Binary,
+        spread: Spread,
+    },
     /// x.
-    ScaleBias { scale: Vec<f32>, bias: Vec<f32>, activation: Activation },
+    ScaleBias {
+        scale: Vec<f32>,
+        bias: Vec<f32>,
+        activation: Activation,
+    },
     /// x, residual?
-    LayerNorm { n: usize, scale: Option<Vec<f32>>, bias: Option<Vec<f32>>, epsilon: f32 },
+    LayerNorm {
+        n: usize,
+        scale: Option<Vec<f32>>,
+        bias: Option<Vec<f32>>,
+        epsilon: f32,
+    },
     /// x, mask?
-    Softmax { n: usize, rows_a_mask: usize },
-    Pool { shape: PoolShape, images: Images, elem: Elem },
-    Reduce { op: Reduction, shape: [usize; 3] },
+    Softmax {
+        n: usize,
+        rows_a_mask: usize,
+    },
+    Pool {
+        shape: PoolShape,
+        images: Images,
+        elem: Elem,
+    },
+    Reduce {
+        op: Reduction,
+        shape: [usize; 3],
+    },
     /// data `[outer, length, inner]`, indices.
-    Gather { outer: usize, length: usize, inner: usize },
+    Gather {
+        outer: usize,
+        length: usize,
+        inner: usize,
+    },
     /// x, written to a tensor of this shape.
-    Store { shape: Vec<usize>, elem: Elem },
+    Store {
+        shape: Vec<usize>,
+        elem: Elem,
+    },
     /// Whatever the node has.
-    Evaluate { op: Arc<dyn Op>, inputs: Vec<Option<usize>> },
-    Quantize { grid: Grid },
-    Dequantize { grid: Grid },
+    Evaluate {
+        op: Arc<dyn Op>,
+        inputs: Vec<Option<usize>>,
+    },
+    Quantize {
+        grid: Grid,
+    },
+    Dequantize {
+        grid: Grid,
+    },
     /// codes, residual?
-    QConv { packed: Arc<Packed>, images: Images, grid: Grid, finish: Box<Finish> },
+    QConv {
+        packed: Arc<Packed>,
+        images: Images,
+        grid: Grid,
+        finish: Box<Finish>,
+    },
     /// codes, residual?
-    QLinear { packed: Arc<Packed>, m: usize, grid: Grid, finish: Box<Finish> },
+    QLinear {
+        packed: Arc<Packed>,
+        m: usize,
+        grid: Grid,
+        finish: Box<Finish>,
+    },
     /// x, residual?; x is quantized to u8 over its own range, as DynamicQuantizeLinear does.
-    DynamicLinear { packed: Arc<Packed>, m: usize, scales: Vec<f32>, bias: Option<Vec<f32>>, activation: Activation },
+    DynamicLinear {
+        packed: Arc<Packed>,
+        m: usize,
+        scales: Vec<f32>,
+        bias: Option<Vec<f32>>,
+        activation: Activation,
+    },
     /// a, b, both as large as the result.
-    QBinary { op: Binary, grids: [Grid; 2], to: Grid, activation: Activation },
+    QBinary {
+        op: Binary,
+        grids: [Grid; 2],
+        to: Grid,
+        activation: Activation,
+    },
 }
 
 /// What a step is, for people.

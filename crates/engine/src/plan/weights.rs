@@ -35,9 +35,15 @@ pub(crate) struct PackKey {
 pub(crate) enum Form {
     Conv(ConvShape),
     /// Alpha and beta as bits.
-    Linear { is_transposed: bool, alpha: u32, beta: u32 },
+    Linear {
+        is_transposed: bool,
+        alpha: u32,
+        beta: u32,
+    },
     QConv(ConvShape),
-    QLinear { is_transposed: bool },
+    QLinear {
+        is_transposed: bool,
+    },
 }
 
 /// All weights of a session that were needed so far.

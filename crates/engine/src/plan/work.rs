@@ -20,44 +20,93 @@ const MAX_FOLDED: usize = 1 << 24;
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
     /// x, constant weight, constant bias?; images of one or two axes.
-    Conv { window: Window, groups: usize },
+    Conv {
+        window: Window,
+        groups: usize,
+    },
     /// x, constant weight `[k, n]` or `[n, k]`, constant bias? that spreads over a row.
-    Linear { is_transposed: bool, alpha: f32, beta: f32 },
+    Linear {
+        is_transposed: bool,
+        alpha: f32,
+        beta: f32,
+    },
     /// a, b, neither a plain weight.
     MatMul,
     Unary(Unary),
     Binary(Binary),
     /// x, then constants scale, bias, mean, variance.
-    BatchNorm { epsilon: f32 },
+    BatchNorm {
+        epsilon: f32,
+    },
     /// x, constant scale?, constant bias?; over rows of `n`.
-    LayerNorm { n: usize, epsilon: f32 },
+    LayerNorm {
+        n: usize,
+        epsilon: f32,
+    },
     /// Over rows of `n`, or over the channels of an image.
-    Softmax { n: usize, is_channels: bool },
-    Pool { op: Pool, window: Window, is_ceil: bool },
-    Reduce { op: Reduction, axes: Vec<usize> },
+    Softmax {
+        n: usize,
+        is_channels: bool,
+    },
+    Pool {
+        op: Pool,
+        window: Window,
+        is_ceil: bool,
+    },
+    Reduce {
+        op: Reduction,
+        axes: Vec<usize>,
+    },
     /// The same elements in the same order under another shape.
     View,
-    Transpose { perm: Vec<usize> },
-    Concat { axis: usize },
+    Transpose {
+        perm: Vec<usize>,
+    },
+    Concat {
+        axis: usize,
+    },
     /// Every `step`-th element from `start` along each axis; the output's shape says how many.
-    Slice { starts: Vec<usize>, steps: Vec<usize> },
+    Slice {
+        starts: Vec<usize>,
+        steps: Vec<usize>,
+    },
     /// The parts of a split axis, one an output.
-    Split { axis: usize },
+    Split {
+        axis: usize,
+    },
     /// `begin` elements of `value` before each axis; the output's shape says how many after.
-    Pad { begin: Vec<usize>, value: f32 },
+    Pad {
+        begin: Vec<usize>,
+        value: f32,
+    },
     Expand,
     /// data, indices.
-    Gather { axis: usize },
+    Gather {
+        axis: usize,
+    },
     /// x, constant scale and zero point for the whole tensor.
-    Quantize { grid: Grid },
+    Quantize {
+        grid: Grid,
+    },
     /// x, constant scale and zero point for the whole tensor.
-    Dequantize { grid: Grid },
+    Dequantize {
+        grid: Grid,
+    },
     /// codes, then constants; integer images with codes out.
-    QConv { window: Window, groups: usize, from: Grid, to: Grid },
+    QConv {
+        window: Window,
+        groups: usize,
+        from: Grid,
+        to: Grid,
+    },
     /// codes, then constants; an integer product with codes out.
-    QLinear { from: Grid, to: Grid },
-    /// x, constant weight codes `[k, n]`, constant weight scale, constant weight zero point?; x is quantized while running.
-    DynamicLinear,
+    QLinear {
+        from: Grid,
+        to: Grid,
+    },
+    /// x, constant weight, then constants scale?, zero point?, bias?; x is quantized while running. The weight is either
+    /// codes with scale and zero point beside them, or affine with its own.
+    DynamicLinear { is_transposed: bool },
     /// Runs its plain evaluation; why.
     Other(&'static str),
 }
@@ -238,12 +287,14 @@ impl<'a> Network<'a> {
                 shape.iter().try_fold(1usize, |len, &n| len.checked_mul(n)).is_some_and(|len| len <= MAX_FOLDED)
             })
         });
-        let is_pure = node.op.is_deterministic() && node.captures.is_empty() && node.attributes.graphs().next().is_none();
+        let is_pure =
+            node.op.is_deterministic() && node.captures.is_empty() && node.attributes.graphs().next().is_none();
         let inputs: Vec<_> = node.inputs.iter().map(|id| id.map(|id| self.resolve(id))).collect();
         if !is_small || !is_pure || !inputs.iter().flatten().all(|&id| self.is_constant(id)) {
             return false;
         }
-        let tensors: Option<Vec<_>> = inputs.iter().map(|id| id.map_or(Some(None), |id| self.constant(id).map(Some))).collect();
+        let tensors: Option<Vec<_>> =
+            inputs.iter().map(|id| id.map_or(Some(None), |id| self.constant(id).map(Some))).collect();
         let Some(tensors) = tensors else { return false };
         let tensors: Vec<Option<&Tensor>> = tensors.iter().map(Option::as_ref).collect();
         let Ok(values) = node.op.evaluate(&lissom_graph::Inputs(&tensors)) else { return false };

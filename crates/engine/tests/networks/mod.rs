@@ -97,6 +97,11 @@ impl Net {
             axis,
             block_size: 0,
         };
+        self.encoded(affine)
+    }
+
+    /// A constant in integer codes.
+    pub fn encoded(&mut self, affine: Affine) -> ValueId {
         self.patch.constant("w", Weight::Affine(affine))
     }
 

@@ -149,7 +149,8 @@ fn produced(
             }
         };
         let end = after_activation(graph, consumers, output);
-        if is_integer && !graph.outputs().contains(&end) && graph.value(end).fact.dtype.is_none_or(|d| d == DType::F32) {
+        if is_integer && !graph.outputs().contains(&end) && graph.value(end).fact.dtype.is_none_or(|d| d == DType::F32)
+        {
             produced.insert(end);
         }
     }

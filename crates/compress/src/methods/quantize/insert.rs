@@ -158,7 +158,8 @@ impl Writer {
                 [Some(codes), Some(scale), Some(zero)]
             }
             Grid::Dynamic => {
-                let [codes, scale, zero] = ["", "_scale", "_zero"].map(|part| self.patch.value(&name(part), Fact::unknown()));
+                let [codes, scale, zero] =
+                    ["", "_scale", "_zero"].map(|part| self.patch.value(&name(part), Fact::unknown()));
                 let outputs = [Some(codes), Some(scale), Some(zero)];
                 self.node("DynamicQuantizeLinear", &name("_in"), &[Some(source)], Attributes::new(), &outputs)?;
                 outputs
@@ -187,13 +188,7 @@ impl Writer {
     }
 
     /// The node with its inputs quantized, if it takes integers or sees nothing else, and with its integer bias.
-    fn rewired(
-        &self,
-        pairs: &Pairs,
-        takes_integers: bool,
-        bias: Option<(usize, ValueId)>,
-        node: &Node,
-    ) -> Node {
+    fn rewired(&self, pairs: &Pairs, takes_integers: bool, bias: Option<(usize, ValueId)>, node: &Node) -> Node {
         let mut node = node.clone();
         for input in node.inputs.iter_mut().flatten() {
             if let (Some(pair), Some(&real)) = (pairs.pairs.get(input), self.dequantized.get(input))
@@ -210,7 +205,8 @@ impl Writer {
 
     /// A lookup of codes, scaled afterwards: the table itself never becomes float.
     fn lookup(&mut self, graph: &Graph, table: &Table, node: &Node) -> Result<LayerChange, MethodError> {
-        let missing = || MethodError::Layer { layer: table.name.clone(), reason: "its table is no constant".to_owned() };
+        let missing =
+            || MethodError::Layer { layer: table.name.clone(), reason: "its table is no constant".to_owned() };
         let affine = embeddings::encode(graph, table, self.patch.opset())?.ok_or_else(missing)?;
         let before = graph.constant(table.table).map(WeightState::of).ok_or_else(missing)??;
         let after = WeightState::of(&Weight::Affine(affine.clone()))?;
@@ -225,7 +221,13 @@ impl Writer {
         let mut inputs = node.inputs.clone();
         inputs[0] = Some(codes);
         self.node("Gather", &node.name, &inputs, node.attributes.clone(), &[Some(rows)])?;
-        self.node("DequantizeLinear", &format!("{}_scaled", node.name), &[Some(rows), Some(scale)], axis, &node.outputs)?;
+        self.node(
+            "DequantizeLinear",
+            &format!("{}_scaled", node.name),
+            &[Some(rows), Some(scale)],
+            axis,
+            &node.outputs,
+        )?;
         Ok(LayerChange { layer: table.name.clone(), before, after })
     }
 }

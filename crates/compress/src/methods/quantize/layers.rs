@@ -1,5 +1,6 @@
 //! Weights and biases of the layers.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use lissom_graph::{Attribute, Graph, Layer, Model, Node, ValueId};
@@ -77,14 +78,14 @@ pub(super) fn encode(
         if matches!(sharing, Sharing::Group { .. }) && !matches!(own, Sharing::Group { .. }) {
             coarse.push(layer.name.as_str());
         }
-        if !encoded.weights.contains_key(&layer.weight) {
+        if let Entry::Vacant(entry) = encoded.weights.entry(layer.weight) {
             let least = match &bias {
                 Some((scale, (_, bias))) if uses[&layer.weight] == 1 => least_scales(*scale, bias, own),
                 _ => Vec::new(),
             };
             let grid = WeightGrid { codes: settings.weight_codes, sharing: own, clips: settings.clips_weights };
             let affine = grid.quantize(tensor.shape(), tensor.as_slice()?, &least)?;
-            encoded.weights.insert(layer.weight, affine);
+            entry.insert(affine);
         }
         let affine = &encoded.weights[&layer.weight];
         changes.layers.push(LayerChange {
@@ -95,7 +96,9 @@ pub(super) fn encode(
         if let Some((scale, (position, bias))) = bias {
             match bias_codes(scale, &bias, affine)? {
                 Some(bias) => encoded.biases.push((layer.node, position, bias)),
-                None => changes.notes.push(format!("the bias of `{}` stays float: its steps do not fit it", layer.name)),
+                None => {
+                    changes.notes.push(format!("the bias of `{}` stays float: its steps do not fit it", layer.name))
+                }
             }
         }
     }

@@ -84,7 +84,9 @@ impl Quantize {
             }
             Err(PassError::Upgrade { node, op, from, to, reason }) => Err(MethodError::Layer {
                 layer: node,
-                reason: format!("{op} cannot be brought from opset {from} to {to}, which this encoding needs: {reason}"),
+                reason: format!(
+                    "{op} cannot be brought from opset {from} to {to}, which this encoding needs: {reason}"
+                ),
             }),
             Err(error) => Err(error.into()),
         }
@@ -126,8 +128,11 @@ impl Quantize {
     ) -> Result<(Vec<Target>, Vec<Table>), MethodError> {
         let layers = model.graph.layers();
         let tables = if self.embeddings { embeddings::tables(&model.graph)? } else { Vec::new() };
-        let names: Vec<&str> =
-            layers.iter().map(|layer| layer.name.as_str()).chain(tables.iter().map(|table| table.name.as_str())).collect();
+        let names: Vec<&str> = layers
+            .iter()
+            .map(|layer| layer.name.as_str())
+            .chain(tables.iter().map(|table| table.name.as_str()))
+            .collect();
         let mut targets = Vec::new();
         let mut chosen_tables = Vec::new();
         for index in job.layers.select(&names)? {

@@ -165,7 +165,9 @@ impl Quantize {
             return Err(settings.error_at("activations.momentum", "it is a share between 0 and 1, such as 0.9"));
         }
         if momentum.is_some() && written.activations.calibrate != Calibrate::MinMax {
-            return Err(settings.error_at("activations.momentum", "a moving average is of `calibrate = \"minmax\"` only"));
+            return Err(
+                settings.error_at("activations.momentum", "a moving average is of `calibrate = \"minmax\"` only")
+            );
         }
         let samples = written.activations.samples.unwrap_or(SAMPLES);
         if samples == 0 {
@@ -260,7 +262,8 @@ mod tests {
 
     #[test]
     fn the_settings_of_the_presets_are_read() {
-        let int8 = read("scheme = \"W8A8\"\nweights = { granularity = \"channel\" }\nactivations = { calibrate = \"mse\" }");
+        let int8 =
+            read("scheme = \"W8A8\"\nweights = { granularity = \"channel\" }\nactivations = { calibrate = \"mse\" }");
         let int8 = int8.unwrap();
         assert_eq!((int8.activation, int8.sharing, int8.needed_opset()), (Activation::Static, Sharing::Channel(0), 13));
         assert_eq!(int8.rule.calibrate, Calibrate::Mse);

@@ -30,7 +30,8 @@ impl Builder<'_, '_> {
         }
         let shape = self.shape(out)?;
         let is_image = shape.len() >= 3 && !is_same_bytes(&shape);
-        let prefers_last = |id: ValueId| self.layout(id) == Layout::Last && self.shape(id).is_ok_and(|s| s.len() == shape.len());
+        let prefers_last =
+            |id: ValueId| self.layout(id) == Layout::Last && self.shape(id).is_ok_and(|s| s.len() == shape.len());
         let wants_last = is_image && (prefers_last(a) || prefers_last(b));
         let can_be_last = [a, b].iter().all(|&id| self.fits_last(id, shape.len()));
         let layout = if wants_last && can_be_last { Layout::Last } else { Layout::Plain };

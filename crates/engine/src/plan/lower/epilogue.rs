@@ -58,8 +58,13 @@ pub(in crate::plan) fn unary_of(activation: Activation) -> Option<Unary> {
 impl Builder<'_, '_> {
     /// What follows `value`, a product with `n` channels. Only work whose result nobody else sees is taken.
     pub(super) fn chain(&self, value: ValueId, n: usize, channels: Channels, can_fold: bool) -> Chain {
-        let mut chain =
-            Chain { folded: Vec::new(), residual: None, activation: Activation::None, output: value, works: Vec::new() };
+        let mut chain = Chain {
+            folded: Vec::new(),
+            residual: None,
+            activation: Activation::None,
+            output: value,
+            works: Vec::new(),
+        };
         while chain.activation == Activation::None {
             let Some(next) = self.network.only_consumer(chain.output) else { break };
             let Some(output) = self.output(next) else { break };

@@ -40,7 +40,7 @@ impl Builder<'_, '_> {
         let (shape, weight_shape, out_shape) = (self.shape(x)?, self.shape(weight)?, self.shape(out)?);
         let conv = ConvShape { window, c_in: shape[1], c_out: weight_shape[0], groups };
         let images = images(&shape);
-        let is_fit = groups > 0 && weight_shape[1] * groups == conv.c_in && conv.c_out % groups == 0;
+        let is_fit = groups > 0 && weight_shape[1] * groups == conv.c_in && conv.c_out.is_multiple_of(groups);
         let size = window.output_size(images.h, images.w);
         let expected = if out_shape.len() == 3 { [1, out_shape[2]] } else { [out_shape[2], out_shape[3]] };
         if !is_fit || size != Ok(expected) {
@@ -80,7 +80,8 @@ impl Builder<'_, '_> {
 
     pub fn linear(&mut self, index: usize, is_transposed: bool, alpha: f32, beta: f32) -> Result<bool, EngineError> {
         let network = self.network;
-        let (Some(x), Some(weight), Some(out)) = (self.input(index, 0), self.input(index, 1), self.output(index)) else {
+        let (Some(x), Some(weight), Some(out)) = (self.input(index, 0), self.input(index, 1), self.output(index))
+        else {
             return Ok(false);
         };
         let (shape, weight_shape, out_shape) = (self.shape(x)?, self.shape(weight)?, self.shape(out)?);
@@ -90,7 +91,7 @@ impl Builder<'_, '_> {
             _ => return Ok(false),
         };
         let len: usize = out_shape.iter().product();
-        if shape.last() != Some(&k) || n == 0 || len % n != 0 {
+        if shape.last() != Some(&k) || n == 0 || !len.is_multiple_of(n) {
             return Ok(false);
         }
         let m = len / n;
@@ -106,12 +107,13 @@ impl Builder<'_, '_> {
         let packed = network.cache.packed(key, || {
             let mut values = network.floats(weight).unwrap_or_default();
             let mut shifts = bias.and_then(|bias| network.floats(bias)).map(|bias| spread(&bias, n, beta));
-            let scale = affines.iter().fold(vec![alpha; n], |scale, affine| {
-                scale.iter().zip(&affine.scale).map(|(a, b)| a * b).collect()
-            });
+            let scale = affines
+                .iter()
+                .fold(vec![alpha; n], |scale, affine| scale.iter().zip(&affine.scale).map(|(a, b)| a * b).collect());
             scale_columns(&mut values, &scale, is_transposed, k);
             fold_bias(&mut shifts, &affines, n);
-            let packed = if is_transposed { PackedB::from_transposed(&values, k, n) } else { PackedB::new(&values, k, n) };
+            let packed =
+                if is_transposed { PackedB::from_transposed(&values, k, n) } else { PackedB::new(&values, k, n) };
             Ok(Packed::Linear(packed?, shifts))
         });
         let packed = packed.map_err(|source| self.kernel_error(index, source))?;
@@ -191,4 +193,3 @@ fn scale_columns(values: &mut [f32], scale: &[f32], is_transposed: bool, k: usiz
         }
     }
 }
-

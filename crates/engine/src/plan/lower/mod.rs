@@ -15,7 +15,7 @@ mod reduction;
 
 use lissom_graph::{EvaluateError, Fact, Graph, OpError, ValueId, infer_with_inputs};
 use lissom_kernels::{Activation, ShapeError};
-use lissom_tensor::{DType, Tensor};
+use lissom_tensor::{DType, Tensor, checked_len};
 
 use super::composite;
 use super::memory;
@@ -38,7 +38,7 @@ pub(crate) fn compile(graph: &Graph, cache: &WeightCache, inputs: &[Fact]) -> Re
         }
     }
     let outputs = network.outputs.iter().map(|&id| builder.tensor(id)).collect::<Result<Vec<_>, _>>()?;
-    Ok(builder.finish(graph.inputs().len(), outputs))
+    builder.finish(graph.inputs().len(), outputs)
 }
 
 /// The order of a value's axes in memory.
@@ -162,7 +162,7 @@ impl<'n, 'a> Builder<'n, 'a> {
             Op::Dequantize { grid } => self.dequantize(index, *grid)?,
             Op::QConv { window, groups, from, to } => self.qlinear_conv(index, *window, *groups, [*from, *to])?,
             Op::QLinear { from, to } => self.qlinear_matmul(index, [*from, *to])?,
-            Op::DynamicLinear => self.dynamic_linear(index)?,
+            Op::DynamicLinear { is_transposed } => self.dynamic_linear(index, *is_transposed)?,
             Op::Other(reason) => {
                 self.evaluate(index, reason)?;
                 true
@@ -207,7 +207,7 @@ impl<'n, 'a> Builder<'n, 'a> {
         Ok(())
     }
 
-    fn finish(mut self, n_inputs: usize, outputs: Vec<Source>) -> Plan {
+    fn finish(mut self, n_inputs: usize, outputs: Vec<Source>) -> Result<Plan, EngineError> {
         let mut last: Vec<Option<usize>> = vec![None; self.n_slots];
         for (index, step) in self.steps.iter().enumerate() {
             for source in &step.inputs {
@@ -227,7 +227,10 @@ impl<'n, 'a> Builder<'n, 'a> {
             }
         }
         let (places, arena_words) = memory::place(&mut self.steps, &self.buffers);
-        Plan { steps: self.steps, places, arena_words, n_slots: self.n_slots, n_inputs, outputs, notes: self.notes }
+        // The plain evaluation holds fewer values at a time, and says which one is too large.
+        checked_len(DType::F32, &[arena_words]).map_err(|source| self.refused(source.into()))?;
+        let Self { steps, n_slots, notes, .. } = self;
+        Ok(Plan { steps, places, arena_words, n_slots, n_inputs, outputs, notes })
     }
 
     fn slot(&mut self) -> usize {
@@ -286,12 +289,12 @@ impl<'n, 'a> Builder<'n, 'a> {
 
     /// What only a mistake in this crate can cause.
     pub fn internal(&self, id: ValueId, what: &str) -> EngineError {
-        let name = &self.network.graph.value(id).name;
-        EngineError::Evaluate(EvaluateError::Node {
-            node: name.clone(),
-            op: "plan".to_owned(),
-            source: OpError::value(format!("value `{name}` {what}")),
-        })
+        self.refused(OpError::value(format!("value `{}` {what}", self.network.graph.value(id).name)))
+    }
+
+    fn refused(&self, source: OpError) -> EngineError {
+        let node = self.network.graph.name.clone();
+        EngineError::Evaluate(EvaluateError::Node { node, op: "plan".to_owned(), source })
     }
 
     pub fn kernel_error(&self, index: usize, source: ShapeError) -> EngineError {
@@ -339,7 +342,8 @@ impl<'n, 'a> Builder<'n, 'a> {
         if self.network.is_constant(id) {
             return self.constant(id, &shape, layout);
         }
-        let mut record = self.records[id.index()].clone().ok_or_else(|| self.internal(id, "is used before it is made"))?;
+        let mut record =
+            self.records[id.index()].clone().ok_or_else(|| self.internal(id, "is used before it is made"))?;
         if record.forms.is_empty() {
             record.forms = self.made(id, &record, &shape)?;
         }
@@ -437,8 +441,13 @@ impl<'n, 'a> Builder<'n, 'a> {
         let values = tensor.as_slice::<f32>().map_err(|_| self.internal(id, "is no f32 constant"))?;
         let (n, channels, pixels) = (shape[0], shape[1], shape[2..].iter().product::<usize>());
         let mut moved = vec![0.0; values.len()];
-        lissom_kernels::permute::transpose(&lissom_kernels::Threads::single(), values, [n, channels, pixels], &mut moved)
-            .map_err(|_| self.internal(id, "has another length than its shape"))?;
+        lissom_kernels::permute::transpose(
+            &lissom_kernels::Threads::single(),
+            values,
+            [n, channels, pixels],
+            &mut moved,
+        )
+        .map_err(|_| self.internal(id, "has another length than its shape"))?;
         let tensor = Tensor::new(in_memory(shape, layout), moved).map_err(|_| self.internal(id, "is too large"))?;
         Ok(Source::Constant(tensor))
     }

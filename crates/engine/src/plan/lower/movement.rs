@@ -43,7 +43,8 @@ impl Builder<'_, '_> {
         let (Some(x), Some(out)) = (self.input(index, 0), self.output(index)) else { return Ok(false) };
         let rank = perm.len();
         let shape = self.shape(x)?;
-        let is_to_last = rank >= 3 && perm[0] == 0 && perm[rank - 1] == 1 && perm[1..rank - 1].iter().copied().eq(2..rank);
+        let is_to_last =
+            rank >= 3 && perm[0] == 0 && perm[rank - 1] == 1 && perm[1..rank - 1].iter().copied().eq(2..rank);
         let is_to_first = rank >= 3 && perm[0] == 0 && perm[1] == rank - 1 && perm[2..].iter().copied().eq(1..rank - 1);
         if is_to_last && self.layout(x) == Layout::Last {
             let (source, _, grid) = self.movable(x, Layout::Last)?;
@@ -93,7 +94,8 @@ impl Builder<'_, '_> {
                 None => Some(self.source(id, layout)?),
             };
             sources.push(source.ok_or_else(|| self.internal(id, "has no codes"))?);
-            let part = Strides { from: strides(&own), sizes: own, to: to.clone(), from_start: 0, to_start: start * to[at] };
+            let part =
+                Strides { from: strides(&own), sizes: own, to: to.clone(), from_start: 0, to_start: start * to[at] };
             start += part.sizes[at];
             moves.push(simplified(part));
         }
@@ -102,7 +104,8 @@ impl Builder<'_, '_> {
         }
         let Some(elem) = grid.map(|grid| grid.elem).or_else(|| self.elem(out)) else { return Ok(false) };
         let info = self.info(index, &[], "copy");
-        let made = self.emit(info, Kind::Move { fill: None, parts: moves, elem }, sources, shape.iter().product(), elem);
+        let made =
+            self.emit(info, Kind::Move { fill: None, parts: moves, elem }, sources, shape.iter().product(), elem);
         self.set_moved(out, layout, made, grid);
         Ok(true)
     }
@@ -181,7 +184,14 @@ impl Builder<'_, '_> {
     }
 
     /// Padding that the only user, a convolution, can do itself.
-    fn conv_pads(&self, out: ValueId, begin: &[usize], value: f32, shape: &[usize], to: &[usize]) -> Option<[usize; 4]> {
+    fn conv_pads(
+        &self,
+        out: ValueId,
+        begin: &[usize],
+        value: f32,
+        shape: &[usize],
+        to: &[usize],
+    ) -> Option<[usize; 4]> {
         let next = self.network.only_consumer(out)?;
         let is_conv = matches!(self.network.works[next].op, Op::Conv { .. }) && self.input(next, 0) == Some(out);
         let is_spatial = shape[..2] == to[..2];
@@ -213,7 +223,8 @@ impl Builder<'_, '_> {
     }
 
     pub fn gather(&mut self, index: usize, axis: usize) -> Result<bool, EngineError> {
-        let (Some(data), Some(indices), Some(out)) = (self.input(index, 0), self.input(index, 1), self.output(index)) else {
+        let (Some(data), Some(indices), Some(out)) = (self.input(index, 0), self.input(index, 1), self.output(index))
+        else {
             return Ok(false);
         };
         let shape = self.shape(data)?;

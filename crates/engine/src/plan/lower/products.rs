@@ -20,12 +20,17 @@ impl Builder<'_, '_> {
     /// A permutation that was put off costs nothing here.
     fn seen(&mut self, id: ValueId) -> Result<Seen, EngineError> {
         let shape = self.shape(id)?;
-        let put_off = self.record(id).filter(|record| record.forms.is_empty()).and_then(|record| record.permuted.clone());
+        let put_off =
+            self.record(id).filter(|record| record.forms.is_empty()).and_then(|record| record.permuted.clone());
         let Some((from, perm)) = put_off else {
             return Ok(Seen { source: self.source(id, Layout::Plain)?, strides: strides(&shape), shape });
         };
         let own = strides(&self.shape(from)?);
-        Ok(Seen { source: self.source(from, Layout::Plain)?, strides: perm.iter().map(|&axis| own[axis]).collect(), shape })
+        Ok(Seen {
+            source: self.source(from, Layout::Plain)?,
+            strides: perm.iter().map(|&axis| own[axis]).collect(),
+            shape,
+        })
     }
 
     pub fn products(&mut self, index: usize) -> Result<bool, EngineError> {

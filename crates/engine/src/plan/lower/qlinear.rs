@@ -7,6 +7,7 @@ use lissom_kernels::ShapeError;
 use lissom_kernels::conv::{ConvShape, Window};
 use lissom_kernels::qconv::PackedQConv;
 use lissom_kernels::qgemm::PackedQB;
+use lissom_tensor::Weight;
 
 use super::epilogue::Channels;
 use super::linear::images;
@@ -26,14 +27,15 @@ impl Builder<'_, '_> {
         groups: usize,
         [from, to]: [Grid; 2],
     ) -> Result<bool, EngineError> {
-        let (Some(x), Some(weight), Some(out)) = (self.input(index, 0), self.input(index, 3), self.output(index)) else {
+        let (Some(x), Some(weight), Some(out)) = (self.input(index, 0), self.input(index, 3), self.output(index))
+        else {
             return Ok(false);
         };
         let (shape, weight_shape, out_shape) = (self.shape(x)?, self.shape(weight)?, self.shape(out)?);
         let conv = ConvShape { window, c_in: shape[1], c_out: weight_shape[0], groups };
         let images = images(&shape);
         let expected = if out_shape.len() == 3 { [1, out_shape[2]] } else { [out_shape[2], out_shape[3]] };
-        let is_fit = groups > 0 && weight_shape[1] * groups == conv.c_in && conv.c_out % groups == 0;
+        let is_fit = groups > 0 && weight_shape[1] * groups == conv.c_in && conv.c_out.is_multiple_of(groups);
         if !is_fit || window.output_size(images.h, images.w) != Ok(expected) {
             return Ok(false);
         }
@@ -57,7 +59,8 @@ impl Builder<'_, '_> {
 
     /// `QLinearMatMul`.
     pub fn qlinear_matmul(&mut self, index: usize, [from, to]: [Grid; 2]) -> Result<bool, EngineError> {
-        let (Some(x), Some(weight), Some(out)) = (self.input(index, 0), self.input(index, 3), self.output(index)) else {
+        let (Some(x), Some(weight), Some(out)) = (self.input(index, 0), self.input(index, 3), self.output(index))
+        else {
             return Ok(false);
         };
         let Some([m, k, n]) = self.product_size(x, weight, out)? else { return Ok(false) };
@@ -75,17 +78,38 @@ impl Builder<'_, '_> {
         Ok(true)
     }
 
-    /// `DynamicQuantizeLinear`, `MatMulInteger`, and the multiplication by both scales.
-    pub fn dynamic_linear(&mut self, index: usize) -> Result<bool, EngineError> {
+    /// A product with a left side that is quantized while running.
+    pub fn dynamic_linear(&mut self, index: usize, is_transposed: bool) -> Result<bool, EngineError> {
         let (Some(x), Some(weight), Some(out)) = (self.input(index, 0), self.input(index, 1), self.output(index)) else {
             return Ok(false);
         };
-        let Some([m, k, n]) = self.product_size(x, weight, out)? else { return Ok(false) };
-        let Some((scales, zero_points)) = self.weight_grid(index, [2, 3], n) else { return Ok(false) };
-        let packed = self.packed_codes(index, weight, Form::QLinear { is_transposed: false }, |values| {
-            Ok(Packed::QLinear(PackedQB::new(values, k, n, &zero_points)?))
+        let (shape, len) = (self.shape(weight)?, self.shape(out)?.iter().product::<usize>());
+        let [k, n] = match shape[..] {
+            [n, k] if is_transposed => [k, n],
+            [k, n] => [k, n],
+            _ => return Ok(false),
+        };
+        if self.shape(x)?.last() != Some(&k) || n == 0 || !len.is_multiple_of(n) {
+            return Ok(false);
+        }
+        let m = len / n;
+        let Some((scales, zero_points)) = self.dynamic_grid(index, weight, n) else { return Ok(false) };
+        let own_bias = match self.input(index, 4).map(|id| self.network.floats(id)) {
+            None => None,
+            Some(Some(bias)) if bias.len() == n => Some(bias),
+            Some(Some(bias)) if bias.len() == 1 => Some(vec![bias[0]; n]),
+            _ => return Ok(false),
+        };
+        let packed = self.packed_codes(index, weight, Form::QLinear { is_transposed }, |values| {
+            let packed = if is_transposed {
+                PackedQB::from_transposed(values, k, n, &zero_points)
+            } else {
+                PackedQB::new(values, k, n, &zero_points)
+            };
+            Ok(Packed::QLinear(packed?))
         })?;
-        let (bias, chain) = self.with_shifts(None, self.chain(out, n, Channels::Final, true), out, n, Channels::Final);
+        let (bias, chain) =
+            self.with_shifts(own_bias, self.chain(out, n, Channels::Final, true), out, n, Channels::Final);
         let mut inputs = vec![self.source(x, Layout::Plain)?];
         if let Some(residual) = chain.residual {
             inputs.push(self.source(residual, Layout::Plain)?);
@@ -98,11 +122,24 @@ impl Builder<'_, '_> {
         Ok(true)
     }
 
+    /// Scales and zero points of the weight, one a column: its own, or the constants beside its codes.
+    fn dynamic_grid(&self, index: usize, weight: ValueId, n: usize) -> Option<(Vec<f32>, Vec<i32>)> {
+        let Some(Weight::Affine(affine)) = self.network.weight(weight) else { return self.weight_grid(index, [2, 3], n) };
+        let scales = affine.scale.to_f32_vec().ok()?;
+        let zero_points = match &affine.zero_point {
+            Some(zero) => zero.to_i64_vec().ok()?.into_iter().map(|zero| zero as i32).collect(),
+            None => Vec::new(),
+        };
+        let scales = if scales.len() == 1 { vec![scales[0]; n] } else { scales };
+        let is_fit = [0, 1, n].contains(&zero_points.len()) && scales.iter().all(|scale| scale.is_finite());
+        (is_fit && scales.len() == n).then_some((scales, zero_points))
+    }
+
     /// `[m, k, n]` of `x · weight`.
     fn product_size(&self, x: ValueId, weight: ValueId, out: ValueId) -> Result<Option<[usize; 3]>, EngineError> {
         let (shape, len) = (self.shape(x)?, self.shape(out)?.iter().product::<usize>());
         Ok(match self.shape(weight)?[..] {
-            [k, n] if shape.last() == Some(&k) && n > 0 && len % n == 0 => Some([len / n, k, n]),
+            [k, n] if shape.last() == Some(&k) && n > 0 && len.is_multiple_of(n) => Some([len / n, k, n]),
             _ => None,
         })
     }
@@ -132,7 +169,11 @@ impl Builder<'_, '_> {
         let network = self.network;
         let key = PackKey { weight, bias: None, form, folded: vec![network.works[index].node] };
         let packed = network.cache.packed(network.weight(weight).is_some().then_some(key), || {
-            let tensor = network.constant(weight).ok_or(ShapeError::Overflow { what: "weight" })?;
+            let tensor = match network.weight(weight) {
+                Some(Weight::Affine(affine)) => Some(affine.codes.clone()),
+                _ => network.constant(weight),
+            };
+            let tensor = tensor.ok_or(ShapeError::Overflow { what: "weight" })?;
             pack(bytes(&tensor).ok_or(ShapeError::Overflow { what: "weight" })?)
         });
         packed.map_err(|source| self.kernel_error(index, source))

@@ -171,7 +171,13 @@ impl Builder<'_, '_> {
             let clamp = clamp(chain.activation, &grid);
             let works: Vec<usize> = chain.works.iter().copied().chain([next]).collect();
             let info = self.info(index, &works, kernel);
-            let made = self.emit(info, kind(Finish::Codes { multipliers, bias, residual, grid, clamp }), inputs, len, grid.elem);
+            let made = self.emit(
+                info,
+                kind(Finish::Codes { multipliers, bias, residual, grid, clamp }),
+                inputs,
+                len,
+                grid.elem,
+            );
             works.iter().for_each(|&work| self.is_done[work] = true);
             self.set(codes, layout, made);
             return Ok(());
@@ -239,7 +245,8 @@ impl Builder<'_, '_> {
             (value, activation) = (after, activation_of(*unary));
             works.push(next);
         }
-        let chain = Chain { folded: Vec::new(), residual: None, activation: Activation::None, output: value, works: vec![] };
+        let chain =
+            Chain { folded: Vec::new(), residual: None, activation: Activation::None, output: value, works: vec![] };
         let Some((next, codes, to)) = self.quantized_end(&chain) else { return Ok(false) };
         works.push(next);
         let layout = if self.layout(a) == Layout::Last { Layout::Last } else { self.layout(b) };

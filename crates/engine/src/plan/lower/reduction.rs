@@ -79,7 +79,13 @@ impl Builder<'_, '_> {
     }
 
     /// `softmax(x + mask)`, if one mask serves whole blocks of rows.
-    pub fn masked_softmax(&mut self, add: usize, softmax: usize, x: ValueId, mask: ValueId) -> Result<bool, EngineError> {
+    pub fn masked_softmax(
+        &mut self,
+        add: usize,
+        softmax: usize,
+        x: ValueId,
+        mask: ValueId,
+    ) -> Result<bool, EngineError> {
         let (shape, own, Some(out)) = (self.shape(x)?, self.shape(mask)?, self.output(softmax)) else {
             return Ok(false);
         };
