@@ -23,7 +23,7 @@ impl Builder<'_, '_> {
     /// The input of a convolution and its window, padding in front of it included.
     pub fn conv_input(&self, index: usize, mut window: Window) -> Option<(ValueId, Window)> {
         let x = self.input(index, 0)?;
-        let Some((inner, pads)) = self.record(x).and_then(|record| record.padded.clone()) else {
+        let Some((inner, pads)) = self.record(x).and_then(|record| record.padded) else {
             return Some((x, window));
         };
         window.pads.iter_mut().zip(pads).for_each(|(own, more)| *own += more);
