@@ -1,5 +1,8 @@
 //! The `lissom` binary: arguments, progress, exit codes. Everything else happens in `lissom-job`.
 
+// A job fails at most once, so the size of its error costs nothing.
+#![allow(clippy::result_large_err)]
+
 mod arguments;
 mod numbers;
 mod print;

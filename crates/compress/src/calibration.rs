@@ -55,7 +55,9 @@ impl Calibration for InMemory {
         };
         self.inputs
             .iter()
-            .map(|(name, tensor)| Ok((name.clone(), slice(tensor).map_err(|e| CalibrationError { reason: e.to_string() })?)))
+            .map(|(name, tensor)| {
+                Ok((name.clone(), slice(tensor).map_err(|e| CalibrationError { reason: e.to_string() })?))
+            })
             .collect()
     }
 }

@@ -53,12 +53,7 @@ impl WeightState {
     /// # Errors
     /// If the weight cannot be decoded.
     pub fn of(weight: &Weight) -> Result<Self, TensorError> {
-        Ok(Self {
-            encoding: weight.describe(),
-            len: weight.len(),
-            zeros: weight.count_zeros()?,
-            bits: weight.bits(),
-        })
+        Ok(Self { encoding: weight.describe(), len: weight.len(), zeros: weight.count_zeros()?, bits: weight.bits() })
     }
 
     /// Share of zeros, 0..1.

@@ -123,7 +123,9 @@ impl MethodError {
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NeedsCalibration { .. } => Some("give some with `--data PATH`; training images do, test data never".into()),
+            Self::NeedsCalibration { .. } => {
+                Some("give some with `--data PATH`; training images do, test data never".into())
+            }
             Self::NotFinite { .. } => Some("the model is broken before compression; train or export it again".into()),
             Self::Layers(error) => Some(error.hint()),
             _ => None,

@@ -223,7 +223,6 @@ fn layer(cost: &LayerCost, facts: &Facts<'_>) -> Layer {
         bits: Some(cost.bits as f64 / cost.len.max(1) as f64),
         bytes: Some(cost.bits.div_ceil(8)),
         macs: cost.macs,
-        ..Layer::default()
     }
 }
 

@@ -2,8 +2,8 @@
 //! and the command line walk the list.
 //!
 //! [`evaluate`](lissom_graph::Op::evaluate) is the plain, obviously right version; the engine's fast kernels are held to
-//! it. Pieces that several operators are made of: [`elementwise`] (maps and broadcasting), [`axes`] (axis arithmetic),
-//! [`window`] (padding and strides of convolutions and pools).
+//! it. Pieces that several operators are made of: `elementwise` (maps and broadcasting), `axes` (axis arithmetic),
+//! `window` (padding and strides of convolutions and pools).
 
 mod abs;
 mod acos;

@@ -120,7 +120,8 @@ fn an_unknown_attribute_is_named_with_its_node() {
 #[test]
 fn a_graph_that_does_not_hang_together_is_refused() {
     let folder = tiny();
-    let break_graph: &[(&str, fn(&mut ModelProto))] = &[
+    type Break = fn(&mut ModelProto);
+    let break_graph: &[(&str, Break)] = &[
         ("missing_value", |model| graph(model).node[2].input[0] = "missing_value".into()),
         ("fc2.weight", |model| graph(model).initializer[1].dims = vec![4, 17]),
         ("hidden", |model| graph(model).node[1].output[0] = "hidden".into()),

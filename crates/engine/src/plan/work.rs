@@ -13,7 +13,7 @@ use super::node_form::NodeForm;
 use super::step::Grid;
 use super::weights::WeightCache;
 
-/// Elements up to which a node over constants is computed while planning.
+/// Elements that nodes over constants may make in all while planning.
 const MAX_FOLDED: usize = 1 << 24;
 
 /// An operator in the engine's terms. Comments name the inputs.
@@ -106,7 +106,9 @@ pub(crate) enum Op {
     },
     /// x, constant weight, then constants scale?, zero point?, bias?; x is quantized while running. The weight is either
     /// codes with scale and zero point beside them, or affine with its own.
-    DynamicLinear { is_transposed: bool },
+    DynamicLinear {
+        is_transposed: bool,
+    },
     /// Runs its plain evaluation; why.
     Other(&'static str),
 }
@@ -128,6 +130,8 @@ pub(crate) struct Network<'a> {
     pub facts: Vec<Fact>,
     /// Values known now.
     known: HashMap<ValueId, Tensor>,
+    /// What is left of [`MAX_FOLDED`].
+    folding_left: usize,
     /// Values that are another value under a new name.
     alias: HashMap<ValueId, ValueId>,
     pub works: Vec<Work>,
@@ -148,6 +152,7 @@ impl<'a> Network<'a> {
             cache,
             facts,
             known: HashMap::new(),
+            folding_left: MAX_FOLDED,
             alias: HashMap::new(),
             works: Vec::new(),
             outputs: Vec::new(),
@@ -282,15 +287,13 @@ impl<'a> Network<'a> {
         if node.outputs.iter().flatten().all(|id| self.is_constant(*id)) {
             return true;
         }
-        let is_small = node.outputs.iter().flatten().all(|id| {
-            self.shape(*id).is_some_and(|shape| {
-                shape.iter().try_fold(1usize, |len, &n| len.checked_mul(n)).is_some_and(|len| len <= MAX_FOLDED)
-            })
-        });
+        let len = |id: &ValueId| self.shape(*id)?.iter().try_fold(1usize, |len, &n| len.checked_mul(n));
+        let needed = node.outputs.iter().flatten().try_fold(0usize, |sum, id| sum.checked_add(len(id)?));
+        let Some(needed) = needed.filter(|&needed| needed <= self.folding_left) else { return false };
         let is_pure =
             node.op.is_deterministic() && node.captures.is_empty() && node.attributes.graphs().next().is_none();
         let inputs: Vec<_> = node.inputs.iter().map(|id| id.map(|id| self.resolve(id))).collect();
-        if !is_small || !is_pure || !inputs.iter().flatten().all(|&id| self.is_constant(id)) {
+        if !is_pure || !inputs.iter().flatten().all(|&id| self.is_constant(id)) {
             return false;
         }
         let tensors: Option<Vec<_>> =
@@ -298,6 +301,7 @@ impl<'a> Network<'a> {
         let Some(tensors) = tensors else { return false };
         let tensors: Vec<Option<&Tensor>> = tensors.iter().map(Option::as_ref).collect();
         let Ok(values) = node.op.evaluate(&lissom_graph::Inputs(&tensors)) else { return false };
+        self.folding_left -= needed;
         for (id, value) in node.outputs.iter().zip(values) {
             if let Some(id) = id {
                 self.facts[id.index()] = Fact::known(value.dtype(), value.shape());

@@ -3,7 +3,7 @@
 //! What a layer costs is found on calibration data: the error of the model's output when that layer alone goes through
 //! the step. The evaluation data only says when to stop, which the report tells.
 
-use lissom_compress::{Calibration, MethodError};
+use lissom_compress::{Calibration, Changes, MethodError};
 use lissom_engine::{Session, SessionOptions};
 use lissom_evaluate::Comparison;
 use lissom_graph::Model;
@@ -112,7 +112,13 @@ fn all_steps(
         if index >= first_encoding && !excluded.is_empty() {
             exclude(&mut step, excluded)?;
         }
-        let (next, changes) = stored_step(context, run, index, &step, &state)?;
+        let (next, changes) = match stored_step(context, run, index, &step, &state) {
+            // With every layer kept as it was there is nothing left for the step to do.
+            Err(JobError::Step { source: MethodError::NothingToDo { reason, .. }, .. }) if !excluded.is_empty() => {
+                (state.clone(), Changes { notes: vec![reason], ..Changes::default() })
+            }
+            other => other?,
+        };
         let settings = step.settings.to_json().to_string();
         done.push(DoneStep { method: step.method.clone(), settings, changes });
         state = next;
@@ -142,7 +148,7 @@ fn stored_step(
     index: usize,
     step: &Step,
     state: &State,
-) -> Result<(State, lissom_compress::Changes), JobError> {
+) -> Result<(State, Changes), JobError> {
     let settings = format!("{}\n{}\nseed {}", step.to_json(), serde_json::json!(step.layers), context.request.seed);
     let data = match &context.calibration {
         Some(calibration) => calibration.dataset().hash().unwrap_or_default(),
@@ -157,12 +163,7 @@ fn stored_step(
     State::from_unit(&unit.map_err(StoreError::into_job)?)
 }
 
-fn apply(
-    context: &Context<'_>,
-    index: usize,
-    step: &Step,
-    state: &State,
-) -> Result<(State, lissom_compress::Changes), JobError> {
+fn apply(context: &Context<'_>, index: usize, step: &Step, state: &State) -> Result<(State, Changes), JobError> {
     let calibration = context.calibration.as_ref().map(|data| data as &dyn Calibration);
     let (seed, threads) = (context.request.seed, context.request.threads);
     apply_step(index, step, state, calibration, seed, threads, context.progress, context.interrupt)

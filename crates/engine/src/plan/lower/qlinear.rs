@@ -80,7 +80,8 @@ impl Builder<'_, '_> {
 
     /// A product with a left side that is quantized while running.
     pub fn dynamic_linear(&mut self, index: usize, is_transposed: bool) -> Result<bool, EngineError> {
-        let (Some(x), Some(weight), Some(out)) = (self.input(index, 0), self.input(index, 1), self.output(index)) else {
+        let (Some(x), Some(weight), Some(out)) = (self.input(index, 0), self.input(index, 1), self.output(index))
+        else {
             return Ok(false);
         };
         let (shape, len) = (self.shape(weight)?, self.shape(out)?.iter().product::<usize>());
@@ -124,7 +125,9 @@ impl Builder<'_, '_> {
 
     /// Scales and zero points of the weight, one a column: its own, or the constants beside its codes.
     fn dynamic_grid(&self, index: usize, weight: ValueId, n: usize) -> Option<(Vec<f32>, Vec<i32>)> {
-        let Some(Weight::Affine(affine)) = self.network.weight(weight) else { return self.weight_grid(index, [2, 3], n) };
+        let Some(Weight::Affine(affine)) = self.network.weight(weight) else {
+            return self.weight_grid(index, [2, 3], n);
+        };
         let scales = affine.scale.to_f32_vec().ok()?;
         let zero_points = match &affine.zero_point {
             Some(zero) => zero.to_i64_vec().ok()?.into_iter().map(|zero| zero as i32).collect(),
