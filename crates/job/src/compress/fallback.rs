@@ -149,18 +149,25 @@ fn stored_step(
     step: &Step,
     state: &State,
 ) -> Result<(State, Changes), JobError> {
-    let settings = format!("{}\n{}\nseed {}", step.to_json(), serde_json::json!(step.layers), context.request.seed);
-    let data = match &context.calibration {
-        Some(calibration) => calibration.dataset().hash().unwrap_or_default(),
-        None => String::new(),
-    };
-    let key =
-        UnitKey::new(&format!("step {} {}", index + 1, step.method), &state.digest(), &(settings + &data), VERSION);
+    let settings = identity(context, step)?;
+    let key = UnitKey::new(&format!("step {} {}", index + 1, step.method), &state.digest(), &settings, VERSION);
     let unit = run.unit(&key, || -> Result<Vec<u8>, StoreError> {
         let (next, changes) = apply(context, index, step, state)?;
         Ok(next.to_unit(&changes))
     });
     State::from_unit(&unit.map_err(StoreError::into_job)?)
+}
+
+/// Everything beside the model that decides what a step does.
+fn identity(context: &Context<'_>, step: &Step) -> Result<String, JobError> {
+    let data = match &context.calibration {
+        Some(calibration) => {
+            let data = calibration.dataset();
+            data.hash().map_err(|source| JobError::Data { path: data.path().to_owned(), source })?
+        }
+        None => String::new(),
+    };
+    Ok(format!("{}\n{}\nseed {}\n{data}", step.to_json(), serde_json::json!(step.layers), context.request.seed))
 }
 
 fn apply(context: &Context<'_>, index: usize, step: &Step, state: &State) -> Result<(State, Changes), JobError> {
@@ -197,7 +204,7 @@ fn sensitivity(
         let key = UnitKey::new(
             &format!("sensitivity {}", names[index]),
             &state.digest(),
-            &format!("{} {}", step.to_json(), names[index]),
+            &identity(context, &alone)?,
             VERSION,
         );
         let unit = run.unit(&key, || -> Result<Vec<u8>, StoreError> {
