@@ -3,11 +3,11 @@
 use std::fmt;
 
 use lissom_engine::{EngineError, Session, SessionOptions};
-use lissom_graph::{Layer, LoadError, Model, OpError, ValueId, VerifyError};
+use lissom_graph::{Layer, LoadError, Model, Node, OpError, ValueId, VerifyError};
 use lissom_recipe::{Interrupt, Interrupted, LayerFilter, MethodCatalog, Settings, SettingsError, UnmatchedPattern};
 use lissom_tensor::{Tensor, TensorError};
 
-use crate::{Calibration, CalibrationError, Changes};
+use crate::{Calibration, CalibrationError, Changes, Skipped};
 
 /// A method as it stands in [`METHODS`](crate::METHODS).
 #[derive(Clone, Copy)]
@@ -91,6 +91,8 @@ pub enum MethodError {
     NeedsCalibration { method: &'static str },
     #[error("the calibration data is empty")]
     EmptyCalibration,
+    #[error("{have} calibration samples do not fill one batch of {fixed}, which the model insists on")]
+    TooFewSamples { have: usize, fixed: usize },
     #[error("`{method}` found nothing to do: {reason}")]
     NothingToDo { method: &'static str, reason: String },
     #[error("layer `{layer}`: {reason}")]
@@ -120,12 +122,26 @@ pub enum MethodError {
 }
 
 impl MethodError {
+    /// [`MethodError::NothingToDo`] with the reasons of what was skipped, a layer as example for each of the first few.
+    pub fn nothing_to_do(method: &'static str, what: &str, skipped: &[Skipped]) -> Self {
+        const MOST: usize = 4;
+        let mut examples: Vec<&Skipped> = Vec::new();
+        for layer in skipped {
+            if examples.len() < MOST && examples.iter().all(|example| example.reason != layer.reason) {
+                examples.push(layer);
+            }
+        }
+        let parts = examples.iter().map(|example| format!("; layer `{}`: {}", example.layer, example.reason));
+        Self::NothingToDo { method, reason: parts.fold(what.to_owned(), |reason, part| reason + &part) }
+    }
+
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NeedsCalibration { .. } => {
                 Some("give some with `--data PATH`; training images do, test data never".into())
             }
+            Self::TooFewSamples { fixed, .. } => Some(format!("give at least {fixed} samples")),
             Self::NotFinite { .. } => Some("the model is broken before compression; train or export it again".into()),
             Self::Layers(error) => Some(error.hint()),
             _ => None,
@@ -145,6 +161,20 @@ impl<'a> Job<'a> {
         Ok(selected.into_iter().map(|index| layers[index].clone()).collect())
     }
 
+    /// The selected layers inside of `If`, `Loop` and `Scan` whose node `is_meant`, for a step that does not go there.
+    pub fn inside_subgraphs(&self, model: &Model, is_meant: impl Fn(&Node) -> bool) -> Vec<Skipped> {
+        let mut skipped = Vec::new();
+        for graph in model.graph.subgraphs() {
+            for layer in graph.layers() {
+                if is_meant(&graph.nodes()[layer.node]) && self.layers.matches(&layer.name) {
+                    let reason = "it lies inside a subgraph, which this step does not enter".to_owned();
+                    skipped.push(Skipped { layer: layer.name, reason });
+                }
+            }
+        }
+        skipped
+    }
+
     /// The calibration data.
     ///
     /// # Errors
@@ -154,7 +184,22 @@ impl<'a> Job<'a> {
         if data.is_empty() { Err(MethodError::EmptyCalibration) } else { Ok(data) }
     }
 
-    /// Runs a model over the first `n_samples` of the calibration data and hands the values of each batch to `visit`, with
+    /// How many samples are looked at where `n_samples` are wanted: no more than there are, and where the model insists
+    /// on a batch size whole batches, at least one.
+    ///
+    /// # Errors
+    /// As [`Job::calibration`]; [`MethodError::TooFewSamples`] if there is no whole batch.
+    pub fn n_samples(&self, method: &'static str, n_samples: usize) -> Result<usize, MethodError> {
+        let data = self.calibration(method)?;
+        let (have, wanted) = (data.len(), n_samples.min(data.len()));
+        match data.fixed_batch().map(|fixed| fixed.max(1)) {
+            Some(fixed) if fixed > have => Err(MethodError::TooFewSamples { have, fixed }),
+            Some(fixed) => Ok((wanted - wanted % fixed).max(fixed)),
+            None => Ok(wanted),
+        }
+    }
+
+    /// Runs a model over the first samples of the calibration data, as many as [`Job::n_samples`] says, and hands the values of each batch to `visit`, with
     /// the number of samples before it.
     ///
     /// # Errors
@@ -180,15 +225,12 @@ impl<'a> Job<'a> {
         let options = SessionOptions { threads: self.threads, observe: values.to_vec(), ..SessionOptions::default() };
         let session = Session::new(model, &options)?;
         let n_outputs = model.graph.outputs().len();
-        let total = n_samples.min(data.len());
+        let total = self.n_samples(method, n_samples)?;
         let batch = data.fixed_batch().unwrap_or((MEMORY / bytes).clamp(1, BATCH)).max(1);
         let mut start = 0;
         while start < total {
             self.interrupt.check()?;
             let n = batch.min(total - start);
-            if data.fixed_batch().is_some_and(|fixed| fixed != n) {
-                break; // a batch the model insists on cannot be filled any more
-            }
             self.progress.report(start, total, "calibrating");
             let inputs = data.batch(start, n)?;
             let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();

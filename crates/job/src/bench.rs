@@ -56,6 +56,8 @@ pub struct BenchResult {
 pub struct ModelTimes {
     /// The file.
     pub model: String,
+    /// Examples in a run: what was asked for, or what the model insists on.
+    pub batch: usize,
     /// Times of one run.
     #[serde(flatten)]
     pub latency: Latency,
@@ -93,7 +95,8 @@ pub fn bench(request: &BenchRequest) -> Result<BenchResult, JobError> {
         let layers = if request.layers { layer_times(&timed.session, &timed.inputs)? } else { Vec::new() };
         models.push(ModelTimes {
             model: timed.path.display().to_string(),
-            items_per_second: request.batch as f64 * 1e3 / latency.p50_ms,
+            items_per_second: timed.batch as f64 * 1e3 / latency.p50_ms,
+            batch: timed.batch,
             load_ms: timed.load_ms,
             peak_memory_bytes: timed.peak_memory_bytes,
             speedup: first / latency.p50_ms,
@@ -113,6 +116,7 @@ struct Timed {
     inputs: Vec<(String, Tensor)>,
     load_ms: f64,
     peak_memory_bytes: Option<u64>,
+    batch: usize,
 }
 
 fn prepare(path: &Path, request: &BenchRequest) -> Result<Timed, JobError> {
@@ -124,7 +128,8 @@ fn prepare(path: &Path, request: &BenchRequest) -> Result<Timed, JobError> {
     run_once(&session, &inputs)?;
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
     let peak_memory_bytes = peak_memory_bytes().filter(|_| counts);
-    Ok(Timed { path: path.to_owned(), session, inputs, load_ms, peak_memory_bytes })
+    let batch = inputs.first().and_then(|(_, tensor)| tensor.shape().first().copied()).unwrap_or(1);
+    Ok(Timed { path: path.to_owned(), session, inputs, load_ms, peak_memory_bytes, batch })
 }
 
 fn run_once(session: &Session, inputs: &[(String, Tensor)]) -> Result<Vec<Tensor>, JobError> {

@@ -7,6 +7,7 @@ use lissom_graph::Model;
 use lissom_onnx::{ReadOptions, WriteOptions, WrittenModel};
 use lissom_ops::OPERATORS;
 use lissom_recipe::Digest;
+use lissom_tensor::{Tensor, Weight};
 
 use crate::JobError;
 
@@ -35,8 +36,16 @@ pub fn load(path: &Path, options: &ReadOptions) -> Result<ModelFile, JobError> {
     let size_bytes = file.file_bytes + file.external_files.iter().map(|file| file.file_bytes).sum::<u64>();
     let model =
         Model::from_proto(file.model, OPERATORS).map_err(|source| JobError::Load { path: path.to_owned(), source })?;
-    let digest = Digest::of_file(path)
-        .map_err(|source| JobError::Read(lissom_onnx::ReadError::File { path: path.to_owned(), source }))?;
+    let in_file = |source| JobError::Read(lissom_onnx::ReadError::File { path: path.to_owned(), source });
+    let mut digest = Digest::of_file(path).map_err(in_file)?;
+    if !file.external_files.is_empty() {
+        // The weights lie elsewhere: the file alone does not say what the model is.
+        let mut parts: Vec<Vec<u8>> = vec![digest.as_bytes().to_vec()];
+        for (_, weight) in model.graph.constants() {
+            parts.push(weight_bytes(weight));
+        }
+        digest = Digest::of_parts(parts.iter().map(Vec::as_slice));
+    }
     Ok(ModelFile { path: path.to_owned(), model, size_bytes, digest, warnings })
 }
 
@@ -61,6 +70,15 @@ pub fn refuse_not_finite(model: &Model) -> Result<(), JobError> {
     Ok(())
 }
 
+/// What a weight holds, for hashing.
+fn weight_bytes(weight: &Weight) -> Vec<u8> {
+    let part = |tensor: &Tensor| lissom_onnx::tensor_to_proto("", tensor).raw_data.unwrap_or_default().to_vec();
+    match weight {
+        Weight::Dense(tensor) => part(tensor),
+        Weight::Affine(affine) => [part(&affine.codes), part(&affine.scale)].concat(),
+    }
+}
+
 /// Reads a model back from bytes this process made.
 ///
 /// # Errors
@@ -77,4 +95,19 @@ pub fn from_bytes(bytes: Vec<u8>) -> Result<Model, JobError> {
 /// [`JobError::Graph`] if the model's opset cannot say it, [`JobError::Write`] if it does not fit protobuf.
 pub fn to_bytes(model: &Model, options: &WriteOptions) -> Result<WrittenModel, JobError> {
     Ok(lissom_onnx::write_model(model.to_proto()?, options)?)
+}
+
+/// Like [`to_bytes`], for the model between steps, which is kept in one piece.
+///
+/// # Errors
+/// As [`to_bytes`]; [`JobError::Unfit`] for a model that does not fit one protobuf message.
+pub fn to_one_piece(model: &Model) -> Result<Vec<u8>, JobError> {
+    let written = to_bytes(model, &WriteOptions::default())?;
+    if written.external.is_empty() {
+        return Ok(written.bytes);
+    }
+    Err(JobError::Unfit {
+        reason: "the model takes more than 2 GiB, which recipes do not handle yet".to_owned(),
+        hint: "compress it in parts".to_owned(),
+    })
 }

@@ -69,6 +69,15 @@ pub fn answers(
         progress.report(done, data.len(), what);
         let batch = batch.map_err(in_data)?;
         let n = batch.rows.len();
+        if let Some(fixed) = data.fixed_batch().filter(|&fixed| fixed != n) {
+            return Err(JobError::Unfit {
+                reason: format!(
+                    "the model takes {fixed} samples at a time, and {} do not fill whole batches",
+                    data.len()
+                ),
+                hint: format!("judge on {} of them (`--samples`, `--eval-samples`)", data.len() / fixed * fixed),
+            });
+        }
         let (rows, len) = run_batch(session, &batch.inputs, n)?;
         if done > 0 && len != row_len {
             return Err(unfit(format!("its rows have {row_len} values in one batch and {len} in the next")));

@@ -140,6 +140,11 @@ fn notices(facts: &Facts<'_>) -> Vec<Notice> {
             .to_owned();
         notices.push(notice(NoticeKind::Note, None, message));
     }
+    let is_missed = |name: &str| facts.contracts.iter().any(|c| c.name == name && c.is_met == Some(false));
+    if (is_missed("max-drop") || is_missed("max-class-drop")) && facts.outcome.sensitivity.is_none() {
+        let message = "no layer could fall back: no step of the recipe encodes with loss".to_owned();
+        notices.push(notice(NoticeKind::Warning, None, message));
+    }
     for done in &facts.outcome.steps {
         for skipped in &done.changes.skipped {
             let message = format!("{}: {}", done.method, skipped.reason);
@@ -169,13 +174,16 @@ fn notices(facts: &Facts<'_>) -> Vec<Notice> {
 fn not_measured(facts: &Facts<'_>) -> Vec<NotMeasured> {
     let mut missing = Vec::new();
     let mut add = |what: &str, why: &str| missing.push(NotMeasured { what: what.to_owned(), why: why.to_owned() });
-    if facts.eval.is_none() {
+    if facts.outcome.comparison.is_none() {
         add("Accuracy", "no data with labels was given (`--eval-data`)");
+    }
+    if facts.request.sensitivity && facts.outcome.sensitivity.is_none() {
+        add("Sensitivity", "no step of the recipe encodes with loss, so there is nothing to leave out");
     }
     if facts.times.is_none() {
         add("Time", "timing was switched off, or inputs could not be made up");
     }
-    add("Peak memory", "`lissom bench` measures it, one model at a time");
+    add("Peak memory", "this process holds both models and the data; `lissom bench` measures one model alone");
     missing
 }
 

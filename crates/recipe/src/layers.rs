@@ -122,6 +122,7 @@ pub struct LayerPattern {
 
 #[derive(Clone)]
 enum Form {
+    Exact,
     Glob(glob::Pattern),
     Regex(regex::Regex),
 }
@@ -133,9 +134,15 @@ impl LayerPattern {
     /// Whether the pattern matches the whole of `name`.
     pub fn matches(&self, name: &str) -> bool {
         match &self.form {
+            Form::Exact => self.text == name,
             Form::Glob(glob) => self.text == name || glob.matches(name),
             Form::Regex(regex) => regex.is_match(name),
         }
+    }
+
+    /// Matches this name and no other, whatever characters it has.
+    pub fn exact(name: &str) -> LayerPattern {
+        LayerPattern { text: name.to_string(), form: Form::Exact }
     }
 
     /// The pattern as written.

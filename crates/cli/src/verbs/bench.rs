@@ -44,6 +44,9 @@ fn text(result: &BenchResult) -> String {
     let mut text = table(&["model", "p50", "p90", "p99", "items/s", "speed", "load", "peak memory"], &rows);
     text += &format!("\nbatch {}, {} threads, {}\n", result.batch, result.threads, result.machine.cpu);
     for times in &result.models {
+        if times.batch != result.batch {
+            text += &format!("note: {} insists on batch {}\n", times.model, times.batch);
+        }
         text += &layers(times);
         if let Some(noise) = &times.latency.noise {
             text += &format!("warning: {}: {noise}\n", times.model);

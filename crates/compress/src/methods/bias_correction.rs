@@ -66,8 +66,9 @@ impl Method for BiasCorrection {
             return Err(nothing("no selected layer is quantized and has a place for a bias"));
         }
         let lives = Lives::new(&model.graph);
-        let n_samples = self.samples.min((MEMORY / lives.peak_bytes(&model.graph, &targets).max(1)).max(1));
-        if n_samples < self.samples.min(job.calibration(SPEC.name)?.len()) {
+        let fitting = (MEMORY / lives.peak_bytes(&model.graph, &targets).max(1)).max(1);
+        let n_samples = job.n_samples(SPEC.name, self.samples.min(fitting))?;
+        if n_samples < job.n_samples(SPEC.name, self.samples)? {
             changes.notes.push(format!("{n_samples} samples instead of {}, to keep memory bounded", self.samples));
         }
         let expected = reference_means(reference, &targets, n_samples, job)?;
@@ -331,14 +332,11 @@ impl<'a> Walk<'a> {
     fn start(model: &'a Model, lives: &'a Lives, n_samples: usize, job: &Job<'_>) -> Result<Self, MethodError> {
         let data = job.calibration(SPEC.name)?;
         let size = data.fixed_batch().unwrap_or(BATCH).max(1);
-        let total = n_samples.min(data.len());
+        let total = job.n_samples(SPEC.name, n_samples)?;
         let mut batches = Vec::new();
         let mut start = 0;
         while start < total {
             let n = size.min(total - start);
-            if data.fixed_batch().is_some_and(|fixed| fixed != n) {
-                break;
-            }
             let inputs: HashMap<String, Tensor> = data.batch(start, n)?.into_iter().collect();
             let by_id = |&id: &ValueId| Some((id, inputs.get(&model.graph.value(id).name)?.clone()));
             batches.push(model.graph.inputs().iter().filter_map(by_id).collect());

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::parts::allocate::{Allocate, LayerWeights, keep_counts};
 use crate::parts::matrix::MatrixLayout;
-use crate::parts::{pattern, score};
+use crate::parts::{pattern, score, users};
 use crate::{Changes, Job, LayerChange, Method, MethodError, MethodSpec, Skipped, WeightState};
 
 pub(super) const SPEC: MethodSpec = MethodSpec {
@@ -65,8 +65,10 @@ impl Method for Magnitude {
                 Err(reason) => changes.skipped.push(Skipped { layer: layer.name, reason }),
             }
         }
+        let targets = own_weights(model, targets, &mut changes);
+        changes.skipped.extend(job.inside_subgraphs(model, |_| true));
         if targets.is_empty() {
-            return Err(MethodError::NothingToDo { method: SPEC.name, reason: "no layer has float weights".into() });
+            return Err(MethodError::nothing_to_do(SPEC.name, "no layer has float weights", &changes.skipped));
         }
         let counts = self.keep_counts(model, &targets);
         for (i, (target, keep)) in targets.iter().zip(counts).enumerate() {
@@ -106,6 +108,24 @@ fn prunable(model: &Model, layer: &Layer) -> Result<Result<Target, String>, Meth
     Ok(Ok(Target { layer: layer.clone(), tensor, weights, layout }))
 }
 
+/// One target for each weight, without the weights that something else uses as they are.
+fn own_weights(model: &Model, targets: Vec<Target>, changes: &mut Changes) -> Vec<Target> {
+    let layers: Vec<Layer> = targets.iter().map(|target| target.layer.clone()).collect();
+    let layers: Vec<&Layer> = layers.iter().collect();
+    let mut own: Vec<Target> = Vec::new();
+    for target in targets {
+        let layer = &target.layer;
+        if let Some(reason) = users::shared(&model.graph, &layers, layer.weight) {
+            changes.skipped.push(Skipped { layer: layer.name.clone(), reason });
+        } else if let Some(first) = own.iter().find(|other| other.layer.weight == layer.weight) {
+            changes.notes.push(format!("`{}` uses the weight of `{}`, pruned once", layer.name, first.layer.name));
+        } else {
+            own.push(target);
+        }
+    }
+    own
+}
+
 impl Magnitude {
     fn keep_counts(&self, model: &Model, targets: &[Target]) -> Vec<usize> {
         let all = model.graph.layers();
@@ -115,8 +135,8 @@ impl Magnitude {
             .map(|target| LayerWeights {
                 weights: &target.weights,
                 shape: target.tensor.shape(),
-                is_first_conv: first_conv.is_some_and(|first| first.name == target.layer.name),
-                is_last: all.last().is_some_and(|last| last.name == target.layer.name),
+                is_first_conv: first_conv.is_some_and(|first| first.weight == target.layer.weight),
+                is_last: all.last().is_some_and(|last| last.weight == target.layer.weight),
             })
             .collect();
         keep_counts(self.allocate, &layers, self.sparsity.fraction())

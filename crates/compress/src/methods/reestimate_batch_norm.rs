@@ -96,7 +96,7 @@ impl Method for ReestimateBatchNorm {
             "{done} of {} batch normalisations re-estimated ({}) on {} samples",
             names.len(),
             if self.form == Form::Relative { "relative" } else { "absolute" },
-            self.samples.min(job.calibration(SPEC.name)?.len()),
+            job.n_samples(SPEC.name, self.samples)?,
         ));
         Ok(changes)
     }

@@ -7,3 +7,4 @@ pub mod pattern;
 pub mod quantizer;
 pub mod range;
 pub mod score;
+pub mod users;

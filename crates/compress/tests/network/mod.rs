@@ -1,7 +1,9 @@
 //! Small networks with numbers that are the same in every run, and how to run methods on them.
 #![allow(dead_code)] // each test binary uses a part
 
-use lissom_compress::{Calibration, Changes, InMemory, Job, METHODS, MethodError, Methods, Silent};
+use std::sync::Arc;
+
+use lissom_compress::{Calibration, CalibrationError, Changes, InMemory, Job, METHODS, MethodError, Methods, Silent};
 use lissom_engine::{Session, SessionOptions};
 use lissom_graph::{Attribute, Attributes, Dim, Fact, Graph, Model, Patch, ValueId, infer};
 use lissom_ops::OPERATORS;
@@ -117,6 +119,73 @@ pub fn samples(model: &Model, n: usize, seed: u64) -> InMemory {
     InMemory { inputs: vec![(input.name.clone(), values.unwrap())] }
 }
 
+/// Data for a model that insists on a batch size.
+pub struct Fixed(pub InMemory, pub usize);
+
+impl Calibration for Fixed {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn batch(&self, start: usize, n: usize) -> Result<Vec<(String, Tensor)>, CalibrationError> {
+        assert_eq!(n, self.1);
+        self.0.batch(start, n)
+    }
+
+    fn fixed_batch(&self) -> Option<usize> {
+        Some(self.1)
+    }
+}
+
+/// A product of constants inside of both branches of an `If`, next to `outside` if that is asked for.
+pub fn branches(has_outside: bool) -> Model {
+    let branch = |name: &str| {
+        let mut graph = Graph::new(name);
+        let mut patch = Patch::new(&graph, 17);
+        let left = patch.constant(&format!("{name}.left"), Weight::Dense(tensor(&[1, 4], 1)));
+        let right = patch.constant(&format!("{name}.weight"), Weight::Dense(tensor(&[4, 4], 2)));
+        let inputs = [Some(left), Some(right)];
+        let output = patch.node(&OPERATORS, "MatMul", name, &inputs, Attributes::new()).unwrap();
+        graph.set_outputs(vec![output]);
+        graph.apply(patch).unwrap();
+        infer(&mut graph).unwrap();
+        Attribute::Graph(Arc::new(graph))
+    };
+    let (mut net, x) = Net::new(&[4], 17);
+    let condition = net.constant("condition", Tensor::scalar(true));
+    let attributes = [("then_branch", branch("then")), ("else_branch", branch("else"))];
+    let chosen = net.node("If", "if", &[condition], &attributes);
+    let mut rows = x;
+    if has_outside {
+        let weight = net.constant("outside.weight", tensor(&[4, 4], 3));
+        rows = net.node("MatMul", "outside", &[x, weight], &[]);
+    }
+    let sum = net.node("Add", "sum", &[rows, chosen], &[]);
+    net.finish(sum)
+}
+
+/// Two layers that share a weight.
+pub fn twins() -> Model {
+    let (mut net, x) = Net::new(&[8], 17);
+    let weight = net.constant("w", tensor(&[8, 8], 1));
+    let fc1 = net.node("MatMul", "fc1", &[x, weight], &[]);
+    let relu = net.node("Relu", "relu", &[fc1], &[]);
+    let fc2 = net.node("MatMul", "fc2", &[relu, weight], &[]);
+    net.finish(fc2)
+}
+
+/// A lookup in the weight of `head`, and a layer `fc` of its own.
+pub fn tied() -> Model {
+    let (mut net, ids) = Net::of(DType::I64, &[7], 17);
+    let table = net.constant("table", tensor(&[32, 256], 21));
+    let rows = net.node("Gather", "lookup", &[table, ids], &[("axis", Attribute::from(1i64))]);
+    let rows = net.node("Transpose", "rows", &[rows], &[("perm", Attribute::from(vec![1i64, 2, 0]))]);
+    let weight = net.constant("fc.weight", tensor(&[32, 32], 22));
+    let fc = net.node("MatMul", "fc", &[rows, weight], &[]);
+    let head = net.node("MatMul", "head", &[fc, table], &[]);
+    net.finish(head)
+}
+
 /// Runs a method written as in a recipe.
 pub fn apply(
     name: &str,
@@ -128,7 +197,31 @@ pub fn apply(
     apply_with(name, settings, model, calibration, reference, 0)
 }
 
+/// Runs a method on all layers but one.
+pub fn apply_without(
+    exclude: &str,
+    name: &str,
+    settings: &str,
+    model: &mut Model,
+    calibration: Option<&dyn Calibration>,
+) -> Result<Changes, MethodError> {
+    let layers = LayerFilter { exclude: vec![exclude.parse().unwrap()], ..LayerFilter::all() };
+    apply_to(&layers, name, settings, model, calibration, None, 0)
+}
+
 pub fn apply_with(
+    name: &str,
+    settings: &str,
+    model: &mut Model,
+    calibration: Option<&dyn Calibration>,
+    reference: Option<&Model>,
+    threads: usize,
+) -> Result<Changes, MethodError> {
+    apply_to(&LayerFilter::all(), name, settings, model, calibration, reference, threads)
+}
+
+fn apply_to(
+    layers: &LayerFilter,
     name: &str,
     settings: &str,
     model: &mut Model,
@@ -139,9 +232,7 @@ pub fn apply_with(
     let settings = Settings::from_toml("test.toml", settings).unwrap();
     let method = (Methods(METHODS).find(name).unwrap().parse)(&settings).unwrap();
     let interrupt = Interrupt::new();
-    let layers = LayerFilter::all();
-    let job =
-        Job { layers: &layers, calibration, reference, seed: 0, threads, progress: &Silent, interrupt: &interrupt };
+    let job = Job { layers, calibration, reference, seed: 0, threads, progress: &Silent, interrupt: &interrupt };
     method.apply(model, &job)
 }
 

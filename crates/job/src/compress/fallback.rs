@@ -1,10 +1,10 @@
 //! The steps of a recipe, and falling back: while the drop is too large, the layers that cost most stay as they were.
 //!
-//! What a layer costs is found on calibration data: the error of the model's output when that layer alone goes through
-//! the step. The evaluation data only says when to stop, which the report tells.
+//! What a layer costs is found on calibration data, or on made-up inputs where there is none: the error of the model's
+//! output when that layer alone goes through the step. The evaluation data only says when to stop, which the report tells.
 
 use lissom_compress::{Calibration, Changes, MethodError};
-use lissom_engine::{Session, SessionOptions};
+use lissom_engine::Session;
 use lissom_evaluate::Comparison;
 use lissom_graph::Model;
 use lissom_recipe::run::UnitKey;
@@ -14,6 +14,7 @@ use lissom_tensor::Tensor;
 
 use super::steps::{DoneStep, State, apply_step, method};
 use super::{Context, StepsOutcome, StoreError, compared, judged, stored_answers};
+use crate::bench::random_inputs;
 use crate::{JobError, VERSION};
 
 /// Samples the sensitivity of a layer is measured on.
@@ -42,7 +43,6 @@ pub(super) fn steps_within_budget(
     let too_large = |comparison: &Option<Comparison>| exceeds(context, comparison.as_ref());
     if let Some(step) = encoding
         && (context.request.sensitivity || too_large(&best.3))
-        && context.calibration.is_some()
     {
         ranking = Some(sensitivity(context, run, &start, step)?);
     }
@@ -110,7 +110,7 @@ fn all_steps(
     for (index, step) in context.recipe.steps.iter().enumerate() {
         let mut step = step.clone();
         if index >= first_encoding && !excluded.is_empty() {
-            exclude(&mut step, excluded)?;
+            exclude(&mut step, excluded);
         }
         let (next, changes) = match stored_step(context, run, index, &step, &state) {
             // With every layer kept as it was there is nothing left for the step to do.
@@ -126,20 +126,9 @@ fn all_steps(
     Ok((state, done))
 }
 
-fn exclude(step: &mut Step, excluded: &[String]) -> Result<(), JobError> {
-    for name in excluded {
-        step.layers.exclude.push(pattern(name)?);
-    }
+fn exclude(step: &mut Step, excluded: &[String]) {
+    step.layers.exclude.extend(excluded.iter().map(|name| LayerPattern::exact(name)));
     step.layers.allow_unmatched = true;
-    Ok(())
-}
-
-/// A name always matches itself.
-fn pattern(name: &str) -> Result<LayerPattern, JobError> {
-    name.parse().map_err(|error: lissom_recipe::ValueError| JobError::Unfit {
-        reason: error.to_string(),
-        hint: "give the layers other names".to_owned(),
-    })
 }
 
 fn stored_step(
@@ -200,7 +189,7 @@ fn sensitivity(
     for (done, &index) in selected.iter().enumerate() {
         context.progress.report(done, selected.len(), &format!("sensitivity of {}", names[index]));
         let mut alone = step.clone();
-        alone.layers = LayerFilter { include: vec![pattern(&names[index])?], ..LayerFilter::all() };
+        alone.layers = LayerFilter { include: vec![LayerPattern::exact(&names[index])], ..LayerFilter::all() };
         let key = UnitKey::new(
             &format!("sensitivity {}", names[index]),
             &state.digest(),
@@ -225,17 +214,19 @@ fn sensitivity(
     Ok(ranking)
 }
 
-/// The first output on the first calibration samples.
+/// The first output on the first calibration samples, or on made-up inputs where there are none.
 fn outputs(context: &Context<'_>, model: &Model) -> Result<Vec<f32>, JobError> {
-    let Some(data) = &context.calibration else { return Ok(Vec::new()) };
-    let session =
-        Session::new(model, &SessionOptions { threads: context.request.threads, ..SessionOptions::default() })?;
-    let n = data.fixed_batch().unwrap_or(SENSITIVITY_SAMPLES).min(data.len());
-    let batch = data.batch(0, n).map_err(|error| JobError::Step {
-        step: 0,
-        method: "sensitivity".to_owned(),
-        source: MethodError::Calibration(error),
-    })?;
+    let session = Session::new(model, &context.options())?;
+    let batch = match &context.calibration {
+        Some(data) => {
+            let n = data.fixed_batch().unwrap_or(SENSITIVITY_SAMPLES).min(data.len());
+            data.batch(0, n).map_err(|error| JobError::Unfit {
+                reason: error.to_string(),
+                hint: "check the calibration data".to_owned(),
+            })?
+        }
+        None => random_inputs(model, session.inputs(), 8, 128, context.request.seed)?,
+    };
     let inputs: Vec<(&str, &Tensor)> = batch.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let outputs = session.run(&inputs)?;
     Ok(outputs.first().map(Tensor::to_f32_vec).transpose()?.unwrap_or_default())
@@ -250,7 +241,7 @@ fn relative_error(reference: &[f32], actual: &[f32]) -> f64 {
 
 fn described(ranking: &[(String, f64)], step: &Step) -> Sensitivity {
     Sensitivity {
-        metric: "relative squared error of the output on calibration data".to_owned(),
+        metric: "relative squared error of the output".to_owned(),
         unit: Unit::Number,
         setting: format!("{} {}", step.method, step.settings.to_json()),
         entries: ranking

@@ -20,6 +20,7 @@ use lissom_onnx::{ReadOptions, WriteOptions};
 use lissom_recipe::run::{Existing, Input, OpenOptions, Outcome, RunRequest, UnitKey};
 use lissom_recipe::{Budget, Digest, ExitCode, Interrupt, Recipe, RecipeText, Run, RunError};
 use lissom_report::{Report, Sensitivity};
+use lissom_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::bench::{LayerTime, interleaved, layer_times, random_inputs};
@@ -151,7 +152,7 @@ impl Context<'_> {
 /// As [`compress`], for what can be found out without data.
 pub fn plan(request: &CompressRequest, interrupt: &Interrupt) -> Result<CompressPlan, JobError> {
     let silent = lissom_compress::Silent;
-    let context = open(request, &silent, interrupt)?;
+    let context = open(request, &silent, interrupt, false)?;
     let before = cost(&context.original, 128)?;
     let mut not_tried = Vec::new();
     let mut state = steps::State::new(&context.original)?;
@@ -196,7 +197,7 @@ fn stages(
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<CompressResult, JobError> {
-    let context = open(request, progress, interrupt)?;
+    let context = open(request, progress, interrupt, true)?;
     let run_request = run_request(&context)?;
     let existing = if request.start_over { Existing::StartOver } else { Existing::Resume };
     let options = OpenOptions { existing, interrupt: interrupt.clone() };
@@ -213,7 +214,16 @@ fn stages(
     }
     run.write(MODEL, &written.bytes)?;
     let size_bytes = written.bytes.len() as u64 + written.external.iter().map(|f| f.n_bytes()).sum::<u64>();
-    let (probe, proof) = prove::prove(&context, &run, &outcome.model)?;
+    let (probe, proof) = match prove::prove(&context, &run, &outcome.model) {
+        Ok(proven) => proven,
+        Err(error) => {
+            // What is not proven must not lie there as if it were.
+            for name in written.external.iter().map(|file| file.name.as_str()).chain([MODEL]) {
+                let _ = std::fs::remove_file(run.path(name)?);
+            }
+            return Err(error);
+        }
+    };
     let (errors, times) = if probe.inputs.is_empty() {
         (Vec::new(), None)
     } else {
@@ -226,7 +236,7 @@ fn stages(
         original_bytes: context.file.size_bytes,
         size_bytes: Some(size_bytes),
         p50_ms: times.as_ref().map(|times| times.runs.1.p50_ms),
-        bits: Some(after_cost.weight_bits as f64 / after_cost.parameters.max(1) as f64),
+        bits: Some(after_cost.weight_bits as f64 / cost(original, 128)?.parameters.max(1) as f64),
         comparison: comparison.as_ref(),
     };
     let contracts = contracts(&context.budget(), &reached);
@@ -285,6 +295,7 @@ fn open<'a>(
     request: &'a CompressRequest,
     progress: &'a dyn Progress,
     interrupt: &'a Interrupt,
+    wants_data: bool,
 ) -> Result<Context<'a>, JobError> {
     let recipe = Recipe::parse(&request.recipe, &Methods(METHODS))?;
     let file = load(&request.model, &request.read)?;
@@ -300,7 +311,7 @@ fn open<'a>(
     }
     let eval = eval.map(|data| sampled(data, request.eval_samples, request.seed)).transpose()?;
     let budget = recipe.budget.overridden_by(&request.budget);
-    let wants_labels = budget.max_drop.is_some() || budget.max_class_drop.is_some();
+    let wants_labels = wants_data && (budget.max_drop.is_some() || budget.max_class_drop.is_some());
     if wants_labels && !eval.as_ref().is_some_and(has_labels) {
         return Err(JobError::Usage {
             reason: "a budget on accuracy needs data with labels to judge on".to_owned(),
@@ -308,7 +319,7 @@ fn open<'a>(
         });
     }
     for (index, step) in recipe.steps.iter().enumerate() {
-        if parsed(step)?.needs_calibration() && calibration.is_none() {
+        if wants_data && parsed(step)?.needs_calibration() && calibration.is_none() {
             return Err(JobError::Usage {
                 reason: format!("step {} (`{}`) needs calibration data", index + 1, step.method),
                 hint: "give `--data PATH`: training images or texts, never the data you judge on".to_owned(),
@@ -478,11 +489,15 @@ fn times(context: &Context<'_>, original: &Model, compressed: &Model) -> Result<
     }
     context.progress.report(0, 1, "timing both models");
     let before = Session::new(original, &context.options())?;
-    let after = Session::new(compressed, &context.options())?;
     let Ok(inputs) = random_inputs(original, before.inputs(), 1, 128, context.request.seed) else { return Ok(None) };
-    let each = Duration::from_secs_f64(seconds);
+    let named: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     // Made-up inputs may not fit a model with lengths it does not declare; then there is no time to tell.
-    let Ok(runs) = interleaved(&[(&before, &inputs), (&after, &inputs)], each) else { return Ok(None) };
+    if before.run(&named).is_err() {
+        return Ok(None);
+    }
+    let after = Session::new(compressed, &context.options())?;
+    let each = Duration::from_secs_f64(seconds);
+    let runs = interleaved(&[(&before, &inputs), (&after, &inputs)], each)?;
     let Ok([run_before, run_after]) = <[Latency; 2]>::try_from(runs) else { return Ok(None) };
     let times = Times {
         runs: (run_before, run_after),

@@ -3,12 +3,11 @@
 use lissom_compress::{Calibration, CalibrationError, Changes, Job, METHODS, Method, MethodError, Methods, Progress};
 use lissom_data::Dataset;
 use lissom_graph::Model;
-use lissom_onnx::WriteOptions;
 use lissom_recipe::{Digest, Interrupt, RecipeError, Step};
 use lissom_tensor::Tensor;
 
 use crate::JobError;
-use crate::model_file::{from_bytes, to_bytes};
+use crate::model_file::{from_bytes, to_one_piece};
 
 /// The model between steps, as the bytes it would be written in.
 #[derive(Debug, Clone)]
@@ -36,7 +35,7 @@ impl State {
     /// # Errors
     /// If the model cannot be written.
     pub fn new(model: &Model) -> Result<Self, JobError> {
-        let bytes = to_bytes(model, &WriteOptions::default())?.bytes;
+        let bytes = to_one_piece(model)?;
         Ok(Self { reference: Some(bytes.clone()), bytes })
     }
 
@@ -116,7 +115,7 @@ pub fn apply_step(
     let in_step = |source: MethodError| JobError::Step { step: index + 1, method: step.method.clone(), source };
     let changes = method.apply(&mut model, &job).map_err(in_step)?;
     let reference = if method.is_encoding() { Some(state.bytes.clone()) } else { state.reference.clone() };
-    Ok((State { bytes: to_bytes(&model, &WriteOptions::default())?.bytes, reference }, changes))
+    Ok((State { bytes: to_one_piece(&model)?, reference }, changes))
 }
 
 /// A data set as methods see it: inputs only, labels hidden.

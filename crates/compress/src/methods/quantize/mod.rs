@@ -15,7 +15,7 @@ mod insert;
 mod layers;
 mod settings;
 
-use lissom_graph::{Graph, Model};
+use lissom_graph::{Graph, Layer, Model};
 use lissom_passes::{PassError, upgrade_opset};
 use lissom_recipe::{Settings, SettingsError};
 
@@ -25,6 +25,7 @@ use self::insert::Pairs;
 use self::layers::Target;
 use self::settings::{Activation, Quantize};
 use crate::parts::quantizer::Sharing;
+use crate::parts::users;
 use crate::{Changes, Job, Method, MethodError, MethodSpec, Skipped};
 
 pub(super) const SPEC: MethodSpec = MethodSpec {
@@ -51,12 +52,15 @@ impl Method for Quantize {
             self.encode_subgraphs(model, job, sharing, &mut changes)?;
         }
         let (targets, tables) = self.targets(model, job, &mut changes)?;
+        if self.activation != Activation::Float {
+            changes.skipped.extend(job.inside_subgraphs(model, |node| self.operators.holds(&node.op_type)));
+        }
         if targets.is_empty() && tables.is_empty() {
             if !changes.layers.is_empty() {
                 return Ok(changes);
             }
-            let reason = "no selected layer has a constant float weight".to_owned();
-            return Err(MethodError::NothingToDo { method: SPEC.name, reason });
+            let what = "no selected layer has a constant float weight";
+            return Err(MethodError::nothing_to_do(SPEC.name, what, &changes.skipped));
         }
         let pairs = match self.activation {
             Activation::Float => Pairs::default(),
@@ -70,6 +74,20 @@ impl Method for Quantize {
         insert::apply(model, &pairs, weights, &tables, &mut changes)?;
         Ok(changes)
     }
+}
+
+/// Without those whose weight something else uses as it is.
+fn unshared(graph: &Graph, mut targets: Vec<Target>, changes: &mut Changes) -> Vec<Target> {
+    let all = targets.clone();
+    let layers: Vec<&Layer> = all.iter().map(|target| &target.layer).collect();
+    targets.retain(|target| match users::shared(graph, &layers, target.layer.weight) {
+        Some(reason) => {
+            changes.skipped.push(Skipped { layer: target.layer.name.clone(), reason });
+            false
+        }
+        None => true,
+    });
+    targets
 }
 
 impl Quantize {
@@ -111,6 +129,7 @@ impl Quantize {
                     targets.extend(Target::new(&inner.graph, &layer)?.ok());
                 }
             }
+            let targets = unshared(&inner.graph, targets, changes);
             let weights = layers::encode(self, &inner, &targets, &Pairs::default(), sharing, changes)?;
             insert::apply(&mut inner, &Pairs::default(), weights, &[], changes)?;
             *graph = inner.graph;
@@ -149,6 +168,6 @@ impl Quantize {
                 Err(reason) => changes.skipped.push(Skipped { layer: layer.name.clone(), reason }),
             }
         }
-        Ok((targets, chosen_tables))
+        Ok((unshared(&model.graph, targets, changes), chosen_tables))
     }
 }
