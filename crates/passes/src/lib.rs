@@ -6,6 +6,7 @@
 mod eliminate_identity;
 mod fold_batch_norm;
 mod fold_constants;
+mod fold_pad;
 mod upgrade_opset;
 
 use lissom_graph::{Graph, LoadError, Model, OpError, VerifyError, infer};
@@ -44,7 +45,8 @@ pub enum PassError {
 }
 
 /// All passes, in the order [`simplify`] runs them.
-pub static PASSES: &[PassSpec] = &[fold_constants::SPEC, eliminate_identity::SPEC, fold_batch_norm::SPEC];
+pub static PASSES: &[PassSpec] =
+    &[fold_constants::SPEC, eliminate_identity::SPEC, fold_pad::SPEC, fold_batch_norm::SPEC];
 
 /// Networks need two or three rounds; one made to need a round for every node would take quadratic time.
 const MAX_ROUNDS: usize = 4;

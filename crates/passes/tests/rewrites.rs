@@ -129,6 +129,42 @@ fn pad_amounts_computed_from_a_shape_fold_away() {
     assert_eq!(padded.graph.value(output).fact.to_string(), "f32[N,6,6,6]");
 }
 
+/// `pad` adds to the convolution's own padding; uneven amounts stay uneven.
+#[test]
+fn zero_padding_moves_into_the_convolution() {
+    let padded = |value: f32, channels: i64| {
+        model(
+            17,
+            ("x", vec![Dim::symbol("N"), 2.into(), 5.into(), 4.into()]),
+            vec![
+                ("pads", Tensor::vector(vec![0i64, channels, 0, 1, 0, 0, 2, 1])),
+                ("value", Tensor::scalar(value)),
+                ("w", ramp(&[3, 2 + channels as usize, 3, 3])),
+            ],
+            vec![
+                ("pad", "Pad", &["x", "pads", "value"], none()),
+                (
+                    "conv",
+                    "Conv",
+                    &["pad", "w"],
+                    none().with("pads", vec![1i64, 0, 0, 1]).with("strides", vec![2i64, 1]),
+                ),
+            ],
+            "conv",
+        )
+    };
+    let mut moved = padded(0.0, 0);
+    simplify(&mut moved).unwrap();
+    assert_eq!(operators(&moved), ["Conv"]);
+    let x = ramp(&[2, 2, 5, 4]);
+    let before = interpret(&padded(0.0, 0).graph, std::slice::from_ref(&x)).unwrap();
+    assert_eq!(interpret(&moved.graph, &[x]).unwrap(), before);
+    for mut stays in [padded(1.0, 0), padded(0.0, 1)] {
+        simplify(&mut stays).unwrap();
+        assert_eq!(operators(&stays), ["Pad", "Conv"]);
+    }
+}
+
 #[test]
 fn nodes_that_give_back_their_input_go() {
     let mut same = model(
