@@ -3,8 +3,13 @@
 mod network;
 
 use lissom_compress::{Changes, MethodError};
-use lissom_graph::Model;
-use lissom_tensor::Weight;
+use lissom_graph::{Model, interpret};
+use lissom_onnx::{
+    AttributeProto, AttributeType, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto,
+    tensor_to_proto,
+};
+use lissom_ops::OPERATORS;
+use lissom_tensor::{Tensor, Weight};
 use network::{Fixed, Net, apply, apply_without, branches, cnn, samples, tensor, tied, twins, weight};
 
 fn is_dense(model: &Model, layer: &str) -> bool {
@@ -104,4 +109,66 @@ fn layers_inside_subgraphs_are_named() {
     }
     let changes = apply("quantize", "scheme = \"W8A32\"", &mut branches(true), None, None).unwrap();
     assert_eq!((changes.layers.len(), changes.skipped.len()), (3, 0));
+}
+
+/// `y = if flag { x · a } else { x · b }` with both weights outside of the branches, as exporters lift them.
+#[test]
+fn weights_that_branches_capture_become_integers() {
+    let branch = |weight: &str, output: &str| {
+        let node = NodeProto {
+            op_type: Some("MatMul".into()),
+            name: Some(format!("product_{weight}")),
+            input: vec!["x".into(), weight.into()],
+            output: vec![output.into()],
+            ..NodeProto::default()
+        };
+        let output = vec![ValueInfoProto { name: Some(output.into()), ..ValueInfoProto::default() }];
+        GraphProto { name: Some(weight.into()), node: vec![node], output, ..GraphProto::default() }
+    };
+    let attribute = |name: &str, graph: GraphProto| AttributeProto {
+        name: Some(name.into()),
+        r#type: Some(AttributeType::Graph as i32),
+        g: Some(Box::new(graph)),
+        ..AttributeProto::default()
+    };
+    let values: Vec<f32> = (0..32).map(|i| (i % 11) as f32 - 5.0).collect();
+    let weight = |name: &str| tensor_to_proto(name, &Tensor::new([8, 4], values.clone()).unwrap());
+    let value = |name: &str| ValueInfoProto { name: Some(name.into()), ..ValueInfoProto::default() };
+    let choice = NodeProto {
+        op_type: Some("If".into()),
+        input: vec!["flag".into()],
+        output: vec!["y".into()],
+        attribute: vec![
+            attribute("then_branch", branch("a", "then_y")),
+            attribute("else_branch", branch("b", "else_y")),
+        ],
+        ..NodeProto::default()
+    };
+    let graph = GraphProto {
+        name: Some("g".into()),
+        node: vec![choice],
+        initializer: vec![weight("a"), weight("b")],
+        input: vec![value("x"), value("flag")],
+        output: vec![value("y")],
+        ..GraphProto::default()
+    };
+    let opset = OperatorSetIdProto { domain: Some(String::new()), version: Some(17) };
+    let proto =
+        ModelProto { ir_version: Some(8), opset_import: vec![opset], graph: Some(graph), ..ModelProto::default() };
+    let original = Model::from_proto(proto, OPERATORS).unwrap();
+    let mut model = original.clone();
+    let changes = apply("quantize", "scheme = \"W8A32\"", &mut model, None, None).unwrap();
+    assert_eq!(changes.layers.len(), 2);
+    let written = Model::from_proto(model.to_proto().unwrap(), OPERATORS).unwrap();
+    let n_affine = written.graph.constants().filter(|(_, weight)| matches!(weight, Weight::Affine(_))).count();
+    assert_eq!(n_affine, 2);
+    for flag in [true, false] {
+        let inputs = [Tensor::new([1, 8], vec![1f32; 8]).unwrap(), Tensor::scalar(flag)];
+        let (before, after) =
+            (interpret(&original.graph, &inputs).unwrap(), interpret(&written.graph, &inputs).unwrap());
+        // Each of eight weights is off by at most half a step of 5 / 127.
+        for (a, b) in before[0].as_slice::<f32>().unwrap().iter().zip(after[0].as_slice::<f32>().unwrap()) {
+            assert!((a - b).abs() <= 8.0 * 0.5 * 5.0 / 127.0 + 1e-4, "{a} {b}");
+        }
+    }
 }

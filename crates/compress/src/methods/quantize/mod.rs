@@ -15,9 +15,12 @@ mod insert;
 mod layers;
 mod settings;
 
+use std::collections::BTreeMap;
+
 use lissom_graph::{Graph, Layer, Model};
 use lissom_passes::{PassError, upgrade_opset};
 use lissom_recipe::{Settings, SettingsError};
+use lissom_tensor::{DType, Weight};
 
 use self::activations::Activations;
 use self::embeddings::Table;
@@ -50,6 +53,7 @@ impl Method for Quantize {
         let sharing = self.fit_opset(model, &mut changes)?;
         if self.activation == Activation::Float {
             self.encode_subgraphs(model, job, sharing, &mut changes)?;
+            self.encode_captured(model, job, sharing, &mut changes)?;
         }
         let (targets, tables) = self.targets(model, job, &mut changes)?;
         if self.activation != Activation::Float {
@@ -136,6 +140,47 @@ impl Quantize {
             Ok(())
         };
         model.graph.edit_subgraphs(&operators, &mut edit)
+    }
+
+    /// Weights of the main graph that layers inside of one `If`, `Loop` or `Scan` use, and nothing else does.
+    fn encode_captured(
+        &self,
+        model: &mut Model,
+        job: &Job<'_>,
+        sharing: Sharing,
+        changes: &mut Changes,
+    ) -> Result<(), MethodError> {
+        let uses = model.graph.use_counts();
+        let mut encoded = Vec::new();
+        for node in model.graph.nodes() {
+            let mut captures = node.captures.iter().copied();
+            for subgraph in node.attributes.graphs() {
+                let mut inner = model.with_graph(Graph::clone(subgraph));
+                let mut origins = BTreeMap::new();
+                for ((_, id), origin) in subgraph.captures().iter().zip(captures.by_ref()) {
+                    let tensor = model.graph.dense_constant(origin).filter(|tensor| tensor.dtype() == DType::F32);
+                    if let (Some(tensor), 1) = (tensor, uses[origin.index()]) {
+                        // Seen as a constant of its own, the layer that uses it is one like any other.
+                        inner.graph.set_constant(*id, Weight::Dense(tensor.clone()));
+                        origins.insert(*id, origin);
+                    }
+                }
+                let mut targets = Vec::new();
+                for layer in inner.graph.layers().iter().filter(|layer| origins.contains_key(&layer.weight)) {
+                    let is_chosen = self.operators.holds(&inner.graph.nodes()[layer.node].op_type);
+                    if is_chosen && job.layers.matches(&layer.name) {
+                        targets.extend(Target::new(&inner.graph, layer)?.ok());
+                    }
+                }
+                let targets = unshared(&inner.graph, targets, changes);
+                let weights = layers::encode(self, &inner, &targets, &Pairs::default(), sharing, changes)?.weights;
+                encoded.extend(weights.into_iter().map(|(id, affine)| (origins[&id], affine)));
+            }
+        }
+        for (id, affine) in encoded {
+            model.graph.set_constant(id, Weight::Affine(affine));
+        }
+        Ok(())
     }
 
     /// The layers and tables that become integers.
