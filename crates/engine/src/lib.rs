@@ -6,7 +6,9 @@
 
 mod fold;
 mod plan;
+mod product;
 mod session;
 
 pub use plan::StepInfo;
+pub use product::Choosing;
 pub use session::{EngineError, Input, Session, SessionOptions, StepTime};

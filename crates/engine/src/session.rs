@@ -9,6 +9,7 @@ use lissom_tensor::{DType, Tensor};
 
 use crate::fold::fold_constants;
 use crate::plan::{Arena, Plan, StepInfo, WeightCache, compile};
+use crate::product::Choosing;
 
 /// Plans a session keeps; the one that was used longest ago goes first.
 const MAX_PLANS: usize = 16;
@@ -23,11 +24,13 @@ pub struct SessionOptions {
     pub observe: Vec<ValueId>,
     /// False runs every operator's plain evaluation, node by node: the oracle.
     pub fast: bool,
+    /// How the form of each product is chosen: dense, sparse, which kernel.
+    pub choosing: Choosing,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { threads: 0, observe: Vec::new(), fast: true }
+        Self { threads: 0, observe: Vec::new(), fast: true, choosing: Choosing::Estimated }
     }
 }
 
@@ -122,7 +125,7 @@ impl Session {
             output_names,
             is_fast: options.fast,
             threads: if options.fast { Threads::new(n_threads) } else { Threads::single() },
-            weights: WeightCache::default(),
+            weights: WeightCache::new(&options.choosing),
             plans: Mutex::default(),
             arenas: Mutex::default(),
             notes: Mutex::default(),
@@ -222,7 +225,8 @@ impl Session {
             return Ok(plan);
         }
         let facts: Vec<Fact> = inputs.iter().map(|tensor| Fact::known(tensor.dtype(), tensor.shape())).collect();
-        let plan = Arc::new(compile(&self.graph, &self.weights, &facts)?);
+        let plan = Arc::new(compile(&self.graph, &self.weights, &facts, &self.threads)?);
+        self.weights.chooser.save();
         plan.notes.iter().for_each(|note| self.note(note.clone()));
         if plans.len() >= MAX_PLANS {
             plans.remove(0);

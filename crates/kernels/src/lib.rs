@@ -68,4 +68,5 @@ pub mod threads;
 
 pub use activation::{Activation, Epilogue};
 pub use error::ShapeError;
+pub use isa::cpu_name;
 pub use threads::Threads;

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use lissom_kernels::conv::Images;
 use lissom_kernels::elementwise::{self, Binary, Operand};
-use lissom_kernels::qgemm::{Dequantize, Output, QResidual, Requantize, qgemm};
+use lissom_kernels::qgemm::{Dequantize, Output, QResidual, Requantize};
 use lissom_kernels::quantize::{self, Bytes, BytesMut};
-use lissom_kernels::{Activation, ShapeError, Threads, qconv};
+use lissom_kernels::{Activation, ShapeError, Threads};
 
 use super::run::{Operands, bytes_mut};
 use super::step::{Elem, Finish, Grid};
-use super::weights::Packed;
 use crate::EngineError;
+use crate::product::{IntegerProduct, rows};
 
 /// Elements that one task takes through f32 and back.
 const TASK: usize = 4096;
@@ -48,9 +48,9 @@ fn finished(
 }
 
 #[allow(clippy::too_many_arguments, reason = "the fields of one step and where it runs")]
-pub(super) fn conv(
+pub(super) fn product(
     operands: &Operands<'_>,
-    packed: &Arc<Packed>,
+    packed: &Arc<Box<dyn IntegerProduct>>,
     images: Images,
     grid: &Grid,
     finish: &Finish,
@@ -58,37 +58,19 @@ pub(super) fn conv(
     len: usize,
     threads: &Threads,
 ) -> Result<(), EngineError> {
-    let Packed::QConv(packed) = &**packed else { return Ok(()) };
     let x = operands.bytes(0, grid.elem)?;
-    finished(operands, finish, words, len, |output| qconv::qconv(threads, x, grid.zero_point, images, packed, output))
-}
-
-#[allow(clippy::too_many_arguments, reason = "the fields of one step and where it runs")]
-pub(super) fn linear(
-    operands: &Operands<'_>,
-    packed: &Arc<Packed>,
-    m: usize,
-    grid: &Grid,
-    finish: &Finish,
-    words: &mut [f32],
-    len: usize,
-    threads: &Threads,
-) -> Result<(), EngineError> {
-    let Packed::QLinear(packed) = &**packed else { return Ok(()) };
-    let x = operands.bytes(0, grid.elem)?;
-    finished(operands, finish, words, len, |output| qgemm(threads, x, grid.zero_point, m, packed, output))
+    finished(operands, finish, words, len, |output| packed.run(threads, x, grid.zero_point, images, output))
 }
 
 /// `finish.scales` are the weight's; the scale of `x` comes on top.
 pub(super) fn dynamic_linear(
-    packed: &Arc<Packed>,
+    packed: &dyn IntegerProduct,
     x: &[f32],
     m: usize,
     finish: Dequantize<'_>,
     out: &mut [f32],
     threads: &Threads,
 ) -> Result<(), ShapeError> {
-    let Packed::QLinear(packed) = &**packed else { return Ok(()) };
     let (low, high) = range(x);
     let scale = if high == low { 1.0 } else { (high - low) / 255.0 };
     let zero_point = i32::from((-low / scale).clamp(0.0, 255.0).round_ties_even() as u8);
@@ -96,7 +78,7 @@ pub(super) fn dynamic_linear(
     quantize::quantize(threads, x, scale, zero_point, &mut BytesMut::U8(&mut codes))?;
     let scales: Vec<f32> = finish.scales.iter().map(|own| own * scale).collect();
     let mut output = Output::F32(Dequantize { scales: &scales, ..finish }, out);
-    qgemm(threads, Bytes::U8(&codes), zero_point, m, packed, &mut output)
+    packed.run(threads, Bytes::U8(&codes), zero_point, rows(m), &mut output)
 }
 
 /// The smallest and largest element, and 0.

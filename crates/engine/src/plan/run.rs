@@ -13,8 +13,8 @@ use lissom_tensor::{DType, Element, Storage, Tensor};
 use super::memory::Arena;
 use super::quantized;
 use super::step::{Elem, Inner, Kind, Plan, Source, Spread, Step, Strides, Target};
-use super::weights::Packed;
 use crate::EngineError;
+use crate::product::Call;
 
 /// Operands of a step: everything but the part of the arena that it writes.
 pub(super) struct Operands<'a> {
@@ -214,15 +214,10 @@ fn run_kernel(operands: &Operands<'_>, words: &mut [f32], len: usize, threads: &
             },
         },
         Kind::Move { fill, parts, elem } => return run_moves(operands, parts, *fill, *elem, words, len),
-        Kind::Conv { packed, images, activation } => {
-            let Packed::Conv(packed, bias) = &**packed else { return Ok(()) };
-            let epilogue = Epilogue { bias: bias.as_deref(), residual: optional(1)?, activation: *activation };
-            conv::conv(threads, x(0)?, *images, packed, &epilogue, words)
-        }
-        Kind::Linear { packed, m, activation } => {
-            let Packed::Linear(packed, bias) = &**packed else { return Ok(()) };
-            let epilogue = Epilogue { bias: bias.as_deref(), residual: optional(1)?, activation: *activation };
-            gemm::gemm(threads, x(0)?, *m, packed, &epilogue, words)
+        Kind::Product { packed, images, from, to, activation } => {
+            let epilogue = Epilogue { bias: packed.bias.as_deref(), residual: optional(1)?, activation: *activation };
+            let call = Call { threads, x: x(0)?, images: *images, from: *from, to: *to, epilogue };
+            packed.product.run(&call, words)
         }
         Kind::Products(products) => {
             let batch = Batch {
@@ -270,16 +265,13 @@ fn run_kernel(operands: &Operands<'_>, words: &mut [f32], len: usize, threads: &
         Kind::Dequantize { grid } => {
             quantize::dequantize(threads, operands.bytes(0, grid.elem)?, grid.scale, grid.zero_point, words)
         }
-        Kind::QConv { packed, images, grid, finish } => {
-            return quantized::conv(operands, packed, *images, grid, finish, words, len, threads);
-        }
-        Kind::QLinear { packed, m, grid, finish } => {
-            return quantized::linear(operands, packed, *m, grid, finish, words, len, threads);
+        Kind::QProduct { packed, images, grid, finish } => {
+            return quantized::product(operands, packed, *images, grid, finish, words, len, threads);
         }
         Kind::DynamicLinear { packed, m, scales, bias, activation } => {
             let residual = optional(1)?;
             let finish = Dequantize { scales, bias: bias.as_deref(), residual, activation: *activation };
-            quantized::dynamic_linear(packed, x(0)?, *m, finish, words, threads)
+            quantized::dynamic_linear(&***packed, x(0)?, *m, finish, words, threads)
         }
         Kind::QBinary { op, grids, to, activation } => {
             return quantized::binary(operands, *op, grids, to, *activation, words, len, threads);

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use lissom_graph::Op;
 use lissom_kernels::Activation;
-use lissom_kernels::conv::Images;
+use lissom_kernels::conv::{Channels, Images};
 use lissom_kernels::elementwise::{Binary, Unary};
 use lissom_kernels::pool::PoolShape;
 use lissom_kernels::rows::Reduction;
 use lissom_tensor::{DType, Tensor};
 
-use super::weights::Packed;
+use super::weights::PackedFloat;
+use crate::product::IntegerProduct;
 
 /// Element types that live in the arena.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,16 +144,12 @@ pub(crate) enum Kind {
         parts: Vec<Strides>,
         elem: Elem,
     },
-    /// x, residual?
-    Conv {
-        packed: Arc<Packed>,
+    /// x, residual?; a convolution or a product with a constant matrix, whose rows are the pixels of one image.
+    Product {
+        packed: Arc<PackedFloat>,
         images: Images,
-        activation: Activation,
-    },
-    /// x, residual?
-    Linear {
-        packed: Arc<Packed>,
-        m: usize,
+        from: Channels,
+        to: Channels,
         activation: Activation,
     },
     /// a, b.
@@ -214,22 +211,15 @@ pub(crate) enum Kind {
         grid: Grid,
     },
     /// codes, residual?
-    QConv {
-        packed: Arc<Packed>,
+    QProduct {
+        packed: Arc<Box<dyn IntegerProduct>>,
         images: Images,
-        grid: Grid,
-        finish: Box<Finish>,
-    },
-    /// codes, residual?
-    QLinear {
-        packed: Arc<Packed>,
-        m: usize,
         grid: Grid,
         finish: Box<Finish>,
     },
     /// x, residual?; x is quantized to u8 over its own range, as DynamicQuantizeLinear does.
     DynamicLinear {
-        packed: Arc<Packed>,
+        packed: Arc<Box<dyn IntegerProduct>>,
         m: usize,
         scales: Vec<f32>,
         bias: Option<Vec<f32>>,
@@ -253,8 +243,16 @@ pub struct StepInfo {
     pub op: String,
     /// The kernel that runs it.
     pub kernel: &'static str,
+    /// Why this kernel, if there was a choice.
+    pub why: Arc<str>,
     /// Multiply-accumulate operations.
     pub macs: u64,
+    /// Those with a weight that is not zero.
+    pub nonzero_macs: u64,
+    /// True if they are of integers.
+    pub is_integer: bool,
+    /// What the step must at least read and write: operands, packed weights and the result.
+    pub bytes: u64,
 }
 
 /// One call of a kernel.
@@ -268,6 +266,25 @@ pub(crate) struct Step {
     pub is_in_place: bool,
     /// Slots nobody reads after this step.
     pub frees: Vec<usize>,
+}
+
+impl Step {
+    /// Bytes of operands, packed weights and the result, as far as they are in the arena or constant.
+    pub fn bytes(&self, buffers: &[Buffer]) -> usize {
+        let buffer = |id: usize| 4 * buffers[id].elem.words(buffers[id].len);
+        let inputs = self.inputs.iter().map(|source| match source {
+            Source::Buffer(id) => buffer(*id),
+            Source::Constant(tensor) => tensor.bits().div_ceil(8) as usize,
+            Source::Slot(_) => 0,
+        });
+        let target = if let Target::Buffer(id) = self.target { buffer(id) } else { 0 };
+        let packed = match &self.kind {
+            Kind::Product { packed, .. } => packed.product.size_bytes(),
+            Kind::QProduct { packed, .. } | Kind::DynamicLinear { packed, .. } => packed.size_bytes(),
+            _ => 0,
+        };
+        inputs.sum::<usize>() + target + packed
+    }
 }
 
 /// A graph ready to run on inputs of certain shapes.

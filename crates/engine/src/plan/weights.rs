@@ -1,59 +1,65 @@
-//! Weights in the form the kernels read, made once a session and shared between its plans.
+//! Weights in the form the kernels read, made once and shared between plans and sessions.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use lissom_graph::ValueId;
-use lissom_kernels::ShapeError;
-use lissom_kernels::conv::{ConvShape, PackedConv};
-use lissom_kernels::gemm::PackedB;
-use lissom_kernels::qconv::PackedQConv;
-use lissom_kernels::qgemm::PackedQB;
+use lissom_kernels::conv::{Channels, ConvShape};
+use lissom_kernels::qgemm::{Dequantize, Output};
+use lissom_kernels::quantize::Bytes;
+use lissom_kernels::{Activation, Epilogue, ShapeError, Threads};
 use lissom_tensor::{Tensor, Weight};
 
-/// A packed weight with its bias, everything folded in.
+use crate::product::{
+    Call, Choice, Chooser, Choosing, FORMS, FloatLayer, FloatProduct, Form, INTEGER_FORMS, IntegerLayer,
+    IntegerProduct, Order, Traits, Zeros,
+};
+
+/// A packed f32 weight with its bias, everything folded in.
 #[derive(Debug)]
-pub(crate) enum Packed {
-    Conv(PackedConv, Option<Vec<f32>>),
-    Linear(PackedB, Option<Vec<f32>>),
-    QConv(PackedQConv),
-    QLinear(PackedQB),
+pub(crate) struct PackedFloat {
+    pub product: Box<dyn FloatProduct>,
+    pub bias: Option<Vec<f32>>,
 }
 
-/// What decides the packed form.
+/// A weight and what is folded into it; both decide the packed form.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct PackKey {
     pub weight: ValueId,
     pub bias: Option<ValueId>,
-    pub form: Form,
+    pub shape: ConvShape,
+    pub order: Order,
+    /// Alpha and beta of a Gemm as bits.
+    pub factors: [u32; 2],
     /// Nodes whose scale or shift is folded in, in order.
     pub folded: Vec<usize>,
+    pub form: &'static str,
 }
 
-/// How the weight is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Form {
-    Conv(ConvShape),
-    /// Alpha and beta as bits.
-    Linear {
-        is_transposed: bool,
-        alpha: u32,
-        beta: u32,
-    },
-    QConv(ConvShape),
-    QLinear {
-        is_transposed: bool,
-    },
-}
+type Packs<P> = Mutex<HashMap<PackKey, Arc<P>>>;
 
-/// All weights of a session that were needed so far.
-#[derive(Debug, Default)]
+/// All weights of a model that were needed so far.
+#[derive(Debug)]
 pub(crate) struct WeightCache {
     decoded: Mutex<HashMap<ValueId, Tensor>>,
-    packed: Mutex<HashMap<PackKey, Arc<Packed>>>,
+    zeros: Mutex<HashMap<(ValueId, ConvShape, Order), Zeros>>,
+    floats: Packs<PackedFloat>,
+    integers: Packs<Box<dyn IntegerProduct>>,
+    pub chooser: Chooser,
 }
 
 impl WeightCache {
+    pub fn new(choosing: &Choosing) -> Self {
+        Self {
+            decoded: Mutex::default(),
+            zeros: Mutex::default(),
+            floats: Mutex::default(),
+            integers: Mutex::default(),
+            chooser: Chooser::new(choosing),
+        }
+    }
+
     /// The values of a constant; `None` if its encoding is broken, which the plain evaluation then reports.
     pub fn decoded(&self, id: ValueId, weight: &Weight) -> Option<Tensor> {
         if let Weight::Dense(tensor) = weight {
@@ -68,33 +74,118 @@ impl WeightCache {
         Some(tensor)
     }
 
-    /// The packed form for `key`, made by `pack` the first time; without a key, every time.
-    pub fn packed(
+    /// The zeros of a weight, counted once; `is_zero` is asked with positions in its `len` elements.
+    pub fn zeros(
+        &self,
+        id: ValueId,
+        shape: ConvShape,
+        order: Order,
+        len: usize,
+        is_zero: impl Fn(usize) -> bool,
+    ) -> Zeros {
+        let mut zeros = self.zeros.lock().unwrap_or_else(PoisonError::into_inner);
+        *zeros.entry((id, shape, order)).or_insert_with(|| Zeros::count(&shape, order, len, is_zero))
+    }
+
+    /// An f32 weight in the form that suits the layer. `values` gives the weight and the bias, with all that is folded in.
+    /// Without a key, it is packed every time.
+    pub fn float(
         &self,
         key: Option<PackKey>,
-        pack: impl FnOnce() -> Result<Packed, ShapeError>,
-    ) -> Result<Arc<Packed>, ShapeError> {
-        let Some(key) = key else { return Ok(Arc::new(pack()?)) };
-        let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = packed.get(&key) {
-            return Ok(Arc::clone(found));
+        traits: &Traits,
+        order: Order,
+        values: impl FnOnce() -> (Vec<f32>, Option<Vec<f32>>),
+        threads: &Threads,
+    ) -> Result<(Arc<PackedFloat>, Choice), ShapeError> {
+        let values = std::cell::LazyCell::new(values);
+        let pack = |pack: &crate::product::PackFloat| {
+            let (weight, bias) = &*values;
+            let product = pack(&FloatLayer { shape: traits.shape, order, weight })?;
+            Ok(PackedFloat { product, bias: bias.clone() })
+        };
+        let mut buffers: Option<(Vec<f32>, Vec<f32>)> = None;
+        let run = |packed: &PackedFloat| {
+            let (x, out) = buffers.get_or_insert_with(|| {
+                let (x, out) = traits.lengths();
+                (vec![0.5; x], vec![0.0; out])
+            });
+            let is_first = packed.product.takes_channels_first() && traits.shape.window.kernel != [1, 1];
+            let channels = if is_first { Channels::First } else { Channels::Last };
+            let bias = packed.bias.as_deref();
+            let epilogue = Epilogue { bias, residual: None, activation: Activation::Relu };
+            packed.product.run(&Call { threads, x, images: traits.images, from: channels, to: channels, epilogue }, out)
+        };
+        self.packed(&self.floats, key, traits, FORMS, pack, run)
+    }
+
+    /// An integer weight in the form that suits the layer.
+    pub fn integer(
+        &self,
+        key: Option<PackKey>,
+        traits: &Traits,
+        layer: &IntegerLayer<'_>,
+        threads: &Threads,
+    ) -> Result<(Arc<Box<dyn IntegerProduct>>, Choice), ShapeError> {
+        let pack = |pack: &crate::product::PackInteger| pack(layer);
+        let mut buffers: Option<(Vec<u8>, Vec<f32>)> = None;
+        let run = |packed: &Box<dyn IntegerProduct>| {
+            let (x, out) = buffers.get_or_insert_with(|| {
+                let (x, out) = traits.lengths();
+                (vec![100; x], vec![0.0; out])
+            });
+            let dequantize = Dequantize { scales: &[0.01], bias: None, residual: None, activation: Activation::Relu };
+            packed.run(threads, Bytes::U8(x), 128, traits.images, &mut Output::F32(dequantize, out))
+        };
+        self.packed(&self.integers, key, traits, INTEGER_FORMS, pack, run)
+    }
+
+    fn packed<F, P>(
+        &self,
+        packs: &Packs<P>,
+        key: Option<PackKey>,
+        traits: &Traits,
+        forms: &'static [Form<F>],
+        pack: impl Fn(&F) -> Result<P, ShapeError>,
+        mut run: impl FnMut(&P) -> Result<(), ShapeError>,
+    ) -> Result<(Arc<P>, Choice), ShapeError> {
+        let mut made: HashMap<&'static str, P> = HashMap::new();
+        let found = |name: &str| {
+            let form = forms.iter().find(|form| form.name == name);
+            form.ok_or(ShapeError::Overflow { what: "the forms of a product" })
+        };
+        let choice = self.chooser.choose(traits, &fitting(forms, traits), &mut |name| {
+            if !made.contains_key(name) {
+                made.insert(name, pack(&found(name)?.pack)?);
+            }
+            let started = Instant::now();
+            made.get(name).map_or(Ok(()), &mut run)?;
+            Ok(started.elapsed())
+        });
+        let mut pack_chosen = || match made.remove(choice.form) {
+            Some(packed) => Ok(Arc::new(packed)),
+            None => pack(&found(choice.form)?.pack).map(Arc::new),
+        };
+        let Some(key) = key else { return Ok((pack_chosen()?, choice)) };
+        let key = PackKey { form: choice.form, ..key };
+        let mut packs = packs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = packs.get(&key) {
+            return Ok((Arc::clone(found), choice));
         }
-        let made = Arc::new(pack()?);
-        packed.insert(key, Arc::clone(&made));
-        Ok(made)
+        let packed = pack_chosen()?;
+        packs.insert(key, Arc::clone(&packed));
+        Ok((packed, choice))
     }
 
     /// Bytes of all packed weights.
     pub fn size_bytes(&self) -> usize {
-        let packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
-        packed
-            .values()
-            .map(|packed| match &**packed {
-                Packed::Conv(conv, _) => conv.size_bytes(),
-                Packed::Linear(matrix, _) => matrix.size_bytes(),
-                Packed::QConv(conv) => conv.size_bytes(),
-                Packed::QLinear(matrix) => matrix.size_bytes(),
-            })
-            .sum()
+        let floats = self.floats.lock().unwrap_or_else(PoisonError::into_inner);
+        let integers = self.integers.lock().unwrap_or_else(PoisonError::into_inner);
+        let floats = floats.values().map(|packed| packed.product.size_bytes());
+        floats.chain(integers.values().map(|packed| packed.size_bytes())).sum()
     }
+}
+
+/// The forms that can run a layer, with guesses of their cost.
+pub(crate) fn fitting<F>(forms: &'static [Form<F>], traits: &Traits) -> Vec<(&'static str, f64)> {
+    forms.iter().filter(|form| (form.fits)(traits)).map(|form| (form.name, (form.cost)(traits))).collect()
 }

@@ -1,14 +1,17 @@
 //! Convolutions and products with a constant matrix.
 
+use std::sync::Arc;
+
 use lissom_graph::ValueId;
-use lissom_kernels::conv::{ConvShape, Images, PackedConv, Window};
-use lissom_kernels::gemm::PackedB;
+use lissom_kernels::conv::{ConvShape, Images, Window};
 
 use super::epilogue::{Affine, Chain, Channels};
 use super::{Builder, Layout};
 use crate::EngineError;
-use crate::plan::step::{Elem, Kind};
-use crate::plan::weights::{Form, PackKey, Packed};
+use crate::plan::step::{Elem, Kind, StepInfo};
+use crate::plan::weights::{PackKey, fitting};
+use crate::plan::work::Op;
+use crate::product::{Choice, FORMS, Order, SPARSE, Traits, Zeros, point, rows};
 
 /// The images of a value of rank 3 or 4.
 pub(super) fn images(shape: &[usize]) -> Images {
@@ -51,9 +54,9 @@ impl Builder<'_, '_> {
         }
         let chain = self.chain(out, conv.c_out, Channels::Second, true);
         let bias = self.input(index, 2);
-        let key = self.key(weight, bias, Form::Conv(conv), &chain);
+        let key = self.key(weight, bias, conv, Order::Filters, [1.0; 2], &chain);
         let affines = self.affines(&chain, out, conv.c_out, Channels::Second);
-        let packed = network.cache.packed(key, || {
+        let values = || {
             let mut values = network.floats(weight).unwrap_or_default();
             let mut shifts = bias.and_then(|bias| network.floats(bias));
             let row = (values.len() / conv.c_out.max(1)).max(1);
@@ -63,18 +66,24 @@ impl Builder<'_, '_> {
                 }
             }
             fold_bias(&mut shifts, &affines, conv.c_out);
-            Ok(Packed::Conv(PackedConv::new(conv, &values)?, shifts))
-        });
-        let packed = packed.map_err(|source| self.kernel_error(index, source))?;
-        let mut inputs = vec![self.source(x, Layout::Last)?];
+            (values, shifts)
+        };
+        let traits = self.traits(weight, conv, images, Order::Filters);
+        let packed = network.cache.float(key, &traits, Order::Filters, values, self.threads);
+        let (packed, choice) = packed.map_err(|source| self.kernel_error(index, source))?;
+        let (from, to) = match packed.product.takes_channels_first() {
+            true => (self.layout(x), self.wanted_layout(&chain)),
+            false => (Layout::Last, Layout::Last),
+        };
+        let mut inputs = vec![self.source(x, from)?];
         if let Some(residual) = chain.residual {
-            inputs.push(self.source(residual, Layout::Last)?);
+            inputs.push(self.source(residual, to)?);
         }
-        let kernel = if let Packed::Conv(conv, _) = &*packed { conv.kernel_name() } else { "" };
-        let info = self.info(index, &chain.works, kernel);
-        let kind = Kind::Conv { packed, images, activation: chain.activation };
+        let info = self.product_info(index, &chain.works, &traits, packed.product.kernel_name(), &choice);
+        let (from, channels) = (from.channels(), to.channels());
+        let kind = Kind::Product { packed, images, from, to: channels, activation: chain.activation };
         let made = self.emit(info, kind, inputs, out_shape.iter().product(), Elem::F32);
-        self.end(&chain, Layout::Last, made);
+        self.end(&chain, to, made);
         Ok(true)
     }
 
@@ -101,10 +110,10 @@ impl Builder<'_, '_> {
         // A vector on the left has no axis for rows: what is added may have.
         let chain = self.chain(out, n, Channels::Final, true);
         let bias = self.input(index, 2);
-        let form = Form::Linear { is_transposed, alpha: alpha.to_bits(), beta: beta.to_bits() };
-        let key = self.key(weight, bias, form, &chain);
+        let (conv, order) = (point(k, n), if is_transposed { Order::Filters } else { Order::Columns });
+        let key = self.key(weight, bias, conv, order, [alpha, beta], &chain);
         let affines = self.affines(&chain, out, n, Channels::Final);
-        let packed = network.cache.packed(key, || {
+        let values = || {
             let mut values = network.floats(weight).unwrap_or_default();
             let mut shifts = bias.and_then(|bias| network.floats(bias)).map(|bias| spread(&bias, n, beta));
             let scale = affines
@@ -112,21 +121,74 @@ impl Builder<'_, '_> {
                 .fold(vec![alpha; n], |scale, affine| scale.iter().zip(&affine.scale).map(|(a, b)| a * b).collect());
             scale_columns(&mut values, &scale, is_transposed, k);
             fold_bias(&mut shifts, &affines, n);
-            let packed =
-                if is_transposed { PackedB::from_transposed(&values, k, n) } else { PackedB::new(&values, k, n) };
-            Ok(Packed::Linear(packed?, shifts))
-        });
-        let packed = packed.map_err(|source| self.kernel_error(index, source))?;
+            (values, shifts)
+        };
+        let traits = self.traits(weight, conv, rows(m), order);
+        let packed = network.cache.float(key, &traits, order, values, self.threads);
+        let (packed, choice) = packed.map_err(|source| self.kernel_error(index, source))?;
         let mut inputs = vec![self.source(x, Layout::Plain)?];
         if let Some(residual) = chain.residual {
             inputs.push(self.source(residual, Layout::Plain)?);
         }
-        let kernel = if let Packed::Linear(matrix, _) = &*packed { matrix.kernel().name } else { "" };
-        let info = self.info(index, &chain.works, kernel);
-        let kind = Kind::Linear { packed, m, activation: chain.activation };
+        let info = self.product_info(index, &chain.works, &traits, packed.product.kernel_name(), &choice);
+        let last = lissom_kernels::conv::Channels::Last;
+        let kind = Kind::Product { packed, images: rows(m), from: last, to: last, activation: chain.activation };
         let made = self.emit(info, kind, inputs, len, Elem::F32);
         self.end(&chain, Layout::Plain, made);
         Ok(true)
+    }
+
+    /// What decides the form of an f32 product.
+    pub(super) fn traits(&self, weight: ValueId, shape: ConvShape, images: Images, order: Order) -> Traits {
+        let network = self.network;
+        let zeros = match network.constant(weight) {
+            Some(tensor) if shape.groups == 1 => match tensor.as_slice::<f32>() {
+                Ok(values) => network.cache.zeros(weight, shape, order, values.len(), |at| values[at] == 0.0),
+                Err(_) => Zeros::NONE,
+            },
+            _ => Zeros::NONE,
+        };
+        Traits { shape, images, zeros, is_integer: false, may_round: false, threads: self.threads.count() }
+    }
+
+    /// [`Builder::info`] of a product.
+    pub(super) fn product_info(
+        &self,
+        index: usize,
+        works: &[usize],
+        traits: &Traits,
+        kernel: &'static str,
+        choice: &Choice,
+    ) -> StepInfo {
+        let info = self.info(index, works, kernel);
+        let nonzero_macs = (info.macs as f64 * traits.zeros.density()) as u64;
+        StepInfo { why: Arc::clone(&choice.why), nonzero_macs, is_integer: traits.is_integer, ..info }
+    }
+
+    /// The layout in which those who read the chain's result want it.
+    fn wanted_layout(&self, chain: &Chain) -> Layout {
+        let network = self.network;
+        let residual = chain.residual.map(|id| if self.layout(id) == Layout::Last { 1 } else { -1 });
+        let consumers = network.consumers[chain.output.index()].iter().map(|&index| match network.works[index].op {
+            // A sparse product reads both, channels first a little faster.
+            Op::Conv { .. } if self.is_likely_sparse(index) => -1,
+            Op::Conv { .. } | Op::Pool { .. } => 2,
+            _ => 0,
+        });
+        let votes: i32 = residual.into_iter().chain(consumers).sum();
+        if votes > 0 { Layout::Last } else { Layout::Plain }
+    }
+
+    /// True if a convolution will probably run in a form that takes its channels first.
+    fn is_likely_sparse(&self, index: usize) -> bool {
+        let Some((weight, out)) = self.input(index, 1).zip(self.output(index)) else { return false };
+        let Some((weight_shape, out_shape)) = self.network.shape(weight).zip(self.network.shape(out)) else {
+            return false;
+        };
+        let Op::Conv { window, groups } = self.network.works[index].op else { return false };
+        let conv = ConvShape { window, c_in: weight_shape[1] * groups, c_out: weight_shape[0], groups };
+        let traits = self.traits(weight, conv, images(&out_shape), Order::Filters);
+        self.network.cache.chooser.guess(&traits, &fitting(FORMS, &traits)) == SPARSE
     }
 
     /// The chain is computed; its result is in `source`.
@@ -138,13 +200,22 @@ impl Builder<'_, '_> {
     }
 
     /// The key of a packed weight; `None` if a part of it is a constant of this plan only.
-    fn key(&self, weight: ValueId, bias: Option<ValueId>, form: Form, chain: &Chain) -> Option<PackKey> {
+    fn key(
+        &self,
+        weight: ValueId,
+        bias: Option<ValueId>,
+        shape: ConvShape,
+        order: Order,
+        factors: [f32; 2],
+        chain: &Chain,
+    ) -> Option<PackKey> {
         let network = self.network;
         let is_stable = |id: &ValueId| network.weight(*id).is_some() || !network.is_constant(*id);
         let folded = || chain.folded.iter().flat_map(|&index| network.works[index].inputs.iter().flatten());
         let all_stable = [weight].iter().chain(&bias).chain(folded()).all(is_stable);
         let folded = chain.folded.iter().map(|&index| network.works[index].node).collect();
-        all_stable.then_some(PackKey { weight, bias, form, folded })
+        let factors = factors.map(f32::to_bits);
+        all_stable.then_some(PackKey { weight, bias, shape, order, factors, folded, form: "" })
     }
 
     fn affines(&self, chain: &Chain, first: ValueId, n: usize, channels: Channels) -> Vec<Affine> {

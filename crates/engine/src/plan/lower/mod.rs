@@ -14,7 +14,8 @@ mod quantized;
 mod reduction;
 
 use lissom_graph::{EvaluateError, Fact, Graph, OpError, ValueId, infer_with_inputs};
-use lissom_kernels::{Activation, ShapeError};
+use lissom_kernels::conv::Channels;
+use lissom_kernels::{Activation, ShapeError, Threads};
 use lissom_tensor::{DType, Tensor, checked_len};
 
 use super::composite;
@@ -26,12 +27,17 @@ use crate::EngineError;
 
 pub(super) use epilogue::unary_of;
 
-/// Plans `graph` for inputs with these facts.
-pub(crate) fn compile(graph: &Graph, cache: &WeightCache, inputs: &[Fact]) -> Result<Plan, EngineError> {
+/// Plans `graph` for inputs with these facts. Forms of products are timed on `threads`, if they are measured.
+pub(crate) fn compile(
+    graph: &Graph,
+    cache: &WeightCache,
+    inputs: &[Fact],
+    threads: &Threads,
+) -> Result<Plan, EngineError> {
     let facts = infer_with_inputs(graph, inputs)?;
     let mut network = Network::read(graph, cache, facts);
     composite::recognise(&mut network);
-    let mut builder = Builder::new(&network);
+    let mut builder = Builder::new(&network, threads);
     for index in 0..network.works.len() {
         if !builder.is_done[index] {
             builder.work(index)?;
@@ -57,6 +63,16 @@ pub(super) struct Forms {
     pub last: Option<Source>,
     /// A slot or a constant.
     pub tensor: Option<Source>,
+}
+
+impl Layout {
+    /// The same of images.
+    pub fn channels(self) -> Channels {
+        match self {
+            Self::Plain => Channels::First,
+            Self::Last => Channels::Last,
+        }
+    }
 }
 
 impl Forms {
@@ -110,6 +126,7 @@ pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
 
 pub(super) struct Builder<'n, 'a> {
     pub network: &'n Network<'a>,
+    pub threads: &'n Threads,
     records: Vec<Option<Record>>,
     pub is_done: Vec<bool>,
     buffers: Vec<Buffer>,
@@ -119,9 +136,10 @@ pub(super) struct Builder<'n, 'a> {
 }
 
 impl<'n, 'a> Builder<'n, 'a> {
-    fn new(network: &'n Network<'a>) -> Self {
+    fn new(network: &'n Network<'a>, threads: &'n Threads) -> Self {
         let mut builder = Self {
             network,
+            threads,
             records: vec![None; network.facts.len()],
             is_done: vec![false; network.works.len()],
             buffers: Vec::new(),
@@ -202,7 +220,8 @@ impl<'n, 'a> Builder<'n, 'a> {
             }
         }
         let kind = Kind::Evaluate { op: std::sync::Arc::clone(&node.op), inputs: positions };
-        let info = StepInfo { name: node.name.clone(), op: node.op_type.clone(), kernel: "evaluate", macs: 0 };
+        let info =
+            StepInfo { name: node.name.clone(), op: node.op_type.clone(), kernel: "evaluate", ..StepInfo::default() };
         self.push(info, kind, sources, Target::Slots(slots));
         Ok(())
     }
@@ -225,6 +244,9 @@ impl<'n, 'a> Builder<'n, 'a> {
             if let Some(index) = index {
                 self.steps[*index].frees.push(slot);
             }
+        }
+        for step in &mut self.steps {
+            step.info.bytes = step.bytes(&self.buffers) as u64;
         }
         let (places, arena_words) = memory::place(&mut self.steps, &self.buffers);
         // The plain evaluation holds fewer values at a time, and says which one is too large.
@@ -312,7 +334,9 @@ impl<'n, 'a> Builder<'n, 'a> {
             .chain(more)
             .map(|&index| graph.nodes()[self.network.works[index].node].op_type.as_str())
             .collect();
-        StepInfo { name: self.node_name(index), op: types.join("+"), kernel, macs: self.macs(index) }
+        let macs = self.macs(index);
+        let (name, op) = (self.node_name(index), types.join("+"));
+        StepInfo { name, op, kernel, macs, nonzero_macs: macs, ..StepInfo::default() }
     }
 
     fn macs(&self, index: usize) -> u64 {
@@ -374,7 +398,7 @@ impl<'n, 'a> Builder<'n, 'a> {
     fn made(&mut self, id: ValueId, record: &Record, shape: &[usize]) -> Result<Forms, EngineError> {
         let len = shape.iter().product();
         let name = self.network.graph.value(id).name.clone();
-        let info = |op: &str, kernel| StepInfo { name: name.clone(), op: op.to_owned(), kernel, macs: 0 };
+        let info = |op: &str, kernel| StepInfo { name: name.clone(), op: op.to_owned(), kernel, ..StepInfo::default() };
         if let Some((from, perm)) = &record.permuted {
             let from_shape = self.shape(*from)?;
             let elem = self.elem(*from).ok_or_else(|| self.internal(*from, "has no kernels for its type"))?;
@@ -423,7 +447,7 @@ impl<'n, 'a> Builder<'n, 'a> {
             let size = if is_to_last { [n, channels, pixels] } else { [n, pixels, channels] };
             let name = self.network.graph.value(id).name.clone();
             let op = if is_to_last { "to channels last" } else { "to channels first" };
-            let info = StepInfo { name, op: op.to_owned(), kernel: "transpose", macs: 0 };
+            let info = StepInfo { name, op: op.to_owned(), kernel: "transpose", ..StepInfo::default() };
             self.emit(info, Kind::Transpose { size, elem }, vec![from], n * channels * pixels, elem)
         };
         match layout {
@@ -466,7 +490,7 @@ impl<'n, 'a> Builder<'n, 'a> {
         let source = self.source(id, Layout::Plain)?;
         let slot = self.slot();
         let name = self.network.graph.value(id).name.clone();
-        let info = StepInfo { name, op: "copy out".to_owned(), kernel: "copy", macs: 0 };
+        let info = StepInfo { name, op: "copy out".to_owned(), kernel: "copy", ..StepInfo::default() };
         let kind = Kind::Store { shape: self.shape(id)?, elem };
         self.push(info, kind, vec![source], Target::Slots(vec![Some(slot)]));
         if let Some(record) = &mut self.records[id.index()] {

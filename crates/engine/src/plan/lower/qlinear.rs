@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use lissom_graph::ValueId;
-use lissom_kernels::ShapeError;
-use lissom_kernels::conv::{ConvShape, Window};
-use lissom_kernels::qconv::PackedQConv;
-use lissom_kernels::qgemm::PackedQB;
-use lissom_tensor::Weight;
+use lissom_kernels::conv::{ConvShape, Images, Window};
+use lissom_kernels::quantize::Bytes;
+use lissom_tensor::{Tensor, Weight};
 
 use super::epilogue::Channels;
 use super::linear::images;
@@ -15,8 +13,9 @@ use super::quantized::bytes;
 use super::{Builder, Layout};
 use crate::EngineError;
 use crate::plan::quantized::limits;
-use crate::plan::step::{Elem, Finish, Grid, Kind};
-use crate::plan::weights::{Form, PackKey, Packed};
+use crate::plan::step::{Elem, Finish, Grid, Kind, StepInfo};
+use crate::plan::weights::PackKey;
+use crate::product::{Choice, IntegerLayer, IntegerProduct, Order, Traits, Zeros, point, rows};
 
 impl Builder<'_, '_> {
     /// `QLinearConv`.
@@ -44,14 +43,14 @@ impl Builder<'_, '_> {
         if matches!(bias, Some(None)) {
             return Ok(false);
         }
-        let packed = self.packed_codes(index, weight, Form::QConv(conv), |values| {
-            Ok(Packed::QConv(PackedQConv::new(conv, values, &zero_points)?))
-        })?;
+        let Some(codes) = self.codes_of(weight) else { return Ok(false) };
+        let Some(values) = bytes(&codes) else { return Ok(false) };
+        let layer = IntegerLayer { shape: conv, order: Order::Filters, weight: values, zero_points: &zero_points };
+        let (packed, made) = self.packed_codes(index, self.stable(weight), &layer, images)?;
         let finish = codes_finish(&scales, bias.flatten(), from, to);
         let source = self.source(x, Layout::Last)?;
-        let kernel = if let Packed::QConv(conv) = &*packed { conv.kernel_name() } else { "" };
-        let info = self.info(index, &[], kernel);
-        let kind = Kind::QConv { packed, images, grid: from, finish: Box::new(finish) };
+        let info = made.info(self, index, &[]);
+        let kind = Kind::QProduct { packed, images, grid: from, finish: Box::new(finish) };
         let made = self.emit(info, kind, vec![source], out_shape.iter().product(), to.elem);
         self.set(out, Layout::Last, made);
         Ok(true)
@@ -65,14 +64,15 @@ impl Builder<'_, '_> {
         };
         let Some([m, k, n]) = self.product_size(x, weight, out)? else { return Ok(false) };
         let Some((scales, zero_points)) = self.weight_grid(index, [4, 5], n) else { return Ok(false) };
-        let packed = self.packed_codes(index, weight, Form::QLinear { is_transposed: false }, |values| {
-            Ok(Packed::QLinear(PackedQB::new(values, k, n, &zero_points)?))
-        })?;
+        let Some(codes) = self.codes_of(weight) else { return Ok(false) };
+        let Some(values) = bytes(&codes) else { return Ok(false) };
+        let layer =
+            IntegerLayer { shape: point(k, n), order: Order::Columns, weight: values, zero_points: &zero_points };
+        let (packed, made) = self.packed_codes(index, self.stable(weight), &layer, rows(m))?;
         let finish = codes_finish(&scales, None, from, to);
         let source = self.source(x, Layout::Plain)?;
-        let kernel = if let Packed::QLinear(matrix) = &*packed { matrix.kernel().name } else { "" };
-        let info = self.info(index, &[], kernel);
-        let kind = Kind::QLinear { packed, m, grid: from, finish: Box::new(finish) };
+        let info = made.info(self, index, &[]);
+        let kind = Kind::QProduct { packed, images: rows(m), grid: from, finish: Box::new(finish) };
         let made = self.emit(info, kind, vec![source], m * n, to.elem);
         self.set(out, Layout::Plain, made);
         Ok(true)
@@ -101,22 +101,18 @@ impl Builder<'_, '_> {
             Some(Some(bias)) if bias.len() == 1 => Some(vec![bias[0]; n]),
             _ => return Ok(false),
         };
-        let packed = self.packed_codes(index, weight, Form::QLinear { is_transposed }, |values| {
-            let packed = if is_transposed {
-                PackedQB::from_transposed(values, k, n, &zero_points)
-            } else {
-                PackedQB::new(values, k, n, &zero_points)
-            };
-            Ok(Packed::QLinear(packed?))
-        })?;
+        let Some(codes) = self.codes_of(weight) else { return Ok(false) };
+        let Some(values) = bytes(&codes) else { return Ok(false) };
+        let order = if is_transposed { Order::Filters } else { Order::Columns };
+        let layer = IntegerLayer { shape: point(k, n), order, weight: values, zero_points: &zero_points };
+        let (packed, made) = self.packed_codes(index, self.stable(weight), &layer, rows(m))?;
         let (bias, chain) =
             self.with_shifts(own_bias, self.chain(out, n, Channels::Final, true), out, n, Channels::Final);
         let mut inputs = vec![self.source(x, Layout::Plain)?];
         if let Some(residual) = chain.residual {
             inputs.push(self.source(residual, Layout::Plain)?);
         }
-        let kernel = if let Packed::QLinear(matrix) = &*packed { matrix.kernel().name } else { "" };
-        let info = self.info(index, &chain.works, kernel);
+        let info = made.info(self, index, &chain.works);
         let kind = Kind::DynamicLinear { packed, m, scales, bias, activation: chain.activation };
         let made = self.emit(info, kind, inputs, m * n, Elem::F32);
         self.end(&chain, Layout::Plain, made);
@@ -162,24 +158,62 @@ impl Builder<'_, '_> {
         (is_fit && scales.len() == n).then_some((scales, zero_points))
     }
 
-    fn packed_codes(
+    /// The codes of an integer weight.
+    fn codes_of(&self, weight: ValueId) -> Option<Tensor> {
+        match self.network.weight(weight) {
+            Some(Weight::Affine(affine)) => Some(affine.codes.clone()),
+            _ => self.network.constant(weight),
+        }
+    }
+
+    /// The weight, if it is the same in every plan.
+    fn stable(&self, weight: ValueId) -> Option<ValueId> {
+        self.network.weight(weight).is_some().then_some(weight)
+    }
+
+    /// The packed form of integer weights; `weight` is what it is remembered by.
+    pub(super) fn packed_codes(
         &self,
         index: usize,
-        weight: ValueId,
-        form: Form,
-        pack: impl FnOnce(lissom_kernels::quantize::Bytes<'_>) -> Result<Packed, ShapeError>,
-    ) -> Result<Arc<Packed>, EngineError> {
+        weight: Option<ValueId>,
+        layer: &IntegerLayer<'_>,
+        images: Images,
+    ) -> Result<(Arc<Box<dyn IntegerProduct>>, Made), EngineError> {
         let network = self.network;
-        let key = PackKey { weight, bias: None, form, folded: vec![network.works[index].node] };
-        let packed = network.cache.packed(network.weight(weight).is_some().then_some(key), || {
-            let tensor = match network.weight(weight) {
-                Some(Weight::Affine(affine)) => Some(affine.codes.clone()),
-                _ => network.constant(weight),
-            };
-            let tensor = tensor.ok_or(ShapeError::Overflow { what: "weight" })?;
-            pack(bytes(&tensor).ok_or(ShapeError::Overflow { what: "weight" })?)
-        });
-        packed.map_err(|source| self.kernel_error(index, source))
+        let IntegerLayer { shape, order, weight: values, zero_points } = *layer;
+        let is_zero = |at: usize| {
+            let channel = if order == Order::Filters { at * shape.c_out / values.len() } else { at % shape.c_out };
+            let zero = zero_points.get(channel).or(zero_points.first()).copied().unwrap_or(0);
+            match values {
+                Bytes::U8(x) => i32::from(x[at]) == zero,
+                Bytes::I8(x) => i32::from(x[at]) == zero,
+            }
+        };
+        let zeros = match weight {
+            Some(id) if shape.groups == 1 => network.cache.zeros(id, shape, order, values.len(), is_zero),
+            _ => Zeros::NONE,
+        };
+        let threads = self.threads.count();
+        let traits = Traits { shape, images, zeros, is_integer: true, may_round: false, threads };
+        let folded = vec![network.works[index].node];
+        let key = weight.map(|weight| PackKey { weight, bias: None, shape, order, factors: [0; 2], folded, form: "" });
+        let packed = network.cache.integer(key, &traits, layer, self.threads);
+        let (packed, choice) = packed.map_err(|source| self.kernel_error(index, source))?;
+        let kernel = packed.kernel_name();
+        Ok((packed, Made { traits, kernel, choice }))
+    }
+}
+
+/// How an integer product was packed.
+pub(super) struct Made {
+    traits: Traits,
+    kernel: &'static str,
+    choice: Choice,
+}
+
+impl Made {
+    pub fn info(&self, builder: &Builder<'_, '_>, index: usize, works: &[usize]) -> StepInfo {
+        builder.product_info(index, works, &self.traits, self.kernel, &self.choice)
     }
 }
 

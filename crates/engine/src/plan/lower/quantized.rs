@@ -1,21 +1,20 @@
 //! Integer products and additions between `DequantizeLinear` and `QuantizeLinear`.
 
 use lissom_graph::ValueId;
+use lissom_kernels::Activation;
 use lissom_kernels::conv::{ConvShape, Images};
 use lissom_kernels::elementwise::Binary;
-use lissom_kernels::qconv::PackedQConv;
-use lissom_kernels::qgemm::PackedQB;
 use lissom_kernels::quantize::Bytes;
-use lissom_kernels::{Activation, ShapeError};
 use lissom_tensor::{Affine, Storage, Tensor, Weight};
 
 use super::epilogue::{Chain, Channels, activation_of};
+use super::qlinear::Made;
 use super::{Builder, Forms, Layout, Record, is_clamp};
 use crate::EngineError;
 use crate::plan::quantized::limits;
 use crate::plan::step::{Elem, Finish, Grid, Kind, Source};
-use crate::plan::weights::{Form, PackKey, Packed};
 use crate::plan::work::Op;
+use crate::product::{IntegerLayer, Order, point, rows};
 
 /// An integer weight: one scale for all or one a channel of the result.
 struct Codes<'a> {
@@ -83,21 +82,16 @@ impl Builder<'_, '_> {
         let (Some(weight), Some(out), Some(grid)) = (self.input(index, 1), self.output(index), self.grid(x)) else {
             return Ok(false);
         };
-        let network = self.network;
         let Some(codes) = self.weight_codes(weight, 0) else { return Ok(false) };
         let Some(bias) = self.real_bias(index, conv.c_out) else { return Ok(false) };
-        let key = PackKey { weight, bias: None, form: Form::QConv(conv), folded: Vec::new() };
-        let (values, zero_points) = (bytes(&codes.affine.codes), &codes.zero_points);
-        let packed = network.cache.packed(Some(key), || {
-            let values = values.ok_or(ShapeError::Overflow { what: "weight" })?;
-            Ok(Packed::QConv(PackedQConv::new(conv, values, zero_points)?))
-        });
+        let Some(values) = bytes(&codes.affine.codes) else { return Ok(false) };
+        let layer =
+            IntegerLayer { shape: conv, order: Order::Filters, weight: values, zero_points: &codes.zero_points };
+        let (packed, made) = self.packed_codes(index, Some(weight), &layer, images)?;
         let scales = scales(&codes, grid, conv.c_out);
-        let packed = packed.map_err(|source| self.kernel_error(index, source))?;
         let Some((source, _)) = self.codes(x, Layout::Last)? else { return Ok(false) };
-        let kernel = if let Packed::QConv(conv) = &*packed { conv.kernel_name() } else { "" };
-        let kind = |finish| Kind::QConv { packed, images, grid, finish: Box::new(finish) };
-        self.finished(index, out, conv.c_out, Channels::Second, (source, scales, bias), kernel, kind)?;
+        let kind = |finish| Kind::QProduct { packed, images, grid, finish: Box::new(finish) };
+        self.finished(index, out, conv.c_out, Channels::Second, (source, scales, bias), &made, kind)?;
         Ok(true)
     }
 
@@ -111,22 +105,16 @@ impl Builder<'_, '_> {
         let (Some(weight), Some(out), Some(grid)) = (self.input(index, 1), self.output(index), self.grid(x)) else {
             return Ok(false);
         };
-        let network = self.network;
         let Some(codes) = self.weight_codes(weight, usize::from(!is_transposed)) else { return Ok(false) };
         let Some(bias) = self.real_bias(index, n) else { return Ok(false) };
-        let key = PackKey { weight, bias: None, form: Form::QLinear { is_transposed }, folded: Vec::new() };
-        let (values, zero_points) = (bytes(&codes.affine.codes), &codes.zero_points);
-        let packed = network.cache.packed(Some(key), || {
-            let values = values.ok_or(ShapeError::Overflow { what: "weight" })?;
-            let pack = if is_transposed { PackedQB::from_transposed } else { PackedQB::new };
-            Ok(Packed::QLinear(pack(values, k, n, zero_points)?))
-        });
+        let Some(values) = bytes(&codes.affine.codes) else { return Ok(false) };
+        let order = if is_transposed { Order::Filters } else { Order::Columns };
+        let layer = IntegerLayer { shape: point(k, n), order, weight: values, zero_points: &codes.zero_points };
+        let (packed, made) = self.packed_codes(index, Some(weight), &layer, rows(m))?;
         let scales = scales(&codes, grid, n);
-        let packed = packed.map_err(|source| self.kernel_error(index, source))?;
         let Some((source, _)) = self.codes(x, Layout::Plain)? else { return Ok(false) };
-        let kernel = if let Packed::QLinear(matrix) = &*packed { matrix.kernel().name } else { "" };
-        let kind = |finish| Kind::QLinear { packed, m, grid, finish: Box::new(finish) };
-        self.finished(index, out, n, Channels::Final, (source, scales, bias), kernel, kind)?;
+        let kind = |finish| Kind::QProduct { packed, images: rows(m), grid, finish: Box::new(finish) };
+        self.finished(index, out, n, Channels::Final, (source, scales, bias), &made, kind)?;
         Ok(true)
     }
 
@@ -149,7 +137,7 @@ impl Builder<'_, '_> {
         n: usize,
         channels: Channels,
         (source, scales, bias): (Source, Vec<f32>, Option<Vec<f32>>),
-        kernel: &'static str,
+        made: &Made,
         kind: impl FnOnce(Finish) -> Kind,
     ) -> Result<(), EngineError> {
         let layout = if channels == Channels::Second { Layout::Last } else { Layout::Plain };
@@ -170,7 +158,7 @@ impl Builder<'_, '_> {
             }
             let clamp = clamp(chain.activation, &grid);
             let works: Vec<usize> = chain.works.iter().copied().chain([next]).collect();
-            let info = self.info(index, &works, kernel);
+            let info = made.info(self, index, &works);
             let made = self.emit(
                 info,
                 kind(Finish::Codes { multipliers, bias, residual, grid, clamp }),
@@ -187,7 +175,7 @@ impl Builder<'_, '_> {
         }
         let finish =
             Finish::Floats { scales, bias, has_residual: chain.residual.is_some(), activation: chain.activation };
-        let info = self.info(index, &chain.works, kernel);
+        let info = made.info(self, index, &chain.works);
         let made = self.emit(info, kind(finish), inputs, len, Elem::F32);
         self.end(&chain, layout, made);
         Ok(())
