@@ -14,7 +14,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-pub use shape::{ConvShape, Images, Window};
+pub use shape::{Channels, ConvShape, Images, Window};
 
 use crate::activation::Epilogue;
 use crate::error::ShapeError;
