@@ -64,6 +64,7 @@ pub mod qgemm;
 pub mod quantize;
 pub mod rows;
 mod simd;
+pub mod spmm;
 pub mod threads;
 
 pub use activation::{Activation, Epilogue};

@@ -149,7 +149,16 @@ impl ConvShape {
     }
 }
 
-/// A batch of NHWC images.
+/// Where the channels of an image are in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Channels {
+    /// `[n, h, w, c]`.
+    Last,
+    /// `[n, c, h, w]`.
+    First,
+}
+
+/// A batch of images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Images {
     /// Number of images.

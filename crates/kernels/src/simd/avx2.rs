@@ -18,6 +18,17 @@ unsafe fn first(n: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(MASKS.as_ptr().add(8 - n).cast()) }
 }
 
+/// # Safety
+/// This CPU has AVX2.
+#[inline(always)]
+unsafe fn set_bits(mask: u32) -> __m256i {
+    // SAFETY: the caller's.
+    unsafe {
+        let bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+        _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(mask as i32), bits), bits)
+    }
+}
+
 // SAFETY of all the blocks below: the contract of `Lanes`.
 #[allow(clippy::undocumented_unsafe_blocks, reason = "one contract, stated at the trait")]
 impl Lanes for F32x8 {
@@ -139,5 +150,39 @@ impl Lanes for F32x8 {
     #[inline(always)]
     unsafe fn load_i8(from: *const i8) -> Self {
         unsafe { Self(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast())))) }
+    }
+    #[inline(always)]
+    unsafe fn load_where(self, from: *const f32, mask: u32) -> Self {
+        unsafe {
+            let mask = set_bits(mask);
+            Self(_mm256_blendv_ps(self.0, _mm256_maskload_ps(from, mask), _mm256_castsi256_ps(mask)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_even_where(self, from: *const f32, mask: u32) -> Self {
+        unsafe {
+            let lanes = _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14);
+            Self(_mm256_mask_i32gather_ps::<4>(self.0, from, lanes, _mm256_castsi256_ps(set_bits(mask))))
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose(square: &mut [Self]) {
+        unsafe {
+            let mut a = [_mm256_setzero_ps(); 8];
+            // 4 x 4 inside each half of a vector, then the halves.
+            for i in 0..2 {
+                let [r0, r1, r2, r3] = [0, 1, 2, 3].map(|j| square[4 * i + j].0);
+                let (t0, t1) = (_mm256_unpacklo_ps(r0, r1), _mm256_unpackhi_ps(r0, r1));
+                let (t2, t3) = (_mm256_unpacklo_ps(r2, r3), _mm256_unpackhi_ps(r2, r3));
+                a[4 * i] = _mm256_shuffle_ps::<0x44>(t0, t2);
+                a[4 * i + 1] = _mm256_shuffle_ps::<0xEE>(t0, t2);
+                a[4 * i + 2] = _mm256_shuffle_ps::<0x44>(t1, t3);
+                a[4 * i + 3] = _mm256_shuffle_ps::<0xEE>(t1, t3);
+            }
+            for i in 0..4 {
+                square[i] = Self(_mm256_permute2f128_ps::<0x20>(a[i], a[4 + i]));
+                square[4 + i] = Self(_mm256_permute2f128_ps::<0x31>(a[i], a[4 + i]));
+            }
+        }
     }
 }

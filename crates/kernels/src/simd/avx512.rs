@@ -123,4 +123,51 @@ impl Lanes for F32x16 {
     unsafe fn load_i8(from: *const i8) -> Self {
         unsafe { Self(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast())))) }
     }
+    #[inline(always)]
+    unsafe fn load_where(self, from: *const f32, mask: u32) -> Self {
+        unsafe { Self(_mm512_mask_loadu_ps(self.0, mask as __mmask16, from)) }
+    }
+    #[inline(always)]
+    unsafe fn load_even_where(self, from: *const f32, mask: u32) -> Self {
+        // Even lanes of two vectors; odd ones are not touched, they may lie outside.
+        unsafe {
+            let even = |half: u32| {
+                let pairs = (half & 0xF) | (half & 0xF0) << 4;
+                let pairs = (pairs & 0x0303) | (pairs & 0x0C0C) << 2;
+                ((pairs & 0x1111) | (pairs & 0x2222) << 1) as __mmask16
+            };
+            let low = _mm512_maskz_loadu_ps(even(mask), from);
+            let high = _mm512_maskz_loadu_ps(even(mask >> 8), from.wrapping_add(16));
+            let lanes = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            Self(_mm512_mask_blend_ps(mask as __mmask16, self.0, _mm512_permutex2var_ps(low, lanes, high)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose(square: &mut [Self]) {
+        unsafe {
+            let mut a = [_mm512_setzero_ps(); 16];
+            // 4 x 4 inside each quarter of a vector, then the quarters.
+            for i in 0..4 {
+                let [r0, r1, r2, r3] = [0, 1, 2, 3].map(|j| square[4 * i + j].0);
+                let (t0, t1) = (_mm512_unpacklo_ps(r0, r1), _mm512_unpackhi_ps(r0, r1));
+                let (t2, t3) = (_mm512_unpacklo_ps(r2, r3), _mm512_unpackhi_ps(r2, r3));
+                a[4 * i] = _mm512_shuffle_ps::<0x44>(t0, t2);
+                a[4 * i + 1] = _mm512_shuffle_ps::<0xEE>(t0, t2);
+                a[4 * i + 2] = _mm512_shuffle_ps::<0x44>(t1, t3);
+                a[4 * i + 3] = _mm512_shuffle_ps::<0xEE>(t1, t3);
+            }
+            for i in 0..4 {
+                let (t0, t1) =
+                    (_mm512_shuffle_f32x4::<0x88>(a[i], a[4 + i]), _mm512_shuffle_f32x4::<0xDD>(a[i], a[4 + i]));
+                let (t2, t3) = (
+                    _mm512_shuffle_f32x4::<0x88>(a[8 + i], a[12 + i]),
+                    _mm512_shuffle_f32x4::<0xDD>(a[8 + i], a[12 + i]),
+                );
+                square[i] = Self(_mm512_shuffle_f32x4::<0x88>(t0, t2));
+                square[8 + i] = Self(_mm512_shuffle_f32x4::<0xDD>(t0, t2));
+                square[4 + i] = Self(_mm512_shuffle_f32x4::<0x88>(t1, t3));
+                square[12 + i] = Self(_mm512_shuffle_f32x4::<0xDD>(t1, t3));
+            }
+        }
+    }
 }

@@ -61,4 +61,10 @@ pub(crate) trait Lanes: Copy {
     unsafe fn load_u8(from: *const u8) -> Self;
     /// Converts `N` signed bytes.
     unsafe fn load_i8(from: *const i8) -> Self;
+    /// Reads lane `i` from `from + i` where bit `i` of `mask` is set; the others stay. Only read addresses need be valid.
+    unsafe fn load_where(self, from: *const f32, mask: u32) -> Self;
+    /// [`Self::load_where`] from `from + 2 i`.
+    unsafe fn load_even_where(self, from: *const f32, mask: u32) -> Self;
+    /// Lane `j` of vector `i` and lane `i` of vector `j` change places; `square` has `N` vectors.
+    unsafe fn transpose(square: &mut [Self]);
 }

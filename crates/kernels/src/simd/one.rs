@@ -111,4 +111,16 @@ impl Lanes for f32 {
         // SAFETY: the contract of `Lanes`.
         f32::from(unsafe { from.read() })
     }
+    #[inline(always)]
+    unsafe fn load_where(self, from: *const f32, mask: u32) -> Self {
+        // SAFETY: the contract of `Lanes`.
+        if mask & 1 == 0 { self } else { unsafe { from.read() } }
+    }
+    #[inline(always)]
+    unsafe fn load_even_where(self, from: *const f32, mask: u32) -> Self {
+        // SAFETY: the contract of `Lanes`.
+        unsafe { self.load_where(from, mask) }
+    }
+    #[inline(always)]
+    unsafe fn transpose(_: &mut [Self]) {}
 }

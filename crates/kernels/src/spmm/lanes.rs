@@ -1,0 +1,149 @@
+//! A block of pixels against all its weights, written once for all instruction sets.
+
+use super::driver::{Block, Call};
+use super::packed::{Group, Stream};
+use super::{finish, gather};
+use crate::simd::Lanes;
+
+/// How rows are grouped.
+pub(super) trait Form {
+    /// # Safety
+    /// As [`groups`], `run.width` is `vectors · V::N`.
+    unsafe fn run<V: Lanes>(vectors: usize, run: &Run<'_>);
+}
+
+/// Two rows, each with positions of its own.
+pub(super) struct Pairs;
+/// Four adjacent rows that share their positions.
+pub(super) struct Quads;
+
+macro_rules! by_vectors {
+    ($vectors:expr, $V:ty, $run:expr, $rows:literal, $is_shared:literal: $($n:literal)*) => {
+        match $vectors {
+            $($n => groups::<$V, $rows, $is_shared, $n>($run),)*
+            vectors => unreachable!("a block of {vectors} vectors"),
+        }
+    };
+}
+
+impl Form for Pairs {
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(vectors: usize, run: &Run<'_>) {
+        // SAFETY: the caller's.
+        unsafe { by_vectors!(vectors, V, run, 2, false: 1 2 3 4 5 6 7 8) }
+    }
+}
+
+impl Form for Quads {
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(vectors: usize, run: &Run<'_>) {
+        // SAFETY: the caller's.
+        unsafe { by_vectors!(vectors, V, run, 4, true: 1 2 3 4 5 6) }
+    }
+}
+
+/// The groups of one block of K and one part.
+pub(super) struct Run<'a> {
+    groups: &'a [Group],
+    positions: *const u16,
+    weights: *const f32,
+    slab: *const f32,
+    /// Row 0 of the part.
+    sums: *mut f32,
+    /// Rows start from their bias, else from `sums`.
+    bias: Option<*const f32>,
+}
+
+/// # Safety
+/// The memory of `block` is as large as it says, and the slices of `call` as its shape says; as [`Lanes`].
+#[inline(always)]
+pub(super) unsafe fn run<V: Lanes, F: Form>(call: &Call<'_>, block: &mut Block<'_>) {
+    let packed = call.packed;
+    let width = block.vectors * V::N;
+    let rows = block.rows(packed);
+    // SAFETY: the caller's; positions and rows were made for blocks of this size by `PackedSpmm`.
+    unsafe {
+        for row in 0..rows.len().next_multiple_of(16) {
+            let is_there = !call.bias.is_null() && row < rows.len();
+            block.bias.add(row).write(if is_there { *call.bias.add(rows.start + row) } else { 0.0 });
+        }
+        for at in 0..width {
+            block.slab.add(packed.kernel.k_block * width + at).write(0.0);
+        }
+        block.plan.start(call, block.pixels.clone(), V::N);
+        for k_block in 0..packed.streams.len() / packed.parts.len() {
+            gather::fill::<V>(call, block, packed.block(k_block));
+            for part in block.parts.clone() {
+                let Stream { groups, position, weight } = &packed.streams[k_block * packed.parts.len() + part];
+                let first = packed.parts[part].rows.start - rows.start;
+                let run = Run {
+                    groups: &packed.groups[groups.clone()],
+                    positions: packed.positions.as_ptr().add(*position),
+                    weights: packed.weights.as_ptr().add(*weight),
+                    slab: block.slab,
+                    sums: block.sums.add(first * width),
+                    bias: (k_block == 0).then_some(block.bias.add(first).cast_const()),
+                };
+                F::run::<V>(block.vectors, &run);
+            }
+        }
+        finish::store::<V>(call, block);
+    }
+}
+
+/// Adds the products of all groups to the sums of their rows.
+///
+/// # Safety
+/// Positions and weights are as many as the groups have steps; slab and sums are `VECTORS · V::N` wide and hold the
+/// positions and rows; as [`Lanes`].
+#[inline(always)]
+unsafe fn groups<V: Lanes, const ROWS: usize, const IS_SHARED: bool, const VECTORS: usize>(run: &Run<'_>) {
+    let width = VECTORS * V::N;
+    let (mut positions, mut weights) = (run.positions, run.weights);
+    for group in run.groups {
+        // SAFETY: the caller's.
+        unsafe {
+            let mut rows = [0usize; ROWS];
+            for (i, row) in rows.iter_mut().enumerate() {
+                *row =
+                    usize::from(if IS_SHARED { group.rows[0] } else { group.rows[i] }) + if IS_SHARED { i } else { 0 };
+            }
+            let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
+            for (sums, &row) in sums.iter_mut().zip(&rows) {
+                for (vector, sum) in sums.iter_mut().enumerate() {
+                    *sum = match run.bias {
+                        Some(bias) => V::splat(*bias.add(row)),
+                        None => V::load(run.sums.add(row * width + vector * V::N)),
+                    };
+                }
+            }
+            for _ in 0..group.steps {
+                if IS_SHARED {
+                    let from = run.slab.add(usize::from(*positions) * width);
+                    for vector in 0..VECTORS {
+                        let x = V::load(from.add(vector * V::N));
+                        for (i, sums) in sums.iter_mut().enumerate() {
+                            sums[vector] = V::splat(*weights.add(i)).mul_add(x, sums[vector]);
+                        }
+                    }
+                    positions = positions.add(1);
+                } else {
+                    for (i, sums) in sums.iter_mut().enumerate() {
+                        let from = run.slab.add(usize::from(*positions.add(i)) * width);
+                        let weight = V::splat(*weights.add(i));
+                        for (vector, sum) in sums.iter_mut().enumerate() {
+                            *sum = weight.mul_add(V::load(from.add(vector * V::N)), *sum);
+                        }
+                    }
+                    positions = positions.add(ROWS);
+                }
+                weights = weights.add(ROWS);
+            }
+            for (sums, &row) in sums.iter().zip(&rows) {
+                for (vector, sum) in sums.iter().enumerate() {
+                    sum.store(run.sums.add(row * width + vector * V::N));
+                }
+            }
+        }
+    }
+}

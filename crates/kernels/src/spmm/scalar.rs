@@ -1,0 +1,18 @@
+//! The loops of this family for any CPU.
+
+use super::driver::{Block, Call};
+use super::lanes;
+
+/// # Safety
+/// As `lanes::run`.
+pub(super) unsafe fn pairs(call: &Call<'_>, block: &mut Block<'_>) {
+    // SAFETY: the caller's.
+    unsafe { lanes::run::<f32, lanes::Pairs>(call, block) }
+}
+
+/// # Safety
+/// As `lanes::run`.
+pub(super) unsafe fn quads(call: &Call<'_>, block: &mut Block<'_>) {
+    // SAFETY: the caller's.
+    unsafe { lanes::run::<f32, lanes::Quads>(call, block) }
+}

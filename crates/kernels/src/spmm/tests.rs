@@ -1,0 +1,214 @@
+use super::*;
+use crate::activation::Activation;
+use crate::conv::{ConvShape, Window};
+use crate::elementwise::Unary;
+use proptest::prelude::*;
+
+fn noise(len: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// Noise of which about `density` is left, in blocks of `block` adjacent outputs.
+fn sparse(shape: &ConvShape, density: f64, block: usize, seed: u64) -> Vec<f32> {
+    let mut weight = noise(shape.weight_len(), seed);
+    let k = (shape.c_in * shape.window.taps()).max(1);
+    let choice = noise(weight.len(), seed + 17);
+    for (i, w) in weight.iter_mut().enumerate() {
+        if f64::from(choice[i / k / block * k + i % k] + 1.0) / 2.0 >= density {
+            *w = 0.0;
+        }
+    }
+    weight
+}
+
+/// Seven loops in f64, channels last.
+fn oracle(input: &[f32], images: Images, weight: &[f32], shape: &ConvShape) -> Vec<f64> {
+    let Window { kernel, stride, dilation, pads } = shape.window;
+    let [out_h, out_w] = shape.window.output_size(images.h, images.w).unwrap();
+    let mut out = Vec::new();
+    for pixel in 0..images.n * out_h * out_w {
+        let (image, y, x) = (pixel / out_w / out_h, pixel / out_w % out_h, pixel % out_w);
+        for o in 0..shape.c_out {
+            let mut sum = 0.0;
+            for at in 0..shape.c_in * kernel[0] * kernel[1] {
+                let (i, tap_y, tap_x) = (at / kernel[1] / kernel[0], at / kernel[1] % kernel[0], at % kernel[1]);
+                let row = (y * stride[0] + tap_y * dilation[0]).wrapping_sub(pads[0]);
+                let col = (x * stride[1] + tap_x * dilation[1]).wrapping_sub(pads[1]);
+                let w = weight[o * shape.c_in * kernel[0] * kernel[1] + at];
+                if row < images.h && col < images.w && w != 0.0 {
+                    sum +=
+                        f64::from(input[((image * images.h + row) * images.w + col) * shape.c_in + i]) * f64::from(w);
+                }
+            }
+            out.push(sum);
+        }
+    }
+    out
+}
+
+/// `[n, pixels, c]` in the layout `to`.
+fn laid_out<T: Copy>(last: &[T], n: usize, c: usize, to: Channels) -> Vec<T> {
+    if to == Channels::Last || n * c == 0 {
+        return last.to_vec();
+    }
+    let plane = last.len() / n / c;
+    (0..last.len()).map(|i| last[(i / plane / c * plane + i % plane) * c + i / plane % c]).collect()
+}
+
+fn check_all_kernels(shape: ConvShape, images: Images, weight: &[f32], seed: u64) {
+    let [out_h, out_w] = shape.window.output_size(images.h, images.w).unwrap();
+    let last = noise(images.n * images.h * images.w * shape.c_in, seed);
+    let expected = oracle(&last, images, weight, &shape);
+    assert_eq!(expected.len(), images.n * out_h * out_w * shape.c_out);
+    let (bias, residual) = (noise(shape.c_out, seed + 2), noise(expected.len(), seed + 3));
+    let finished: Vec<f64> = expected
+        .iter()
+        .enumerate()
+        .map(|(i, sum)| (sum + f64::from(bias[i % shape.c_out]) + f64::from(residual[i])).max(0.0))
+        .collect();
+    for kernel in KERNELS.iter().filter(|kernel| (kernel.is_supported)()) {
+        let packed = PackedSpmm::for_kernel(kernel, shape, weight).unwrap();
+        for (from, to) in [
+            (Channels::Last, Channels::Last),
+            (Channels::First, Channels::First),
+            (Channels::Last, Channels::First),
+            (Channels::First, Channels::Last),
+        ] {
+            let input = laid_out(&last, images.n, shape.c_in, from);
+            let residual = laid_out(&residual, images.n, shape.c_out, to);
+            let run = |n_threads, epilogue: &Epilogue<'_>| {
+                let mut out = vec![f32::NAN; expected.len()];
+                spmm(&Threads::new(n_threads), &input, images, from, &packed, epilogue, to, &mut out).unwrap();
+                out
+            };
+            let close = |out: &[f32], expected: &[f64]| {
+                for (i, (&x, y)) in out.iter().zip(laid_out(expected, images.n, shape.c_out, to)).enumerate() {
+                    let error = (f64::from(x) - y).abs();
+                    assert!(error <= 1e-4 * (1.0 + y.abs()), "{kernel:?} {from:?} {to:?}: {i} is {x}, expected {y}");
+                }
+            };
+            close(&run(1, &Epilogue::default()), &expected);
+            let mut epilogue = Epilogue { bias: Some(&bias), residual: Some(&residual), activation: Activation::Relu };
+            let out = run(2, &epilogue);
+            close(&out, &finished);
+            assert_eq!(out, run(1, &epilogue), "{kernel:?} {from:?} {to:?}: threads change bytes");
+            assert_eq!(out, run(5, &epilogue), "{kernel:?} {from:?} {to:?}: threads change bytes");
+            epilogue.activation = Activation::Curve(Unary::Relu);
+            assert_eq!(out, run(3, &epilogue), "{kernel:?} {from:?} {to:?}: curve");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_kernel_agrees_with_the_oracle(
+        kernel in [1usize..4, 1usize..4], stride in [1usize..4, 1usize..4], dilation in [1usize..3, 1usize..3],
+        pads in [0usize..3, 0usize..3, 0usize..3, 0usize..3], (c_in, c_out) in (1usize..35, 1usize..40),
+        n in 0usize..3, h in 1usize..8, w in 1usize..40, density in 0.0..1.0, block in 1usize..5, seed in 0u64..1000,
+    ) {
+        let window = Window { kernel, stride, dilation, pads };
+        prop_assume!(window.output_size(h, w).is_ok());
+        let shape = ConvShape { window, c_in, c_out, groups: 1 };
+        check_all_kernels(shape, Images { n, h, w }, &sparse(&shape, density, block, seed), seed);
+    }
+
+    /// Pixels straddle the vectors (8, 16) and blocks (96, 128), outputs the parts, inputs the blocks of K.
+    #[test]
+    fn linear_layers_agree_with_the_oracle(
+        m in 1usize..150, k in 1usize..150, n in 1usize..150, density in 0.0..0.6, block in 1usize..5, seed in 0u64..1000,
+    ) {
+        let shape = ConvShape { window: Window::POINT, c_in: k, c_out: n, groups: 1 };
+        check_all_kernels(shape, Images { n: 1, h: 1, w: m }, &sparse(&shape, density, block, seed), seed);
+    }
+}
+
+#[test]
+fn large_layers_cross_all_blocks() {
+    let window = Window { kernel: [3, 3], stride: [1, 1], dilation: [1, 1], pads: [1; 4] };
+    let shape = ConvShape { window, c_in: 61, c_out: 133, groups: 1 };
+    check_all_kernels(shape, Images { n: 2, h: 13, w: 14 }, &sparse(&shape, 0.1, 1, 3), 3);
+    let shape = ConvShape { window: Window::POINT, c_in: 70, c_out: 2100, groups: 1 };
+    check_all_kernels(shape, Images { n: 1, h: 7, w: 7 }, &sparse(&shape, 0.1, 4, 3), 3);
+}
+
+#[test]
+fn all_zeros_and_no_channels_are_the_bias() {
+    for c_in in [0, 5] {
+        let shape = ConvShape { window: Window::POINT, c_in, c_out: 18, groups: 1 };
+        check_all_kernels(shape, Images { n: 1, h: 3, w: 7 }, &vec![0.0; 18 * c_in], 3);
+    }
+}
+
+#[test]
+fn nan_reaches_the_outputs_that_use_it() {
+    for kernel in KERNELS.iter().filter(|kernel| (kernel.is_supported)() && kernel.block_rows == 1) {
+        // Three outputs of 20 inputs; the second has no weight for input 4.
+        let mut weight = vec![0.5; 3 * 20];
+        weight[20 + 4] = 0.0;
+        let shape = ConvShape { window: Window::POINT, c_in: 20, c_out: 3, groups: 1 };
+        let packed = PackedSpmm::for_kernel(kernel, shape, &weight).unwrap();
+        let mut input = vec![1.0; 17 * 20];
+        input[16 * 20 + 4] = f32::NAN;
+        let mut out = vec![0.0; 17 * 3];
+        let images = Images { n: 1, h: 1, w: 17 };
+        let epilogue = Epilogue { activation: Activation::Relu, ..Epilogue::default() };
+        let (from, to) = (Channels::Last, Channels::Last);
+        spmm(&Threads::single(), &input, images, from, &packed, &epilogue, to, &mut out).unwrap();
+        assert!(out[..16 * 3].iter().all(|x| x.is_finite()), "{kernel:?}");
+        assert_eq!(out[16 * 3..].iter().map(|x| x.is_nan()).collect::<Vec<_>>(), [true, false, true], "{kernel:?}");
+    }
+}
+
+#[test]
+fn the_pattern_chooses_the_form() {
+    let shape = ConvShape { window: Window::POINT, c_in: 64, c_out: 64, groups: 1 };
+    let name = |block| PackedSpmm::conv(shape, &sparse(&shape, 0.1, block, 1)).unwrap().kernel_name();
+    assert!(name(1).starts_with("spmm_f32_1x1_"), "{}", name(1));
+    assert!(name(4).starts_with("spmm_f32_4x1_"), "{}", name(4));
+}
+
+#[test]
+fn linear_reads_both_orders() {
+    let (k, n) = (5, 3);
+    let weight: Vec<f32> = (0..k * n).map(|i| (i % 4) as f32).collect();
+    let rows: Vec<f32> = (0..k * n).map(|i| weight[i % k * n + i / k]).collect();
+    let x = noise(2 * k, 1);
+    let run = |packed: PackedSpmm| {
+        let mut out = vec![0.0; 2 * n];
+        let images = Images { n: 1, h: 1, w: 2 };
+        let (from, to) = (Channels::Last, Channels::Last);
+        spmm(&Threads::single(), &x, images, from, &packed, &Epilogue::default(), to, &mut out).unwrap();
+        out
+    };
+    let out = run(PackedSpmm::linear(&weight, k, n, false).unwrap());
+    assert_eq!(out, run(PackedSpmm::linear(&rows, k, n, true).unwrap()));
+    let expected: f32 = (0..k).map(|i| x[k + i] * weight[i * n + 2]).sum();
+    assert!((out[n + 2] - expected).abs() < 1e-5);
+}
+
+#[test]
+fn what_does_not_fit_is_an_error() {
+    let shape = ConvShape { window: Window::POINT, c_in: 4, c_out: 6, groups: 1 };
+    let packed = PackedSpmm::conv(shape, &[1.0; 24]).unwrap();
+    assert_eq!(packed.nonzeros(), 24);
+    assert!(PackedSpmm::conv(shape, &[1.0; 23]).is_err());
+    assert!(PackedSpmm::conv(ConvShape { groups: 2, ..shape }, &[1.0; 12]).is_err());
+    assert!(PackedSpmm::linear(&[1.0; 23], 4, 6, true).is_err());
+    let run = |input: usize, out: usize, bias: usize| {
+        let (bias, images) = (vec![0.0; bias], Images { n: 1, h: 1, w: 2 });
+        let epilogue = Epilogue { bias: Some(&bias), ..Epilogue::default() };
+        let (from, to) = (Channels::Last, Channels::First);
+        spmm(&Threads::single(), &vec![0.0; input], images, from, &packed, &epilogue, to, &mut vec![0.0; out])
+    };
+    assert!(run(8, 12, 6).is_ok());
+    assert!(run(7, 12, 6).is_err() && run(8, 11, 6).is_err() && run(8, 12, 5).is_err());
+}
