@@ -8,9 +8,9 @@
 
 use std::error::Error;
 use std::io::{BufRead, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use lissom_engine::{Session, SessionOptions};
+use lissom_engine::{Choosing, Session, SessionOptions};
 use lissom_graph::Model;
 use lissom_tensor::{DType, Tensor};
 
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let file = lissom_onnx::read_model(path, &lissom_onnx::ReadOptions::default())?;
     let model = Model::from_proto(file.model, lissom_ops::OPERATORS)?;
     let started = Instant::now();
-    let session = Session::new(&model, &SessionOptions { threads, ..SessionOptions::default() })?;
+    let session = Session::new(&model, &SessionOptions { threads, choosing: choosing(), ..SessionOptions::default() })?;
     let inputs = noise(&session)?;
     let named: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     session.run(&named)?;
@@ -44,6 +44,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
     session.notes().iter().for_each(|note| println!("  {note}"));
     Ok(())
+}
+
+/// Measured, unless `LISSOM_CHOOSE=estimated`; remembered in the folder `LISSOM_CACHE`, if it is set.
+fn choosing() -> Choosing {
+    match std::env::var("LISSOM_CHOOSE").as_deref() {
+        Ok("estimated") => Choosing::Estimated,
+        _ => Choosing::Measured {
+            budget: Duration::from_secs(1),
+            cache: std::env::var_os("LISSOM_CACHE").map(Into::into),
+        },
+    }
 }
 
 fn measure(session: &Session, inputs: &[(&str, &Tensor)], seconds: f64) -> Result<Vec<f64>, Box<dyn Error>> {
@@ -82,11 +93,12 @@ fn layers(session: &Session, inputs: &[(&str, &Tensor)]) -> Result<(), Box<dyn E
         let rate = 2.0 * step.info.macs as f64 / time / 1e9;
         let share = time / total * 100.0;
         println!(
-            "{:9.1} us {share:5.1} % {rate:6.0} GFLOP/s  {:28} {:26} {}",
+            "{:9.1} us {share:5.1} % {rate:6.0} GFLOP/s  {:28} {:26} {}  {}",
             time * 1e6,
             step.info.op,
             step.info.kernel,
-            step.info.name
+            step.info.name,
+            step.info.why
         );
     }
     println!("sum of the best of each step: {:.3} ms", total * 1e3);

@@ -267,7 +267,8 @@ fn observed_values_are_not_fused_across() {
     let id = |name: &str| model.graph.find_value(name).unwrap();
     let observe = vec![id("Conv1_out"), id("BatchNormalization2_out")];
     let run = |fast: bool| {
-        let options = lissom_engine::SessionOptions { threads: 2, observe: observe.clone(), fast, ..Default::default() };
+        let options =
+            lissom_engine::SessionOptions { threads: 2, observe: observe.clone(), fast, ..Default::default() };
         let session = lissom_engine::Session::new(&model, &options).unwrap();
         assert_eq!(session.output_names()[1..], ["Conv1_out", "BatchNormalization2_out"]);
         session.run(&[("x", &input)]).unwrap()

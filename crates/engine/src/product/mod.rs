@@ -8,6 +8,7 @@
 mod choose;
 mod dense;
 mod integer;
+mod spmm;
 mod zeros;
 
 use std::fmt::Debug;
@@ -27,7 +28,7 @@ pub(crate) type PackFloat = fn(&FloatLayer<'_>) -> Result<Box<dyn FloatProduct>,
 pub(crate) type PackInteger = fn(&IntegerLayer<'_>) -> Result<Box<dyn IntegerProduct>, ShapeError>;
 
 /// All f32 forms. The first that fits is the plain choice: it wins ties.
-pub(crate) static FORMS: &[Form<PackFloat>] = &[dense::FORM];
+pub(crate) static FORMS: &[Form<PackFloat>] = &[dense::FORM, spmm::FORM];
 
 /// All integer forms, in the same way.
 pub(crate) static INTEGER_FORMS: &[Form<PackInteger>] = &[integer::FORM];

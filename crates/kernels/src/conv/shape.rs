@@ -169,15 +169,6 @@ pub struct Images {
     pub w: usize,
 }
 
-/// Where the channels of images are in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Channels {
-    /// `[n, h, w, c]`.
-    Last,
-    /// `[n, c, h, w]`.
-    First,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
