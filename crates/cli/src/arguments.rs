@@ -199,9 +199,12 @@ pub(crate) struct Bench {
     /// Seconds to spend on each model.
     #[arg(long, default_value = "3", value_name = "S", value_parser = numbers::seconds)]
     pub(crate) seconds: f64,
-    /// Also time every step, with the kernel that runs it.
+    /// Also time every step, with the kernel that runs it, why, and how close it comes to this machine's bound.
     #[arg(long)]
     pub(crate) layers: bool,
+    /// Most seconds a model may spend on timing kernels to choose the fastest; 0 trusts the cost model.
+    #[arg(long, default_value = "1", value_name = "S", value_parser = numbers::seconds)]
+    pub(crate) choose_seconds: f64,
     /// Seed of the inputs.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) seed: u64,

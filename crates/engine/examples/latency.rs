@@ -46,15 +46,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Measured, unless `LISSOM_CHOOSE=estimated`; remembered in the folder `LISSOM_CACHE`, if it is set.
+/// Measured, unless `LISSOM_CHOOSE=estimated`.
 fn choosing() -> Choosing {
-    match std::env::var("LISSOM_CHOOSE").as_deref() {
-        Ok("estimated") => Choosing::Estimated,
-        _ => Choosing::Measured {
-            budget: Duration::from_secs(1),
-            cache: std::env::var_os("LISSOM_CACHE").map(Into::into),
-        },
-    }
+    let is_estimated = std::env::var("LISSOM_CHOOSE").is_ok_and(|how| how == "estimated");
+    Choosing::measured(if is_estimated { Duration::ZERO } else { Duration::from_secs(1) })
 }
 
 fn measure(session: &Session, inputs: &[(&str, &Tensor)], seconds: f64) -> Result<Vec<f64>, Box<dyn Error>> {

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use lissom_engine::{Input, Session, SessionOptions};
+use lissom_engine::{Choosing, Input, Session, SessionOptions, StepTime};
 use lissom_evaluate::Latency;
 use lissom_graph::Model;
+use lissom_kernels::{Threads, peak};
 use lissom_onnx::ReadOptions;
 use lissom_tensor::{DType, Storage, Tensor};
 use rand::{Rng, RngExt, SeedableRng};
@@ -30,6 +31,8 @@ pub struct BenchRequest {
     pub seconds: f64,
     /// Also time every step of each model.
     pub layers: bool,
+    /// How kernels are chosen.
+    pub choosing: Choosing,
     /// Seed of the inputs.
     pub seed: u64,
     /// How far the files are trusted.
@@ -47,8 +50,36 @@ pub struct BenchResult {
     pub batch: usize,
     /// Threads used.
     pub threads: usize,
+    /// What this machine can do at best on so many threads, if steps were timed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak: Option<Peak>,
     /// One entry a model, in the order asked.
     pub models: Vec<ModelTimes>,
+}
+
+/// Limits of the machine, measured while nothing else ran.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Peak {
+    /// Multiply-adds of f32 in registers, 10⁹ operations a second, two each.
+    pub f32_gflops: f64,
+    /// The same of 8-bit integers.
+    pub int8_gops: f64,
+    /// Reading from beyond L2, 10⁹ bytes a second.
+    pub read_gb_per_s: f64,
+}
+
+impl Peak {
+    fn measure(n_threads: usize) -> Self {
+        let peak::Peak { f32_gflops, int8_gops, read_gb_per_s } = peak::measure(&Threads::new(n_threads));
+        Self { f32_gflops, int8_gops, read_gb_per_s }
+    }
+
+    /// The least time of a step: its multiply-adds with weights that are not zero, or its bytes, whichever takes longer.
+    fn bound_ms(&self, step: &StepTime) -> f64 {
+        let rate = if step.info.is_integer { self.int8_gops } else { self.f32_gflops };
+        let compute_ms = 2.0 * step.info.nonzero_macs as f64 / (rate * 1e6);
+        compute_ms.max(step.info.bytes as f64 / (self.read_gb_per_s * 1e6))
+    }
 }
 
 /// Times of one model.
@@ -89,10 +120,16 @@ pub fn bench(request: &BenchRequest) -> Result<BenchResult, JobError> {
     let sessions: Vec<(&Session, &[(String, Tensor)])> =
         timed.iter().map(|timed| (&timed.session, timed.inputs.as_slice())).collect();
     let latencies = interleaved(&sessions, Duration::from_secs_f64(request.seconds))?;
+    let machine = machine();
+    let threads = if request.threads == 0 { machine.cores } else { request.threads };
+    let peak = request.layers.then(|| Peak::measure(threads));
     let first = latencies.first().map_or(f64::NAN, |latency| latency.p50_ms);
     let mut models = Vec::new();
     for (timed, latency) in timed.iter().zip(latencies) {
-        let layers = if request.layers { layer_times(&timed.session, &timed.inputs)? } else { Vec::new() };
+        let layers = match &peak {
+            Some(peak) => layer_times(&timed.session, &timed.inputs, Some(peak))?,
+            None => Vec::new(),
+        };
         models.push(ModelTimes {
             model: timed.path.display().to_string(),
             items_per_second: timed.batch as f64 * 1e3 / latency.p50_ms,
@@ -105,9 +142,7 @@ pub fn bench(request: &BenchRequest) -> Result<BenchResult, JobError> {
             notes: timed.session.notes(),
         });
     }
-    let machine = machine();
-    let threads = if request.threads == 0 { machine.cores } else { request.threads };
-    Ok(BenchResult { schema_version: SCHEMA_VERSION, machine, batch: request.batch, threads, models })
+    Ok(BenchResult { schema_version: SCHEMA_VERSION, machine, batch: request.batch, threads, peak, models })
 }
 
 struct Timed {
@@ -123,7 +158,9 @@ fn prepare(path: &Path, request: &BenchRequest) -> Result<Timed, JobError> {
     let counts = reset_peak_memory();
     let start = Instant::now();
     let file = model_file::load(path, &request.read)?;
-    let session = Session::new(&file.model, &SessionOptions { threads: request.threads, ..SessionOptions::default() })?;
+    let choosing = request.choosing.clone();
+    let options = SessionOptions { threads: request.threads, choosing, ..SessionOptions::default() };
+    let session = Session::new(&file.model, &options)?;
     let inputs = random_inputs(&file.model, session.inputs(), request.batch, request.other_axes, request.seed)?;
     run_once(&session, &inputs)?;
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
@@ -176,17 +213,30 @@ pub struct LayerTime {
     pub operators: String,
     /// The kernel that runs it.
     pub kernel: String,
+    /// Why this kernel, where there was a choice.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub why: String,
     /// Median time.
     pub ms: f64,
     /// Multiply-accumulates of one run.
     pub macs: u64,
+    /// Those with a weight that is not zero.
+    pub nonzero_macs: u64,
+    /// The least time that this machine allows over `ms`, 0..1: non-zero multiply-accumulates at peak, or operands,
+    /// packed weights and result at the speed of reading, whichever takes longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share_of_bound: Option<f64>,
 }
 
-/// Median time of each step, in the order they run.
+/// Median time of each step, in the order they run; with what the machine could do, also how close each comes to it.
 ///
 /// # Errors
 /// If a run fails.
-pub fn layer_times(session: &Session, inputs: &[(String, Tensor)]) -> Result<Vec<LayerTime>, JobError> {
+pub fn layer_times(
+    session: &Session,
+    inputs: &[(String, Tensor)],
+    peak: Option<&Peak>,
+) -> Result<Vec<LayerTime>, JobError> {
     const ROUNDS: usize = 9;
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let mut rounds = Vec::with_capacity(ROUNDS);
@@ -204,8 +254,11 @@ pub fn layer_times(session: &Session, inputs: &[(String, Tensor)]) -> Result<Vec
         name: step.info.name.clone(),
         operators: step.info.op.clone(),
         kernel: step.info.kernel.to_owned(),
+        why: step.info.why.to_string(),
         ms: median(index),
         macs: step.info.macs,
+        nonzero_macs: step.info.nonzero_macs,
+        share_of_bound: peak.map(|peak| (peak.bound_ms(step) / median(index)).min(1.0)),
     };
     Ok(steps.iter().enumerate().map(layer).collect())
 }

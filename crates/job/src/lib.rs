@@ -21,6 +21,7 @@ mod report;
 pub mod run;
 
 pub use error::JobError;
+pub use lissom_engine::Choosing;
 
 /// Version of the JSON documents the verbs print. It rises when a field changes its meaning or goes.
 pub const SCHEMA_VERSION: u32 = 1;

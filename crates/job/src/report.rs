@@ -220,7 +220,10 @@ fn layer(cost: &LayerCost, facts: &Facts<'_>) -> Layer {
     Layer {
         time_before_ms: before.map(|step| step.ms),
         time_after_ms: after.as_ref().map(|step| step.ms),
-        kernel_reason: after.as_ref().map(|step| format!("runs {}", step.operators)),
+        kernel_reason: after.as_ref().map(|step| match step.why.as_str() {
+            "" => format!("runs {}", step.operators),
+            why => format!("runs {}; {why}", step.operators),
+        }),
         kernel: after.map(|step| step.kernel),
         output_error: error.and_then(|error| error.relative_error),
         name: cost.name.clone(),

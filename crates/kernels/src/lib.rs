@@ -57,6 +57,7 @@ pub mod elementwise;
 pub mod error;
 pub mod gemm;
 mod isa;
+pub mod peak;
 pub mod permute;
 pub mod pool;
 pub mod qconv;

@@ -1,7 +1,9 @@
 //! `lissom bench`.
 
-use lissom_job::JobError;
+use std::time::Duration;
+
 use lissom_job::bench::{BenchRequest, BenchResult, ModelTimes, bench as run_job};
+use lissom_job::{Choosing, JobError};
 use lissom_recipe::ExitCode;
 
 use super::Context;
@@ -17,6 +19,7 @@ pub(crate) fn bench(arguments: &Bench, context: &Context) -> Result<ExitCode, Jo
         threads: context.common.threads,
         seconds: arguments.seconds,
         layers: arguments.layers,
+        choosing: Choosing::measured(Duration::from_secs_f64(arguments.choose_seconds)),
         seed: arguments.seed,
         read: context.read_options(),
     })?;
@@ -43,6 +46,12 @@ fn text(result: &BenchResult) -> String {
         .collect();
     let mut text = table(&["model", "p50", "p90", "p99", "items/s", "speed", "load", "peak memory"], &rows);
     text += &format!("\nbatch {}, {} threads, {}\n", result.batch, result.threads, result.machine.cpu);
+    if let Some(peak) = &result.peak {
+        text += &format!(
+            "this machine: {:.0} GFLOP/s in f32, {:.0} GOP/s in int8, reads {:.0} GB/s beyond L2\n",
+            peak.f32_gflops, peak.int8_gops, peak.read_gb_per_s
+        );
+    }
     for times in &result.models {
         if times.batch != result.batch {
             text += &format!("note: {} insists on batch {}\n", times.model, times.batch);
@@ -69,8 +78,21 @@ fn layers(times: &ModelTimes) -> String {
                 0 => "–".to_owned(),
                 macs => format!("{:.0}", 2.0 * macs as f64 / step.ms / 1e6),
             };
-            vec![step.name.clone(), step.operators.clone(), step.kernel.clone(), milliseconds(step.ms), rate]
+            let bound = step.share_of_bound.map_or("–".to_owned(), |share| format!("{:.0} %", share * 100.0));
+            vec![
+                step.name.clone(),
+                step.operators.clone(),
+                step.kernel.clone(),
+                milliseconds(step.ms),
+                rate,
+                bound,
+                step.why.clone(),
+            ]
         })
         .collect();
-    format!("\n{}\n{}", times.model, table(&["step", "operators", "kernel", "median", "GFLOP/s"], &rows))
+    format!(
+        "\n{}\n{}",
+        times.model,
+        table(&["step", "operators", "kernel", "median", "GFLOP/s", "of bound", "why"], &rows)
+    )
 }

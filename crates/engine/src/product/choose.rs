@@ -34,6 +34,21 @@ pub enum Choosing {
     },
 }
 
+impl Choosing {
+    /// Measured within `budget` (nothing: estimated), remembered in the folder that the variable `LISSOM_CACHE` names
+    /// (empty: nowhere), or else where this system keeps caches.
+    pub fn measured(budget: Duration) -> Self {
+        if budget.is_zero() {
+            return Self::Estimated;
+        }
+        let cache = match std::env::var_os("LISSOM_CACHE") {
+            Some(folder) => (!folder.is_empty()).then(|| PathBuf::from(folder)),
+            None => dirs::cache_dir().map(|folder| folder.join("lissom")),
+        };
+        Self::Measured { budget, cache }
+    }
+}
+
 /// A form and the reason for it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Choice {

@@ -501,8 +501,8 @@ fn times(context: &Context<'_>, original: &Model, compressed: &Model) -> Result<
     let Ok([run_before, run_after]) = <[Latency; 2]>::try_from(runs) else { return Ok(None) };
     let times = Times {
         runs: (run_before, run_after),
-        layers_before: layer_times(&before, &inputs)?,
-        layers_after: layer_times(&after, &inputs)?,
+        layers_before: layer_times(&before, &inputs, None)?,
+        layers_after: layer_times(&after, &inputs, None)?,
         notes: after.notes(),
     };
     context.progress.report(1, 1, "timing both models");
