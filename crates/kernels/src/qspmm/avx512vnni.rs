@@ -1,0 +1,234 @@
+//! AVX-512: `vpermb` picks the inputs of sixteen outputs, `vpdpbusd` sums four products of each.
+
+use super::blocks::BlockTile;
+use super::gather::{BLOCK, GatherTile};
+use crate::qgemm::finish::{self, Finish};
+use crate::simd::F32x16;
+use std::arch::x86_64::*;
+
+/// # Safety
+/// `1 <= pixels <= 12`, one or two sets of 16 outputs, the pointers are as `GatherTile` says, and this CPU has
+/// AVX-512 VNNI, VBMI, F, BW, DQ, VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+pub(super) unsafe fn gather(pixels: usize, sets: usize, t: &GatherTile) {
+    macro_rules! by_pixels {
+        ($($n:literal)*) => {
+            // SAFETY: the caller's; the tile is as large as the caller says.
+            unsafe {
+                match (pixels, sets) {
+                    (1, 1) => gather_one::<1>(t),
+                    (1, 2) => gather_one::<2>(t),
+                    $(($n, 1) => gather_tile::<$n, 1>(t), ($n, 2) => gather_tile::<$n, 2>(t),)*
+                    _ => unreachable!("{pixels} pixels, {sets} sets"),
+                }
+            }
+        };
+    }
+    by_pixels!(2 3 4 5 6 7 8 9 10 11 12)
+}
+
+/// # Safety
+/// As [`gather`], for `P` pixels and `SETS` sets.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+unsafe fn gather_tile<const P: usize, const SETS: usize>(t: &GatherTile) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut sums = [[_mm512_setzero_si512(); SETS]; P];
+        let (mut starts, mut round) = (t.starts, t.rounds);
+        for run in 0..t.n_runs {
+            let offset = *t.run_offsets.add(run);
+            for _ in 0..*t.run_rounds.add(run) {
+                let at = offset + *starts as usize;
+                let (mut indices, mut weights) = ([_mm512_setzero_si512(); SETS], [_mm512_setzero_si512(); SETS]);
+                for set in 0..SETS {
+                    indices[set] = _mm512_loadu_si512(round.add(set * 64).cast());
+                    weights[set] = _mm512_loadu_si512(round.add((SETS + set) * 64).cast());
+                }
+                for (pixel, sums) in sums.iter_mut().enumerate() {
+                    let x = _mm512_loadu_si512((*t.pixels.add(pixel)).add(at).cast());
+                    for set in 0..SETS {
+                        sums[set] =
+                            _mm512_dpbusd_epi32(sums[set], _mm512_permutexvar_epi8(indices[set], x), weights[set]);
+                    }
+                }
+                starts = starts.add(1);
+                round = round.add(SETS * 128);
+            }
+        }
+        for (pixel, sums) in sums.iter().enumerate() {
+            for (set, &sum) in sums.iter().enumerate() {
+                _mm512_storeu_si512(t.sums.add(pixel * BLOCK + set * 16).cast(), sum);
+            }
+        }
+    }
+}
+
+/// One pixel: four sums a set, so that products do not wait for each other.
+///
+/// # Safety
+/// As [`gather`], for `SETS` sets.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+unsafe fn gather_one<const SETS: usize>(t: &GatherTile) {
+    const CHAINS: usize = 4;
+    // SAFETY: the caller's.
+    unsafe {
+        let mut sums = [[_mm512_setzero_si512(); SETS]; CHAINS];
+        let (mut starts, mut round) = (t.starts, t.rounds);
+        for run in 0..t.n_runs {
+            let x = (*t.pixels).add(*t.run_offsets.add(run));
+            let step = |sums: &mut [__m512i; SETS], start: u32, round: *const u8| {
+                let x = _mm512_loadu_si512(x.add(start as usize).cast());
+                for set in 0..SETS {
+                    let indices = _mm512_loadu_si512(round.add(set * 64).cast());
+                    let weights = _mm512_loadu_si512(round.add((SETS + set) * 64).cast());
+                    sums[set] = _mm512_dpbusd_epi32(sums[set], _mm512_permutexvar_epi8(indices, x), weights);
+                }
+            };
+            let rounds = *t.run_rounds.add(run) as usize;
+            for _ in 0..rounds / CHAINS {
+                for (chain, sums) in sums.iter_mut().enumerate() {
+                    step(sums, *starts.add(chain), round.add(chain * SETS * 128));
+                }
+                starts = starts.add(CHAINS);
+                round = round.add(CHAINS * SETS * 128);
+            }
+            for _ in 0..rounds % CHAINS {
+                step(&mut sums[0], *starts, round);
+                starts = starts.add(1);
+                round = round.add(SETS * 128);
+            }
+        }
+        for set in 0..SETS {
+            let sum = sums.iter().fold(_mm512_setzero_si512(), |sum, chain| _mm512_add_epi32(sum, chain[set]));
+            _mm512_storeu_si512(t.sums.add(set * 16).cast(), sum);
+        }
+    }
+}
+
+/// # Safety
+/// As `scalar::reorder`, on a CPU with AVX-512 F, BW, DQ, VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) unsafe fn reorder(sums: *mut i32, pixels: usize, places: &[u8; BLOCK]) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut indices = [_mm512_setzero_si512(); 4];
+        let mut is_high = [0; 4];
+        for (part, indices) in indices.iter_mut().enumerate() {
+            *indices = _mm512_cvtepu8_epi32(_mm_loadu_si128(places.as_ptr().add(part * 16).cast()));
+            is_high[part] = _mm512_test_epi32_mask(*indices, _mm512_set1_epi32(32));
+        }
+        for pixel in 0..pixels {
+            let at = sums.add(pixel * BLOCK);
+            let mut from = [_mm512_setzero_si512(); 4];
+            for (part, from) in from.iter_mut().enumerate() {
+                *from = _mm512_loadu_si512(at.add(part * 16).cast());
+            }
+            for part in 0..4 {
+                let low = _mm512_permutex2var_epi32(from[0], indices[part], from[1]);
+                let high = _mm512_permutex2var_epi32(from[2], indices[part], from[3]);
+                _mm512_storeu_si512(at.add(part * 16).cast(), _mm512_mask_mov_epi32(low, is_high[part], high));
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `1 <= vectors <= 8`, the pointers are as `BlockTile` says, and this CPU has AVX-512 VNNI, F, BW, DQ, VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) unsafe fn blocks(vectors: usize, t: &BlockTile) {
+    macro_rules! by_vectors {
+        ($($n:literal)*) => {
+            // SAFETY: the caller's.
+            unsafe {
+                match vectors {
+                    $($n => block_rows::<$n>(t),)*
+                    _ => unreachable!("{vectors} vectors"),
+                }
+            }
+        };
+    }
+    by_vectors!(1 2 3 4 5 6 7 8)
+}
+
+/// # Safety
+/// As [`blocks`], for `V` vectors.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn block_rows<const V: usize>(t: &BlockTile) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut block = *t.bounds as usize;
+        for index in 0..t.rows {
+            let to = t.sums.add(usize::from(*t.order.add(index)) * V * 16);
+            let mut sums = [_mm512_setzero_si512(); V];
+            if t.accumulate {
+                for (vector, sum) in sums.iter_mut().enumerate() {
+                    *sum = _mm512_loadu_si512(to.add(vector * 16).cast());
+                }
+            }
+            let end = *t.bounds.add(index + 1) as usize;
+            while block < end {
+                let weights = _mm512_set1_epi32(t.weights.add(block).cast::<i32>().read_unaligned());
+                let x = t.slab.add(usize::from(*t.quads.add(block)) * V * 16);
+                for (vector, sum) in sums.iter_mut().enumerate() {
+                    *sum = _mm512_dpbusd_epi32(*sum, _mm512_loadu_si512(x.add(vector * 16).cast()), weights);
+                }
+                block += 1;
+            }
+            for (vector, &sum) in sums.iter().enumerate() {
+                _mm512_storeu_si512(to.add(vector * 16).cast(), sum);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As `scalar::transpose`, on a CPU with AVX-512 F.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) unsafe fn transpose(from: *const u32, from_stride: usize, to: *mut u32, to_stride: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        let zero = _mm512_setzero_si512();
+        let (mut a, mut b) = ([zero; 16], [zero; 16]);
+        for (row, a) in a.iter_mut().enumerate() {
+            *a = _mm512_loadu_si512(from.add(row * from_stride).cast());
+        }
+        // Pairs of rows, then fours: lane l of b[4i + j] holds column 4l + j of rows 4i..4i + 4.
+        for i in 0..4 {
+            let [r0, r1, r2, r3] = [a[4 * i], a[4 * i + 1], a[4 * i + 2], a[4 * i + 3]];
+            let (low, high) = (_mm512_unpacklo_epi32(r0, r1), _mm512_unpackhi_epi32(r0, r1));
+            let (low2, high2) = (_mm512_unpacklo_epi32(r2, r3), _mm512_unpackhi_epi32(r2, r3));
+            b[4 * i] = _mm512_unpacklo_epi64(low, low2);
+            b[4 * i + 1] = _mm512_unpackhi_epi64(low, low2);
+            b[4 * i + 2] = _mm512_unpacklo_epi64(high, high2);
+            b[4 * i + 3] = _mm512_unpackhi_epi64(high, high2);
+        }
+        // Then 4 by 4 of lanes.
+        for j in 0..4 {
+            let [l0, l1, l2, l3] = [b[j], b[4 + j], b[8 + j], b[12 + j]];
+            let even = _mm512_shuffle_i32x4::<0b10_00_10_00>(l0, l1);
+            let odd = _mm512_shuffle_i32x4::<0b11_01_11_01>(l0, l1);
+            let even2 = _mm512_shuffle_i32x4::<0b10_00_10_00>(l2, l3);
+            let odd2 = _mm512_shuffle_i32x4::<0b11_01_11_01>(l2, l3);
+            let columns = [
+                _mm512_shuffle_i32x4::<0b10_00_10_00>(even, even2),
+                _mm512_shuffle_i32x4::<0b10_00_10_00>(odd, odd2),
+                _mm512_shuffle_i32x4::<0b11_01_11_01>(even, even2),
+                _mm512_shuffle_i32x4::<0b11_01_11_01>(odd, odd2),
+            ];
+            for (lane, &column) in columns.iter().enumerate() {
+                _mm512_storeu_si512(to.add((4 * lane + j) * to_stride).cast(), column);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As `finish::finish`, on a CPU with AVX-512 F, BW, DQ, VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) unsafe fn finish(f: &Finish, sums: *const i32, stride: usize, rows: usize, n_cols: usize) {
+    // SAFETY: the caller's.
+    unsafe { finish::finish::<F32x16>(f, sums, stride, rows, n_cols) }
+}
