@@ -80,10 +80,10 @@ unsafe fn gather_one<const SETS: usize>(t: &GatherTile) {
             let x = (*t.pixels).add(*t.run_offsets.add(run));
             let step = |sums: &mut [__m512i; SETS], start: u32, round: *const u8| {
                 let x = _mm512_loadu_si512(x.add(start as usize).cast());
-                for set in 0..SETS {
+                for (set, sum) in sums.iter_mut().enumerate() {
                     let indices = _mm512_loadu_si512(round.add(set * 64).cast());
                     let weights = _mm512_loadu_si512(round.add((SETS + set) * 64).cast());
-                    sums[set] = _mm512_dpbusd_epi32(sums[set], _mm512_permutexvar_epi8(indices, x), weights);
+                    *sum = _mm512_dpbusd_epi32(*sum, _mm512_permutexvar_epi8(indices, x), weights);
                 }
             };
             let rounds = *t.run_rounds.add(run) as usize;
