@@ -7,7 +7,7 @@ use crate::simd::F32x16;
 use std::arch::x86_64::*;
 
 /// # Safety
-/// `1 <= pixels <= 12`, one or two sets of 16 outputs, the pointers are as `GatherTile` says, and this CPU has
+/// `1 <= pixels <= 8`, one or two sets of 16 outputs, the pointers are as `GatherTile` says, and this CPU has
 /// AVX-512 VNNI, VBMI, F, BW, DQ, VL.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 pub(super) unsafe fn gather(pixels: usize, sets: usize, t: &GatherTile) {
@@ -24,7 +24,7 @@ pub(super) unsafe fn gather(pixels: usize, sets: usize, t: &GatherTile) {
             }
         };
     }
-    by_pixels!(2 3 4 5 6 7 8 9 10 11 12)
+    by_pixels!(2 3 4 5 6 7 8)
 }
 
 /// # Safety

@@ -70,11 +70,11 @@ impl std::fmt::Debug for Kernel {
 pub static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     Kernel {
-        name: "qspmm_u8i8i32_12x32_avx512vnni",
+        name: "qspmm_u8i8i32_8x32_avx512vnni",
         is_supported: crate::isa::has_avx512vnni_vbmi,
         lanes: 16,
         window: 64,
-        tile_pixels: 12,
+        tile_pixels: 8,
         tile_vectors: 8,
         gather: avx512vnni::gather,
         reorder: avx512vnni::reorder,
