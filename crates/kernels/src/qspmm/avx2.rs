@@ -1,7 +1,7 @@
 //! AVX2: windows of 16 bytes, eight outputs a vector; bytes are widened to 16 bits, because `vpmaddubsw` would saturate.
 
 use super::blocks::BlockTile;
-use super::gather::{BLOCK, GatherTile};
+use super::gather::{BLOCK, GatherTile, Order};
 use crate::qgemm::finish::{self, Finish};
 use crate::simd::F32x8;
 use std::arch::x86_64::*;
@@ -145,4 +145,15 @@ unsafe fn block_rows<const V: usize>(t: &BlockTile) {
 pub(super) unsafe fn finish(f: &Finish, sums: *const i32, stride: usize, rows: usize, n_cols: usize) {
     // SAFETY: the caller's.
     unsafe { finish::finish::<F32x8>(f, sums, stride, rows, n_cols) }
+}
+
+/// # Safety
+/// As `scalar::finish_block`, on a CPU with AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn finish_block(f: &Finish, sums: *mut i32, pixels: usize, n_cols: usize, order: &Order) {
+    // SAFETY: the caller's.
+    unsafe {
+        super::scalar::reorder(sums, pixels, order);
+        finish(f, sums, BLOCK, pixels, n_cols);
+    }
 }

@@ -46,6 +46,27 @@ pub(super) struct GatherTile {
 #[repr(C, align(64))]
 struct Line([u8; LINE]);
 
+/// How the outputs of a block changed places; those that are missing in the last one stay where they are.
+#[derive(Clone)]
+pub(super) struct Order {
+    /// Where the sum of each output is.
+    pub places: [u8; BLOCK],
+    /// Which output's sum is at each place.
+    pub outputs: [u8; BLOCK],
+}
+
+impl Order {
+    fn new(order: &[usize]) -> Self {
+        let mut new =
+            Self { places: std::array::from_fn(|row| row as u8), outputs: std::array::from_fn(|row| row as u8) };
+        for (place, &output) in order.iter().enumerate() {
+            new.places[output] = place as u8;
+            new.outputs[place] = output as u8;
+        }
+        new
+    }
+}
+
 /// Rows that share rounds.
 #[derive(Clone)]
 struct Group {
@@ -62,8 +83,8 @@ pub(super) struct PackedGather {
     groups: Vec<Group>,
     /// Groups of each block of outputs.
     block_groups: Vec<Range<usize>>,
-    /// Of each block: where each output's sum is.
-    places: Vec<[u8; BLOCK]>,
+    /// Of each block of outputs.
+    orders: Vec<Order>,
     /// Rounds in each run of each group.
     run_rounds: Vec<u32>,
     starts: Vec<u32>,
@@ -82,7 +103,7 @@ impl PackedGather {
         let mut packed = Self {
             groups: Vec::new(),
             block_groups: Vec::new(),
-            places: Vec::new(),
+            orders: Vec::new(),
             run_rounds: Vec::new(),
             starts: Vec::new(),
             rounds: Vec::new(),
@@ -93,11 +114,7 @@ impl PackedGather {
         for block in rows.rows.chunks(BLOCK) {
             let mut order: Vec<usize> = (0..block.len()).collect();
             order.sort_by_key(|&row| block[row].len());
-            let mut places = std::array::from_fn(|row| row as u8);
-            for (place, &row) in order.iter().enumerate() {
-                places[row] = place as u8;
-            }
-            packed.places.push(places);
+            packed.orders.push(Order::new(&order));
             let first_group = packed.groups.len();
             for (index, members) in order.chunks(kernel.lanes * MAX_SETS).enumerate() {
                 let sets = members.len().div_ceil(kernel.lanes);
@@ -145,7 +162,7 @@ impl PackedGather {
     }
 
     pub fn size_bytes(&self) -> usize {
-        self.rounds.len() * LINE + (self.starts.len() + self.run_rounds.len()) * 4 + self.places.len() * BLOCK
+        self.rounds.len() * LINE + (self.starts.len() + self.run_rounds.len()) * 4 + self.orders.len() * 2 * BLOCK
     }
 }
 
@@ -175,7 +192,7 @@ impl Job<'_> {
         let n_tiles = n_tiles.next_multiple_of(row_parts).min(self.m);
         threads.run(row_parts * block_parts, |task| {
             let tiles = part(task / block_parts, row_parts, n_tiles);
-            let blocks = part(task % block_parts, block_parts, packed.places.len());
+            let blocks = part(task % block_parts, block_parts, packed.orders.len());
             if !tiles.is_empty() && !blocks.is_empty() {
                 SCRATCH.with_borrow_mut(|scratch| {
                     let pixels = part(tiles.start, n_tiles, self.m).start..part(tiles.end - 1, n_tiles, self.m).end;
@@ -193,7 +210,7 @@ impl Job<'_> {
 
     /// Parts along the pixels and along the blocks of outputs.
     fn cut(&self, n_threads: usize, packed: &PackedGather, is_direct: bool) -> [usize; 2] {
-        let (tile, n_blocks) = (self.kernel.tile_pixels, packed.places.len());
+        let (tile, n_blocks) = (self.kernel.tile_pixels, packed.orders.len());
         let n_tiles = self.m.div_ceil(tile);
         let by_size = if is_direct { 1 } else { self.source.len().div_ceil(MAX_COPY).clamp(1, n_tiles) };
         if n_threads == 1 {
@@ -263,8 +280,7 @@ impl Job<'_> {
             let finish = self.finish.at(pixels.start, first);
             // SAFETY: the caller's; there are that many sums.
             unsafe {
-                (self.kernel.reorder)(sums, n_pixels, &packed.places[block]);
-                (self.kernel.finish)(&finish, sums, BLOCK, n_pixels, n_cols);
+                (self.kernel.finish_block)(&finish, sums, n_pixels, n_cols, &packed.orders[block]);
                 finish.apply_curve(self.activation, n_pixels, n_cols);
             }
         }

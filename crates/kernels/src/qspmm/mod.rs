@@ -22,7 +22,7 @@ use crate::qgemm::{Output, unsigned_zero};
 use crate::quantize::Bytes;
 use crate::threads::Threads;
 use blocks::{BlockTile, PackedBlocks};
-use gather::{GatherTile, PackedGather};
+use gather::{GatherTile, Order, PackedGather};
 use source::Source;
 use std::sync::OnceLock;
 use weights::SparseRows;
@@ -52,8 +52,8 @@ pub struct Kernel {
     /// Groups of 16 pixels of one tile of [`Form::Blocks`].
     tile_vectors: usize,
     gather: unsafe fn(usize, usize, &GatherTile),
-    /// Puts 64 sums of each row into the order of the outputs.
-    reorder: unsafe fn(*mut i32, usize, &[u8; 64]),
+    /// Finishes up to 64 outputs of some pixels, whose sums are in another order.
+    finish_block: unsafe fn(&Finish, *mut i32, usize, usize, &Order),
     blocks: unsafe fn(usize, &BlockTile),
     /// Transposes 16 by 16 elements of four bytes: from, its stride, to, its stride (in elements).
     transpose: unsafe fn(*const u32, usize, *mut u32, usize),
@@ -77,7 +77,7 @@ pub static KERNELS: &[Kernel] = &[
         tile_pixels: 8,
         tile_vectors: 8,
         gather: avx512vnni::gather,
-        reorder: avx512vnni::reorder,
+        finish_block: avx512vnni::finish_block,
         blocks: avx512vnni::blocks,
         transpose: avx512vnni::transpose,
         finish: avx512vnni::finish,
@@ -91,7 +91,7 @@ pub static KERNELS: &[Kernel] = &[
         tile_pixels: 4,
         tile_vectors: 4,
         gather: avx2::gather,
-        reorder: scalar::reorder,
+        finish_block: avx2::finish_block,
         blocks: avx2::blocks,
         transpose: scalar::transpose,
         finish: avx2::finish,
@@ -104,7 +104,7 @@ pub static KERNELS: &[Kernel] = &[
         tile_pixels: 4,
         tile_vectors: 1,
         gather: scalar::gather,
-        reorder: scalar::reorder,
+        finish_block: scalar::finish_block,
         blocks: scalar::blocks,
         transpose: scalar::transpose,
         finish: scalar::finish,

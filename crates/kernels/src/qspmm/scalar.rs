@@ -1,7 +1,7 @@
 //! The plain version, for every CPU.
 
 use super::blocks::BlockTile;
-use super::gather::{BLOCK, GatherTile};
+use super::gather::{BLOCK, GatherTile, Order};
 use crate::qgemm::finish::{self, Finish};
 
 /// Outputs of a vector of the gather form here.
@@ -37,13 +37,25 @@ pub(super) unsafe fn gather(pixels: usize, sets: usize, t: &GatherTile) {
     }
 }
 
+/// Puts the sums of some pixels in order and finishes them with `finish`.
+///
 /// # Safety
-/// `sums` holds `BLOCK` for each pixel, and `places` are below `BLOCK`.
-pub(super) unsafe fn reorder(sums: *mut i32, pixels: usize, places: &[u8; BLOCK]) {
+/// `sums` holds `BLOCK` for each pixel; as `finish::finish` for `n_cols` of them.
+pub(super) unsafe fn finish_block(f: &Finish, sums: *mut i32, pixels: usize, n_cols: usize, order: &Order) {
+    // SAFETY: the caller's.
+    unsafe {
+        reorder(sums, pixels, order);
+        finish(f, sums, BLOCK, pixels, n_cols);
+    }
+}
+
+/// # Safety
+/// `sums` holds `BLOCK` for each pixel.
+pub(super) unsafe fn reorder(sums: *mut i32, pixels: usize, order: &Order) {
     for pixel in 0..pixels {
         // SAFETY: the caller's.
         let sums = unsafe { std::slice::from_raw_parts_mut(sums.add(pixel * BLOCK), BLOCK) };
-        let ordered: [i32; BLOCK] = std::array::from_fn(|output| sums[usize::from(places[output])]);
+        let ordered: [i32; BLOCK] = std::array::from_fn(|output| sums[usize::from(order.places[output])]);
         sums.copy_from_slice(&ordered);
     }
 }
