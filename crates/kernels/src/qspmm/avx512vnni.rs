@@ -114,10 +114,14 @@ pub(super) unsafe fn finish_block(f: &Finish, sums: *mut i32, pixels: usize, n_c
     // SAFETY: the caller's.
     unsafe {
         match &f.kind {
-            Kind::Bytes(kind) if is_small(kind) && kind.residual.is_null() => {
-                requantize::<false>(f, kind, sums, pixels, n_cols, order);
-            }
-            Kind::Bytes(kind) if is_small(kind) => requantize::<true>(f, kind, sums, pixels, n_cols, order),
+            Kind::Bytes(kind) if is_small(kind) => match (kind.residual.is_null(), n_cols.div_ceil(16)) {
+                (true, 1) => requantize::<false, 1>(f, kind, sums, pixels, n_cols, order),
+                (true, 2) => requantize::<false, 2>(f, kind, sums, pixels, n_cols, order),
+                (true, _) => requantize::<false, 4>(f, kind, sums, pixels, n_cols, order),
+                (false, 1) => requantize::<true, 1>(f, kind, sums, pixels, n_cols, order),
+                (false, 2) => requantize::<true, 2>(f, kind, sums, pixels, n_cols, order),
+                (false, _) => requantize::<true, 4>(f, kind, sums, pixels, n_cols, order),
+            },
             _ => {
                 reorder(sums, pixels, order);
                 finish(f, sums, BLOCK, pixels, n_cols);
@@ -180,10 +184,10 @@ unsafe fn reorder(sums: *mut i32, pixels: usize, order: &Order) {
 /// Does what `finish::finish` does for bytes, to the same bits, in the order of the sums; the bytes are put in order.
 ///
 /// # Safety
-/// As [`finish_block`]; there is a residual if `RESIDUAL`.
+/// As [`finish_block`]; there is a residual if `RESIDUAL`, and no more than `16 · PARTS` columns.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
-unsafe fn requantize<const RESIDUAL: bool>(
+unsafe fn requantize<const RESIDUAL: bool, const PARTS: usize>(
     f: &Finish,
     kind: &Requantized,
     sums: *const i32,
@@ -224,7 +228,7 @@ unsafe fn requantize<const RESIDUAL: bool>(
                 _mm512_extracti32x4_epi32::<3>(residual),
             ];
             let mut rounded = [_mm512_setzero_si512(); 4];
-            for (part, rounded) in rounded.iter_mut().enumerate() {
+            for (part, rounded) in rounded.iter_mut().enumerate().take(PARTS) {
                 let sum = _mm512_loadu_si512(sums.add(pixel * BLOCK + part * 16).cast());
                 let sum = _mm512_cvtepi32_ps(_mm512_add_epi32(sum, offsets[part]));
                 let mut y = _mm512_mul_ps(sum, _mm512_castsi512_ps(multipliers[part]));

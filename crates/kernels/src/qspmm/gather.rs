@@ -23,6 +23,9 @@ const MAX_SETS: usize = 2;
 const LINE: usize = 64;
 /// Bytes of input copied for one task.
 const MAX_COPY: usize = 256 << 10;
+/// Bytes of input that stay in L1 while weights go by, and the most tiles that are finished at once.
+const STRIP_BYTES: usize = 24 << 10;
+const MAX_STRIP: usize = 4;
 /// Rounds times pixels worth a task.
 const TASK_WORK: usize = 4096;
 
@@ -175,6 +178,7 @@ struct Scratch {
     copy: Vec<u8>,
     sums: Vec<i32>,
     pixels: Vec<*const u8>,
+    run_offsets: Vec<usize>,
 }
 
 thread_local! {
@@ -187,51 +191,64 @@ impl Job<'_> {
     pub unsafe fn run_gather(&self, threads: &Threads, packed: &PackedGather) {
         let is_direct = self.source.is_direct(packed.run, self.kernel.window);
         let [row_parts, block_parts] = self.cut(threads.count(), packed, is_direct);
-        let n_tiles = self.m.div_ceil(self.kernel.tile_pixels);
-        // A multiple of the parts, so that they have equal work.
-        let n_tiles = n_tiles.next_multiple_of(row_parts).min(self.m);
+        // Pixels that stay in cache while all weights go by; with more of them, weights are read less often.
+        let strip = STRIP_BYTES / (packed.run * packed.n_runs).max(1) / self.kernel.tile_pixels;
+        let strip = strip.clamp(1, MAX_STRIP) * self.kernel.tile_pixels;
         threads.run(row_parts * block_parts, |task| {
-            let tiles = part(task / block_parts, row_parts, n_tiles);
+            let pixels = part(task / block_parts, row_parts, self.m);
             let blocks = part(task % block_parts, block_parts, packed.orders.len());
-            if !tiles.is_empty() && !blocks.is_empty() {
-                SCRATCH.with_borrow_mut(|scratch| {
-                    let pixels = part(tiles.start, n_tiles, self.m).start..part(tiles.end - 1, n_tiles, self.m).end;
-                    let Scratch { copy, .. } = scratch;
-                    let padded = if is_direct { self.source.direct() } else { self.source.copy(&pixels, copy) };
-                    for tile in tiles {
-                        let pixels = part(tile, n_tiles, self.m);
-                        // SAFETY: the caller's; the copy covers these pixels.
-                        unsafe { self.gather_tile(packed, &padded, pixels, blocks.clone(), scratch) };
-                    }
-                });
+            if pixels.is_empty() || blocks.is_empty() {
+                return;
             }
+            SCRATCH.with_borrow_mut(|scratch| {
+                let padded =
+                    if is_direct { self.source.direct() } else { self.source.copy(&pixels, &mut scratch.copy) };
+                self.run_offsets(packed.n_runs, &padded, &mut scratch.run_offsets);
+                let strips = pixels.len().div_ceil(strip);
+                for index in 0..strips {
+                    let some = part(index, strips, pixels.len());
+                    let some = pixels.start + some.start..pixels.start + some.end;
+                    // SAFETY: the caller's; the copy covers these pixels.
+                    unsafe { self.gather_strip(packed, &padded, some, blocks.clone(), scratch) };
+                }
+            });
         });
     }
 
     /// Parts along the pixels and along the blocks of outputs.
     fn cut(&self, n_threads: usize, packed: &PackedGather, is_direct: bool) -> [usize; 2] {
-        let (tile, n_blocks) = (self.kernel.tile_pixels, packed.orders.len());
-        let n_tiles = self.m.div_ceil(tile);
+        let (n_tiles, n_blocks) = (self.m.div_ceil(self.kernel.tile_pixels), packed.orders.len());
         let by_size = if is_direct { 1 } else { self.source.len().div_ceil(MAX_COPY).clamp(1, n_tiles) };
         if n_threads == 1 {
             return [by_size, 1];
         }
-        // A round of a pixel costs about as much as finishing some of its outputs.
+        // Finishing the outputs of a block costs about as much as some rounds.
         let work = self.m.saturating_mul(packed.starts.len() + n_blocks * 8);
         let wanted = (work / TASK_WORK).clamp(1, 4 * n_threads);
         let weight_bytes = packed.rounds.len() * LINE;
         let is_by_blocks = n_blocks >= n_threads && weight_bytes > self.source.input.len();
-        if is_by_blocks || self.m.div_ceil(tile) < n_threads {
-            [by_size, wanted.div_ceil(by_size).min(n_blocks).min(if is_direct { usize::MAX } else { 2 * n_threads })]
+        if is_by_blocks || n_tiles < n_threads {
+            let most = if is_direct { n_blocks } else { n_blocks.min(2 * n_threads) };
+            [by_size, wanted.div_ceil(by_size).min(most)]
         } else {
             let row_parts = by_size.max(wanted.min(n_tiles));
             [row_parts, (wanted / row_parts).clamp(1, n_blocks)]
         }
     }
 
+    /// Where each run begins, counted from the begin of a window.
+    fn run_offsets(&self, n_runs: usize, padded: &Padded, to: &mut Vec<usize>) {
+        let window = &self.source.shape.window;
+        let across = n_runs / window.kernel[0];
+        let down_bytes = window.dilation[0] * padded.row_bytes;
+        let right_bytes = window.dilation[1] * self.source.shape.c_in;
+        to.clear();
+        to.extend((0..n_runs).map(|run| run / across * down_bytes + run % across * right_bytes));
+    }
+
     /// # Safety
     /// As [`Self::run_gather`], `padded` holds these pixels, and nobody else writes these outputs.
-    unsafe fn gather_tile(
+    unsafe fn gather_strip(
         &self,
         packed: &PackedGather,
         padded: &Padded,
@@ -239,41 +256,30 @@ impl Job<'_> {
         blocks: Range<usize>,
         scratch: &mut Scratch,
     ) {
-        let window = &self.source.shape.window;
         let n_pixels = pixels.len();
-        scratch.pixels.clear();
-        scratch.pixels.extend(pixels.clone().map(|pixel| self.source.window_at(padded, pixel)));
+        let n_tiles = n_pixels.div_ceil(self.kernel.tile_pixels);
+        self.source.windows(padded, pixels.clone(), &mut scratch.pixels);
         scratch.sums.resize(scratch.sums.len().max(n_pixels * BLOCK), 0);
-        let run_offset = |run: usize| {
-            let [runs_y, runs_x] = [window.kernel[0], packed.n_runs / window.kernel[0]];
-            debug_assert!(run / runs_x < runs_y);
-            let down = run / runs_x * window.dilation[0] * padded.row_bytes;
-            down + run % runs_x * window.dilation[1] * self.source.shape.c_in
-        };
-        let mut few = [0; 16];
-        let many: Vec<usize>;
-        let run_offsets = if packed.n_runs <= few.len() {
-            few.iter_mut().enumerate().take(packed.n_runs).for_each(|(run, offset)| *offset = run_offset(run));
-            &few[..packed.n_runs]
-        } else {
-            many = (0..packed.n_runs).map(run_offset).collect();
-            &many
-        };
         let sums = scratch.sums.as_mut_ptr();
         for block in blocks {
             for index in packed.block_groups[block].clone() {
                 let group = &packed.groups[index];
-                let tile = GatherTile {
+                let mut tile = GatherTile {
                     pixels: scratch.pixels.as_ptr(),
                     n_runs: packed.n_runs,
-                    run_offsets: run_offsets.as_ptr(),
+                    run_offsets: scratch.run_offsets.as_ptr(),
                     run_rounds: packed.run_rounds[index * packed.n_runs..].as_ptr(),
                     starts: packed.starts[group.first_round..].as_ptr(),
                     rounds: packed.rounds.as_ptr().cast::<u8>().wrapping_add(group.first_byte),
                     sums: sums.wrapping_add(group.position),
                 };
-                // SAFETY: the caller's; windows of rounds are inside of the runs, or in the bytes to spare of a copy.
-                unsafe { (self.kernel.gather)(n_pixels, group.sets, &tile) };
+                for index in 0..n_tiles {
+                    let len = part(index, n_tiles, n_pixels).len();
+                    // SAFETY: the caller's; windows of rounds are inside of the runs, or in the bytes to spare of a copy.
+                    unsafe { (self.kernel.gather)(len, group.sets, &tile) };
+                    tile.pixels = tile.pixels.wrapping_add(len);
+                    tile.sums = tile.sums.wrapping_add(len * BLOCK);
+                }
             }
             let first = block * BLOCK;
             let n_cols = BLOCK.min(self.n - first);

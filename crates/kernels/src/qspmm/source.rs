@@ -98,11 +98,25 @@ impl Source<'_> {
         }
     }
 
-    /// Where the window of output `pixel` begins.
-    pub fn window_at(&self, padded: &Padded, pixel: usize) -> *const u8 {
+    /// Where the windows of `pixels`, which are not none, begin.
+    pub fn windows(&self, padded: &Padded, pixels: Range<usize>, to: &mut Vec<*const u8>) {
         let [out_h, out_w] = self.out_size;
         let [down, right] = self.shape.window.stride;
-        let row = pixel / out_w / out_h * padded.image_rows + pixel / out_w % out_h * down;
-        padded.start.wrapping_add((row - padded.first_row) * padded.row_bytes + pixel % out_w * right * self.shape.c_in)
+        let step = right * self.shape.c_in;
+        let (mut x, rows) = (pixels.start % out_w, pixels.start / out_w);
+        let (mut y, mut image) = (rows % out_h, rows / out_h);
+        to.clear();
+        let mut left = pixels.len();
+        while left > 0 {
+            let row = image * padded.image_rows + y * down - padded.first_row;
+            let line = padded.start.wrapping_add(row * padded.row_bytes + x * step);
+            let n = left.min(out_w - x);
+            to.extend((0..n).map(|index| line.wrapping_add(index * step)));
+            left -= n;
+            (x, y) = (0, y + 1);
+            if y == out_h {
+                (y, image) = (0, image + 1);
+            }
+        }
     }
 }
