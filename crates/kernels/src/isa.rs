@@ -13,6 +13,12 @@ pub(crate) fn has_avx512vnni() -> bool {
     has_avx512() && std::arch::is_x86_feature_detected!("avx512vnni")
 }
 
+/// [`has_avx512vnni`] and VBMI: any byte of a vector to any place.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn has_avx512vnni_vbmi() -> bool {
+    has_avx512vnni() && std::arch::is_x86_feature_detected!("avx512vbmi")
+}
+
 /// AVX2 and FMA.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn has_avx2() -> bool {

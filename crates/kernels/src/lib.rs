@@ -20,6 +20,7 @@
 //! | many products of two variable sides, any strides (attention) | [`gemm::batched`] with a [`gemm::Batch`] |
 //! | convolution, grouped, depthwise, dilated + the same epilogue | [`conv::conv`] with a [`conv::PackedConv`] |
 //! | integer product, integer convolution | [`qgemm::qgemm`], [`qconv::qconv`] into a [`qgemm::Output`] |
+//! | the same with weights that are mostly zero | [`qspmm::qspmm`] with a [`qspmm::PackedQSpmm`] |
 //! | f32 to u8/i8 and back | [`quantize::quantize`], [`quantize::dequantize`] |
 //! | relu, sigmoid, gelu, exp, … | [`elementwise::unary`], [`elementwise::unary_in_place`] |
 //! | add, mul, max, … with broadcast | [`elementwise::binary`], [`elementwise::binary_in_place`] |
@@ -62,6 +63,7 @@ pub mod permute;
 pub mod pool;
 pub mod qconv;
 pub mod qgemm;
+pub mod qspmm;
 pub mod quantize;
 pub mod rows;
 mod simd;

@@ -1,0 +1,234 @@
+//! Groups of four adjacent weights: pixels side by side, one group of one output at a time.
+//!
+//! A tile of pixels is unfolded and transposed into a slab `[groups of 4 inputs][pixels]`, a part of K at a time; each
+//! non-empty group of weights is then one broadcast and one product a vector of the slab.
+
+use super::weights::{SparseRows, parts};
+use super::{Job, gather::BLOCK};
+use crate::conv::gather::Pixels;
+use crate::gemm::driver::part;
+use crate::threads::Threads;
+use std::cell::RefCell;
+use std::ops::Range;
+
+/// Groups of four inputs in a slab.
+pub(super) const SLAB: usize = 64;
+/// Bytes from one unfolded pixel to the next: those of a slab and a line, so that columns use all of the cache.
+const STRIDE: usize = SLAB * 4 + 64;
+/// Multiply-adds of a vector worth a task.
+const TASK_WORK: usize = 8192;
+
+/// What one call of the inner loop computes: `sums[row] (+)= Σ slab[group] · weights` for some rows of one part of K.
+pub(super) struct BlockTile {
+    /// `[SLAB][pixels]`, four inputs each.
+    pub slab: *const u32,
+    pub rows: usize,
+    /// Row of each turn, and where its groups begin and, at the next, end.
+    pub order: *const u8,
+    pub bounds: *const u32,
+    /// Place in the slab of each group, and its weights.
+    pub quads: *const u8,
+    pub weights: *const [i8; 4],
+    /// `[rows][pixels]`.
+    pub sums: *mut i32,
+    /// False at the first part of K.
+    pub accumulate: bool,
+}
+
+/// The non-empty groups of all rows, by blocks of outputs, then parts of K.
+#[derive(Clone)]
+pub(super) struct PackedBlocks {
+    k: usize,
+    /// `[blocks of outputs][parts of K][BLOCK]`: rows of the block, those with more groups first.
+    order: Vec<u8>,
+    /// `[blocks of outputs][parts of K][BLOCK + 1]`.
+    bounds: Vec<u32>,
+    quads: Vec<u8>,
+    weights: Vec<[i8; 4]>,
+}
+
+impl PackedBlocks {
+    pub fn new(rows: &SparseRows) -> Self {
+        let mut packed =
+            Self { k: rows.k, order: Vec::new(), bounds: Vec::new(), quads: Vec::new(), weights: Vec::new() };
+        let n_parts = packed.n_parts();
+        for block in rows.rows.chunks(BLOCK) {
+            let rows: Vec<_> = block.iter().map(|row| groups(row)).collect();
+            for index in 0..n_parts {
+                let quads = (index * SLAB) as u32..((index + 1) * SLAB) as u32;
+                let inside = |row: &[(u32, [i8; 4])]| {
+                    let at = |quad: u32| row.partition_point(|&(other, _)| other < quad);
+                    at(quads.start)..at(quads.end)
+                };
+                // Rows with equal numbers one after the other make the ends of their loops predictable.
+                let mut order: Vec<usize> = (0..rows.len()).collect();
+                order.sort_by_key(|&row| std::cmp::Reverse(inside(&rows[row]).len()));
+                for place in 0..BLOCK {
+                    packed.bounds.push(packed.quads.len() as u32);
+                    packed.order.push(order.get(place).map_or(0, |&row| row as u8));
+                    let Some(row) = order.get(place).map(|&row| &rows[row]) else { continue };
+                    for &(quad, weights) in &row[inside(row)] {
+                        packed.quads.push((quad - quads.start) as u8);
+                        packed.weights.push(weights);
+                    }
+                }
+                packed.bounds.push(packed.quads.len() as u32);
+            }
+        }
+        packed
+    }
+
+    /// Parts of K; at least one, which sets the sums to 0.
+    fn n_parts(&self) -> usize {
+        self.k.div_ceil(SLAB * 4).max(1)
+    }
+
+    pub fn size_bytes(&self) -> usize {
+        self.order.len() + self.bounds.len() * 4 + self.quads.len() * 5
+    }
+}
+
+/// Groups of four, with their place; large weights make several groups of the same place.
+fn groups(row: &[(u32, i16)]) -> Vec<(u32, [i8; 4])> {
+    let mut groups: Vec<(u32, [i8; 4])> = Vec::new();
+    for of_one in row.chunk_by(|a, b| a.0 / 4 == b.0 / 4) {
+        let first = groups.len();
+        for &(column, weight) in of_one {
+            for (index, part) in parts(weight).enumerate() {
+                if groups.len() <= first + index {
+                    groups.push((column / 4, [0; 4]));
+                }
+                groups[first + index].1[column as usize % 4] = part;
+            }
+        }
+    }
+    groups
+}
+
+#[derive(Default)]
+struct Scratch {
+    rows: Vec<u8>,
+    slab: Vec<u32>,
+    sums: Vec<i32>,
+    block_sums: Vec<i32>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+impl Job<'_> {
+    /// # Safety
+    /// As `Job`'s: `finish` is valid for all outputs, the input is as long as its shape, this CPU runs the variant.
+    pub unsafe fn run_blocks(&self, threads: &Threads, packed: &PackedBlocks) {
+        let n_blocks = self.n.div_ceil(BLOCK);
+        let n_vectors = self.m.div_ceil(16);
+        let n_tiles = n_vectors.div_ceil(self.kernel.tile_vectors);
+        let work = n_vectors.saturating_mul(packed.quads.len() + self.n * 8);
+        let wanted = if threads.count() == 1 { 1 } else { (work / TASK_WORK).clamp(1, 4 * threads.count()) };
+        // Parts along the outputs unfold the same pixels again.
+        let row_parts = wanted.min(n_tiles);
+        let block_parts = (wanted / row_parts).min(threads.count()).clamp(1, n_blocks);
+        let n_tiles = n_tiles.next_multiple_of(row_parts).min(n_vectors);
+        threads.run(row_parts * block_parts, |task| {
+            let tiles = part(task / block_parts, row_parts, n_tiles);
+            let blocks = part(task % block_parts, block_parts, n_blocks);
+            SCRATCH.with_borrow_mut(|scratch| {
+                for tile in tiles {
+                    let vectors = part(tile, n_tiles, n_vectors);
+                    // SAFETY: the caller's.
+                    unsafe { self.block_tile(packed, vectors, blocks.clone(), scratch) };
+                }
+            });
+        });
+    }
+
+    /// # Safety
+    /// As [`Self::run_blocks`], and nobody else writes these outputs.
+    unsafe fn block_tile(
+        &self,
+        packed: &PackedBlocks,
+        vectors: Range<usize>,
+        blocks: Range<usize>,
+        scratch: &mut Scratch,
+    ) {
+        let rows = vectors.start * 16..self.m.min(vectors.end * 16);
+        let pixels = vectors.len() * 16;
+        scratch.sums.resize(scratch.sums.len().max(blocks.len() * BLOCK * pixels), 0);
+        scratch.slab.resize(scratch.slab.len().max(SLAB * pixels), 0);
+        scratch.block_sums.resize(scratch.block_sums.len().max(BLOCK * pixels), 0);
+        let n_parts = packed.n_parts();
+        for index in 0..n_parts {
+            // SAFETY: the caller's.
+            unsafe { self.fill_slab(packed.k, &rows, index, scratch) };
+            for block in blocks.clone() {
+                let at = block * n_parts + index;
+                let tile = BlockTile {
+                    slab: scratch.slab.as_ptr(),
+                    rows: BLOCK.min(self.n - block * BLOCK),
+                    order: packed.order[at * BLOCK..].as_ptr(),
+                    bounds: packed.bounds[at * (BLOCK + 1)..].as_ptr(),
+                    quads: packed.quads.as_ptr(),
+                    weights: packed.weights.as_ptr(),
+                    sums: scratch.sums[(block - blocks.start) * BLOCK * pixels..].as_mut_ptr(),
+                    accumulate: index > 0,
+                };
+                // SAFETY: the caller's; slab and sums are as large as `BlockTile` says.
+                unsafe { (self.kernel.blocks)(vectors.len(), &tile) };
+            }
+        }
+        for block in blocks.clone() {
+            let sums = &scratch.sums[(block - blocks.start) * BLOCK * pixels..][..BLOCK * pixels];
+            let n_cols = BLOCK.min(self.n - block * BLOCK);
+            for row in (0..n_cols).step_by(16) {
+                for pixel in (0..pixels).step_by(16) {
+                    let from = sums[row * pixels + pixel..].as_ptr().cast();
+                    let to = scratch.block_sums[pixel * BLOCK + row..].as_mut_ptr().cast();
+                    // SAFETY: whole blocks of 16 by 16 are there.
+                    unsafe { (self.kernel.transpose)(from, pixels, to, BLOCK) };
+                }
+            }
+            let finish = self.finish.at(rows.start, block * BLOCK);
+            // SAFETY: the caller's.
+            unsafe {
+                (self.kernel.finish)(&finish, scratch.block_sums.as_ptr(), BLOCK, rows.len(), n_cols);
+                finish.apply_curve(self.activation, rows.len(), n_cols);
+            }
+        }
+    }
+
+    /// Unfolds part `index` of K of some pixels and transposes it.
+    ///
+    /// # Safety
+    /// The slab has room for whole vectors of these rows.
+    unsafe fn fill_slab(&self, k: usize, rows: &Range<usize>, index: usize, scratch: &mut Scratch) {
+        let source = &self.source;
+        let ks = index * SLAB * 4..k.min((index + 1) * SLAB * 4);
+        let pixels = rows.len().next_multiple_of(16);
+        scratch.rows.resize(scratch.rows.len().max(pixels * STRIDE), 0);
+        let unfolded = Pixels {
+            input: source.input,
+            images: source.images,
+            window: source.shape.window,
+            out_size: source.out_size,
+            c_in: source.shape.c_in,
+            channels: 0..source.shape.c_in,
+            pad: source.zero ^ source.flip,
+        };
+        // SAFETY: there is room for these rows.
+        unsafe { unfolded.pack(rows.clone(), ks.clone(), scratch.rows.as_mut_ptr(), STRIDE) };
+        if source.flip != 0 {
+            for row in scratch.rows.chunks_exact_mut(STRIDE).take(rows.len()) {
+                row[..ks.len()].iter_mut().for_each(|byte| *byte ^= source.flip);
+            }
+        }
+        for quad in (0..ks.len().div_ceil(4)).step_by(16) {
+            for pixel in (0..pixels).step_by(16) {
+                let from = scratch.rows[pixel * STRIDE + quad * 4..].as_ptr().cast();
+                let to = scratch.slab[quad * pixels + pixel..].as_mut_ptr();
+                // SAFETY: whole blocks of 16 by 16 are there.
+                unsafe { (self.kernel.transpose)(from, STRIDE / 4, to, pixels) };
+            }
+        }
+    }
+}
