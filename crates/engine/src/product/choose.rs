@@ -212,10 +212,10 @@ fn measured(
 
 /// Traits as text, the same in every process.
 fn key(traits: &Traits) -> String {
-    let Traits { shape, images: Images { n, h, w }, zeros, is_integer, may_round, threads } = traits;
+    let Traits { shape, images: Images { n, h, w }, zeros, is_integer, may_round } = traits;
     let Window { kernel, stride, dilation, pads } = shape.window;
     format!(
-        "{} {}>{} g{} k{kernel:?} s{stride:?} d{dilation:?} p{pads:?} {n}x{h}x{w} nonzero {} quads {} threads {threads}{}",
+        "{} {}>{} g{} k{kernel:?} s{stride:?} d{dilation:?} p{pads:?} {n}x{h}x{w} nonzero {} quads {}{}",
         if *is_integer { "int8" } else { "f32" },
         shape.c_in,
         shape.c_out,
@@ -251,7 +251,6 @@ mod tests {
             zeros: Zeros { nonzero_percent: 10, quads_percent: 30 },
             is_integer: false,
             may_round: false,
-            threads: 2,
         }
     }
 

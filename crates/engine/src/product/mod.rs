@@ -1,14 +1,19 @@
 //! Products with constant weights: convolutions and matrix products, in every form that can run them.
 //!
 //! A form is one way of holding a weight and multiplying by it: dense, sparse, bf16. [`FORMS`] and [`INTEGER_FORMS`] list
-//! them; a new form is a file and a line. [`Chooser`] picks one a layer. All f32 forms add the products of a sum in
-//! the same order, so which one runs does not change a result (a zero weight meets infinity or NaN in dense forms
-//! only); integer forms are exact.
+//! them; a new form is a file and a line. [`Chooser`] picks one a layer.
+//!
+//! Integer forms are exact. f32 forms add the products of a sum in orders of their own, so results differ by rounding
+//! between forms, never between runs or numbers of threads of one form; a choice does not depend on the threads either.
+//! A zero weight meets infinity or NaN in dense forms only.
 
 mod choose;
 mod dense;
 mod integer;
+mod qspmm;
 mod spmm;
+#[cfg(test)]
+mod tests;
 mod zeros;
 
 use std::fmt::Debug;
@@ -31,7 +36,7 @@ pub(crate) type PackInteger = fn(&IntegerLayer<'_>) -> Result<Box<dyn IntegerPro
 pub(crate) static FORMS: &[Form<PackFloat>] = &[dense::FORM, spmm::FORM];
 
 /// All integer forms, in the same way.
-pub(crate) static INTEGER_FORMS: &[Form<PackInteger>] = &[integer::FORM];
+pub(crate) static INTEGER_FORMS: &[Form<PackInteger>] = &[integer::FORM, qspmm::BLOCKS, qspmm::GATHER];
 
 /// Name of the form that reads and writes images with their channels first.
 pub(crate) const SPARSE: &str = "spmm";
@@ -57,7 +62,6 @@ pub(crate) struct Traits {
     pub is_integer: bool,
     /// The weight is rounded to bf16 on request.
     pub may_round: bool,
-    pub threads: usize,
 }
 
 impl Traits {
@@ -81,12 +85,6 @@ impl Traits {
     /// Multiply-adds of the dense product.
     pub fn macs(&self) -> f64 {
         self.m() as f64 * self.k() as f64 * self.shape.c_out as f64
-    }
-
-    /// Elements in and out together.
-    pub fn elements(&self) -> f64 {
-        let (x, out) = self.lengths();
-        (x + out) as f64
     }
 }
 

@@ -148,7 +148,7 @@ impl Builder<'_, '_> {
             },
             _ => Zeros::NONE,
         };
-        Traits { shape, images, zeros, is_integer: false, may_round: false, threads: self.threads.count() }
+        Traits { shape, images, zeros, is_integer: false, may_round: false }
     }
 
     /// [`Builder::info`] of a product.

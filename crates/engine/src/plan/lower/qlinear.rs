@@ -193,8 +193,7 @@ impl Builder<'_, '_> {
             Some(id) if shape.groups == 1 => network.cache.zeros(id, shape, order, values.len(), is_zero),
             _ => Zeros::NONE,
         };
-        let threads = self.threads.count();
-        let traits = Traits { shape, images, zeros, is_integer: true, may_round: false, threads };
+        let traits = Traits { shape, images, zeros, is_integer: true, may_round: false };
         let folded = vec![network.works[index].node];
         let key = weight.map(|weight| PackKey { weight, bias: None, shape, order, factors: [0; 2], folded, form: "" });
         let packed = network.cache.integer(key, &traits, layer, self.threads);

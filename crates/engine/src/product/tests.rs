@@ -1,0 +1,91 @@
+//! Every form against the plain one, on layers with many zeros.
+
+use lissom_kernels::conv::{Channels, ConvShape, Images, Window};
+use lissom_kernels::qgemm::{Dequantize, Output};
+use lissom_kernels::quantize::Bytes;
+use lissom_kernels::{Activation, Epilogue, Threads};
+
+use super::{Call, FORMS, FloatLayer, INTEGER_FORMS, IntegerLayer, Order, Traits, Zeros, point, rows};
+
+/// Numbers that look random and are the same in every run.
+fn noise(len: usize, seed: usize) -> impl Iterator<Item = u32> {
+    (0..len).map(move |i| (((i + seed * 7919 + 1) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u32)
+}
+
+fn layers() -> Vec<(ConvShape, Images, Order)> {
+    let window =
+        |kernel, stride, pad| Window { kernel: [kernel; 2], stride: [stride; 2], dilation: [1; 2], pads: [pad; 4] };
+    let conv =
+        |kernel, stride, pad, c_in, c_out| ConvShape { window: window(kernel, stride, pad), c_in, c_out, groups: 1 };
+    vec![
+        (conv(3, 1, 1, 16, 24), Images { n: 2, h: 9, w: 7 }, Order::Filters),
+        (conv(3, 2, 1, 20, 33), Images { n: 1, h: 14, w: 14 }, Order::Filters),
+        (conv(1, 1, 0, 64, 64), Images { n: 1, h: 7, w: 7 }, Order::Filters),
+        (point(100, 70), rows(37), Order::Columns),
+        (point(100, 70), rows(1), Order::Columns),
+        (point(300, 10), rows(3), Order::Filters),
+    ]
+}
+
+fn traits(shape: ConvShape, images: Images, zeros: Zeros, is_integer: bool) -> Traits {
+    Traits { shape, images, zeros, is_integer, may_round: false }
+}
+
+#[test]
+fn every_float_form_gives_what_the_dense_one_gives() {
+    for (shape, images, order) in layers() {
+        let len = shape.weight_len();
+        let weight: Vec<f32> = noise(len, 1).map(|x| if x % 5 == 0 { x as f32 / 8e6 - 1.0 } else { 0.0 }).collect();
+        let zeros = Zeros::count(&shape, order, len, |at| weight[at] == 0.0);
+        let traits = traits(shape, images, zeros, false);
+        let (x_len, out_len) = traits.lengths();
+        let x: Vec<f32> = noise(x_len, 2).map(|x| x as f32 / 8e6 - 1.0).collect();
+        let bias: Vec<f32> = noise(shape.c_out, 3).map(|x| x as f32 / 1e7).collect();
+        let epilogue = Epilogue { bias: Some(&bias), residual: None, activation: Activation::Relu };
+        let mut dense: Option<Vec<f32>> = None;
+        for form in FORMS.iter().filter(|form| (form.fits)(&traits)) {
+            let packed = (form.pack)(&FloatLayer { shape, order, weight: &weight }).unwrap();
+            assert!((form.cost)(&traits) > 0.0 && packed.size_bytes() > 0);
+            let mut expected: Option<Vec<f32>> = None;
+            for n_threads in [1, 2, 4] {
+                let threads = &Threads::new(n_threads);
+                let (from, to) = (Channels::Last, Channels::Last);
+                let mut out = vec![f32::NAN; out_len];
+                packed.run(&Call { threads, x: &x, images, from, to, epilogue }, &mut out).unwrap();
+                let expected = expected.get_or_insert_with(|| out.clone());
+                assert!(out == *expected, "{} on {n_threads} threads, {shape:?}", form.name);
+                let dense = dense.get_or_insert_with(|| out.clone());
+                let worst = out.iter().zip(dense).map(|(a, b)| (a - *b).abs()).fold(0.0, f32::max);
+                assert!(worst < 1e-5, "{}: {worst}, {shape:?}", form.name);
+            }
+        }
+        assert!(dense.is_some());
+    }
+}
+
+#[test]
+fn every_integer_form_gives_the_bytes_of_the_dense_one() {
+    for (shape, images, order) in layers() {
+        let len = shape.weight_len();
+        let weight: Vec<i8> = noise(len, 1).map(|x| if x % 5 == 0 { x as i8 } else { 0 }).collect();
+        let zeros = Zeros::count(&shape, order, len, |at| weight[at] == 0);
+        let traits = traits(shape, images, zeros, true);
+        let (x_len, out_len) = traits.lengths();
+        let x: Vec<u8> = noise(x_len, 2).map(|x| x as u8).collect();
+        let finish = Dequantize { scales: &[0.5], bias: None, residual: None, activation: Activation::None };
+        let mut expected: Option<Vec<f32>> = None;
+        for form in INTEGER_FORMS.iter().filter(|form| (form.fits)(&traits)) {
+            let layer = IntegerLayer { shape, order, weight: Bytes::I8(&weight), zero_points: &[] };
+            let packed = (form.pack)(&layer).unwrap();
+            assert!((form.cost)(&traits) > 0.0 && packed.size_bytes() > 0);
+            for n_threads in [1, 2, 4] {
+                let mut out = vec![f32::NAN; out_len];
+                let output = &mut Output::F32(finish, &mut out);
+                packed.run(&Threads::new(n_threads), Bytes::U8(&x), 7, images, output).unwrap();
+                let expected = expected.get_or_insert_with(|| out.clone());
+                assert!(out == *expected, "{} on {n_threads} threads, {shape:?}", form.name);
+            }
+        }
+        assert!(expected.is_some());
+    }
+}
