@@ -193,6 +193,41 @@ fn dynamic_quantization_is_one_step() {
     }
 }
 
+/// As ONNX Runtime's `quantize_dynamic` writes a convolution.
+#[test]
+fn a_dynamically_quantized_convolution_is_one_step() {
+    for (is_per_channel, groups, seed) in [(false, 1, 1), (true, 1, 2), (true, 6, 3)] {
+        let (mut net, x) = Net::new(&[1, 6, 9, 8], 13, seed);
+        let shape = [12, 6 / groups, 3, 3];
+        let codes: Vec<i8> =
+            networks::noise(shape.iter().product(), seed).into_iter().map(|x| (x * 127.0) as i8).collect();
+        let weight = net.constant(Tensor::new(shape, codes).unwrap());
+        let scale = if is_per_channel {
+            net.constant(Tensor::new([1, 12, 1, 1], (1..13).map(|i| 0.01 / i as f32).collect::<Vec<_>>()).unwrap())
+        } else {
+            net.scalar(0.007)
+        };
+        let zero = net.constant(Tensor::scalar(0i8));
+        let quantized = net.many("DynamicQuantizeLinear", &[x], 3);
+        let attributes = Attributes::new().with("pads", vec![1i64; 4]).with("strides", vec![2i64, 1]);
+        let attributes = attributes.with("group", groups as i64);
+        let sums = net.node("ConvInteger", &[quantized[0], weight, quantized[2], zero], attributes);
+        let sums = net.node("Cast", &[sums], Attributes::new().with("to", 1i64));
+        let scales = net.plain("Mul", &[quantized[1], scale]);
+        let product = net.plain("Mul", &[sums, scales]);
+        let bias = net.weight(&[1, 12, 1, 1], 0.5);
+        let sum = net.plain("Add", &[product, bias]);
+        let relu = net.plain("Relu", &[sum]);
+        let model = net.finish(vec![relu]);
+        let input = noise_tensor(&[2, 6, 9, 8], seed + 8);
+        let (plain, fast) = both(&model, &input);
+        networks::assert_close(&plain, &fast, 1e-6);
+        let kernels = kernels(&model, &input);
+        assert!(kernels.iter().any(|kernel| kernel.contains("qgemm")), "{kernels:?}");
+        assert!(!kernels.iter().any(|kernel| kernel == "evaluate"), "{kernels:?}");
+    }
+}
+
 /// The same with weights in `DequantizeLinear` form: what `quantize` with `dynamic = true` writes.
 #[test]
 fn dynamic_quantization_of_affine_weights_is_one_step() {

@@ -12,7 +12,7 @@ use super::work::{Network, Op, Work};
 
 /// Applies all rules.
 pub(super) fn recognise(network: &mut Network<'_>) {
-    for rule in [dynamic_linear, dynamic_affine_linear, silu, hard_swish, gelu, layer_norm, scaled_norm] {
+    for rule in [dynamic_product, dynamic_affine_linear, silu, hard_swish, gelu, layer_norm, scaled_norm] {
         for index in 0..network.works.len() {
             if let Some(work) = rule(network, index) {
                 network.works[index] = work;
@@ -69,11 +69,12 @@ fn node_of<'n>(network: &'n Network<'_>, id: ValueId, op_type: &str) -> Option<&
     (node.op_type == op_type && node.domain.is_empty() && matches!(work.op, Op::Other(_))).then_some(work)
 }
 
-/// `MatMulInteger` of what `DynamicQuantizeLinear` gives and constant codes, as a float, times both scales.
-fn dynamic_linear(network: &Network<'_>, index: usize) -> Option<Work> {
+/// `MatMulInteger` or `ConvInteger` of what `DynamicQuantizeLinear` gives and constant codes, as a float, times both
+/// scales.
+fn dynamic_product(network: &Network<'_>, index: usize) -> Option<Work> {
     let [a, b] = operands(&network.works[index], Binary::Mul)?;
     let (sums, scales) = if node_of(network, a, "Cast").is_some() { (a, b) } else { (b, a) };
-    let product = node_of(network, node_of(network, sums, "Cast")?.inputs[0]?, "MatMulInteger")?;
+    let product = producer(network, node_of(network, sums, "Cast")?.inputs[0]?)?;
     let [x_codes, weight] = [*product.inputs.first()?, *product.inputs.get(1)?];
     let (x_zero, weight_zero) = (product.inputs.get(2).copied().flatten(), product.inputs.get(3).copied().flatten());
     let quantize = node_of(network, x_codes?, "DynamicQuantizeLinear")?;
@@ -92,13 +93,24 @@ fn dynamic_linear(network: &Network<'_>, index: usize) -> Option<Work> {
     let x = (*quantize.inputs.first()?)?;
     let all_constant =
         [weight, Some(weight_scale)].iter().flatten().chain(&weight_zero).all(|&id| network.is_constant(id));
-    let n = *network.shape(weight?)?.get(1)?;
-    // A row of scales must not spread the result over more axes.
+    let weight_shape = network.shape(weight?)?;
     let scale_shape = network.shape(weight_scale)?;
-    let is_row = scale_shape.iter().product::<usize>() == 1 || scale_shape == [n];
-    let is_fit = all_constant && is_row && network.shape(weight?)?.len() == 2 && network.shape(x).is_some();
+    // Scales are one for all, or one a channel, and must not spread the result over more axes.
+    let is_one = scale_shape.iter().product::<usize>() == 1 && scale_shape.len() <= weight_shape.len();
+    let (op, is_per_channel) = match product.op {
+        Op::ConvInteger { window, groups } => {
+            let mut expected = vec![1; weight_shape.len()];
+            expected[1] = weight_shape[0];
+            (Op::DynamicConv { window, groups }, scale_shape == expected || scale_shape == expected[1..])
+        }
+        Op::Other(_) if network.graph.nodes()[product.node].op_type == "MatMulInteger" && weight_shape.len() == 2 => {
+            (Op::DynamicLinear { is_transposed: false }, scale_shape == weight_shape[1..])
+        }
+        _ => return None,
+    };
+    let is_fit = all_constant && (is_one || is_per_channel) && network.shape(x).is_some();
     let inputs = vec![Some(x), weight, Some(weight_scale), weight_zero];
-    is_fit.then(|| replaced(network, index, Op::DynamicLinear { is_transposed: false }, inputs))
+    is_fit.then(|| replaced(network, index, op, inputs))
 }
 
 /// A product of what `DynamicQuantizeLinear` and `DequantizeLinear` leave of a tensor, and an 8-bit weight.

@@ -102,6 +102,7 @@ impl NodeForm<'_, '_> {
             "DequantizeLinear" => return self.dequantize(),
             "Gather" if self.network.is_f32(x) => return self.gather(),
             "QLinearConv" => return self.qlinear_conv(),
+            "ConvInteger" => return self.conv_integer(),
             "QLinearMatMul" => return self.qlinear_matmul(),
             _ => {}
         }
@@ -493,6 +494,14 @@ impl NodeForm<'_, '_> {
         let groups = usize::try_from(self.int("group", 1)?).ok()?;
         let is_fit = matches!(kernel.len(), 1 | 2) && self.input(8).is_none_or(|id| self.network.is_constant(id));
         Some(Op::QConv { window: self.window(kernel).filter(|_| is_fit)?, groups, from, to })
+    }
+
+    fn conv_integer(&self) -> Option<Op> {
+        let weight = self.input(1).filter(|&id| self.network.is_constant(id))?;
+        let kernel = self.network.shape(weight)?.get(2..)?.to_vec();
+        let groups = usize::try_from(self.int("group", 1)?).ok()?;
+        let is_fit = matches!(kernel.len(), 1 | 2) && self.output_shape()?.iter().all(|&n| n > 0);
+        Some(Op::ConvInteger { window: self.window(kernel).filter(|_| is_fit)?, groups })
     }
 
     fn qlinear_matmul(&self) -> Option<Op> {

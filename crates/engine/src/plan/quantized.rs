@@ -11,7 +11,7 @@ use lissom_kernels::{Activation, ShapeError, Threads};
 use super::run::{Operands, bytes_mut};
 use super::step::{Elem, Finish, Grid};
 use crate::EngineError;
-use crate::product::{IntegerProduct, rows};
+use crate::product::IntegerProduct;
 
 /// Elements that one task takes through f32 and back.
 const TASK: usize = 4096;
@@ -63,10 +63,10 @@ pub(super) fn product(
 }
 
 /// `finish.scales` are the weight's; the scale of `x` comes on top.
-pub(super) fn dynamic_linear(
+pub(super) fn dynamic_product(
     packed: &dyn IntegerProduct,
     x: &[f32],
-    m: usize,
+    images: Images,
     finish: Dequantize<'_>,
     out: &mut [f32],
     threads: &Threads,
@@ -78,7 +78,7 @@ pub(super) fn dynamic_linear(
     quantize::quantize(threads, x, scale, zero_point, &mut BytesMut::U8(&mut codes))?;
     let scales: Vec<f32> = finish.scales.iter().map(|own| own * scale).collect();
     let mut output = Output::F32(Dequantize { scales: &scales, ..finish }, out);
-    packed.run(threads, Bytes::U8(&codes), zero_point, rows(m), &mut output)
+    packed.run(threads, Bytes::U8(&codes), zero_point, images, &mut output)
 }
 
 /// The smallest and largest element, and 0.

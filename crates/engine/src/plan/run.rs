@@ -268,10 +268,10 @@ fn run_kernel(operands: &Operands<'_>, words: &mut [f32], len: usize, threads: &
         Kind::QProduct { packed, images, grid, finish } => {
             return quantized::product(operands, packed, *images, grid, finish, words, len, threads);
         }
-        Kind::DynamicLinear { packed, m, scales, bias, activation } => {
+        Kind::DynamicProduct { packed, images, scales, bias, activation } => {
             let residual = optional(1)?;
             let finish = Dequantize { scales, bias: bias.as_deref(), residual, activation: *activation };
-            quantized::dynamic_linear(&***packed, x(0)?, *m, finish, words, threads)
+            quantized::dynamic_product(&***packed, x(0)?, *images, finish, words, threads)
         }
         Kind::QBinary { op, grids, to, activation } => {
             return quantized::binary(operands, *op, grids, to, *activation, words, len, threads);

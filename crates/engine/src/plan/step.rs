@@ -218,9 +218,9 @@ pub(crate) enum Kind {
         finish: Box<Finish>,
     },
     /// x, residual?; x is quantized to u8 over its own range, as DynamicQuantizeLinear does.
-    DynamicLinear {
+    DynamicProduct {
         packed: Arc<Box<dyn IntegerProduct>>,
-        m: usize,
+        images: Images,
         scales: Vec<f32>,
         bias: Option<Vec<f32>>,
         activation: Activation,
@@ -280,7 +280,7 @@ impl Step {
         let target = if let Target::Buffer(id) = self.target { buffer(id) } else { 0 };
         let packed = match &self.kind {
             Kind::Product { packed, .. } => packed.product.size_bytes(),
-            Kind::QProduct { packed, .. } | Kind::DynamicLinear { packed, .. } => packed.size_bytes(),
+            Kind::QProduct { packed, .. } | Kind::DynamicProduct { packed, .. } => packed.size_bytes(),
             _ => 0,
         };
         inputs.sum::<usize>() + target + packed

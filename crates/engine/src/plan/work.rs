@@ -104,6 +104,17 @@ pub(crate) enum Op {
         from: Grid,
         to: Grid,
     },
+    /// codes, their zero point?, constant weight, its zero point? in another order; runs its plain evaluation unless it is a
+    /// part of [`Op::DynamicConv`].
+    ConvInteger {
+        window: Window,
+        groups: usize,
+    },
+    /// x, constant weight, then constants scale, zero point?; x is quantized while running.
+    DynamicConv {
+        window: Window,
+        groups: usize,
+    },
     /// x, constant weight, then constants scale?, zero point?, bias?; x is quantized while running. The weight is either
     /// codes with scale and zero point beside them, or affine with its own.
     DynamicLinear {

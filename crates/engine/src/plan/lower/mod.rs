@@ -180,6 +180,8 @@ impl<'n, 'a> Builder<'n, 'a> {
             Op::Dequantize { grid } => self.dequantize(index, *grid)?,
             Op::QConv { window, groups, from, to } => self.qlinear_conv(index, *window, *groups, [*from, *to])?,
             Op::QLinear { from, to } => self.qlinear_matmul(index, [*from, *to])?,
+            Op::ConvInteger { .. } => false,
+            Op::DynamicConv { window, groups } => self.dynamic_conv(index, *window, *groups)?,
             Op::DynamicLinear { is_transposed } => self.dynamic_linear(index, *is_transposed)?,
             Op::Other(reason) => {
                 self.evaluate(index, reason)?;

@@ -105,17 +105,55 @@ impl Builder<'_, '_> {
         let Some(values) = bytes(&codes) else { return Ok(false) };
         let order = if is_transposed { Order::Filters } else { Order::Columns };
         let layer = IntegerLayer { shape: point(k, n), order, weight: values, zero_points: &zero_points };
-        let (packed, made) = self.packed_codes(index, self.stable(weight), &layer, rows(m))?;
-        let (bias, chain) =
-            self.with_shifts(own_bias, self.chain(out, n, Channels::Final, true), out, n, Channels::Final);
-        let mut inputs = vec![self.source(x, Layout::Plain)?];
-        if let Some(residual) = chain.residual {
-            inputs.push(self.source(residual, Layout::Plain)?);
+        self.dynamic(index, x, (scales, own_bias), &layer, rows(m), Channels::Final)
+    }
+
+    /// A convolution of images that are quantized while running.
+    pub fn dynamic_conv(&mut self, index: usize, window: Window, groups: usize) -> Result<bool, EngineError> {
+        let (Some(x), Some(weight), Some(out)) = (self.input(index, 0), self.input(index, 1), self.output(index))
+        else {
+            return Ok(false);
+        };
+        let (shape, weight_shape, out_shape) = (self.shape(x)?, self.shape(weight)?, self.shape(out)?);
+        let conv = ConvShape { window, c_in: shape[1], c_out: weight_shape[0], groups };
+        let images = images(&shape);
+        let expected = if out_shape.len() == 3 { [1, out_shape[2]] } else { [out_shape[2], out_shape[3]] };
+        let is_fit = groups > 0 && weight_shape[1] * groups == conv.c_in && conv.c_out.is_multiple_of(groups);
+        if !is_fit || window.output_size(images.h, images.w) != Ok(expected) {
+            return Ok(false);
         }
+        let Some((scales, zero_points)) = self.weight_grid(index, [2, 3], conv.c_out) else { return Ok(false) };
+        let Some(codes) = self.codes_of(weight) else { return Ok(false) };
+        let Some(values) = bytes(&codes) else { return Ok(false) };
+        let layer = IntegerLayer { shape: conv, order: Order::Filters, weight: values, zero_points: &zero_points };
+        self.dynamic(index, x, (scales, None), &layer, images, Channels::Second)
+    }
+
+    /// Adds the step of a product whose left side is quantized while running, and what follows it.
+    fn dynamic(
+        &mut self,
+        index: usize,
+        x: ValueId,
+        (scales, bias): (Vec<f32>, Option<Vec<f32>>),
+        layer: &IntegerLayer<'_>,
+        images: Images,
+        channels: Channels,
+    ) -> Result<bool, EngineError> {
+        let Some(out) = self.output(index) else { return Ok(false) };
+        let (packed, made) =
+            self.packed_codes(index, self.input(index, 1).and_then(|id| self.stable(id)), layer, images)?;
+        let n = layer.shape.c_out;
+        let (bias, chain) = self.with_shifts(bias, self.chain(out, n, channels, true), out, n, channels);
+        let layout = if channels == Channels::Second { Layout::Last } else { Layout::Plain };
+        let mut inputs = vec![self.source(x, layout)?];
+        if let Some(residual) = chain.residual {
+            inputs.push(self.source(residual, layout)?);
+        }
+        let len = self.shape(out)?.iter().product();
         let info = made.info(self, index, &chain.works);
-        let kind = Kind::DynamicLinear { packed, m, scales, bias, activation: chain.activation };
-        let made = self.emit(info, kind, inputs, m * n, Elem::F32);
-        self.end(&chain, Layout::Plain, made);
+        let kind = Kind::DynamicProduct { packed, images, scales, bias, activation: chain.activation };
+        let made = self.emit(info, kind, inputs, len, Elem::F32);
+        self.end(&chain, layout, made);
         Ok(true)
     }
 
