@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lissom_kernels::conv::Images;
 use lissom_kernels::elementwise::{self, Binary, Operand};
 use lissom_kernels::qgemm::{Dequantize, Output, QResidual, Requantize};
-use lissom_kernels::quantize::{self, Bytes, BytesMut};
+use lissom_kernels::quantize::{self, Bytes, BytesMut, Term};
 use lissom_kernels::{Activation, ShapeError, Threads};
 
 use super::run::{Operands, bytes_mut};
@@ -112,6 +112,13 @@ pub(super) fn binary(
     for (what, codes) in [("a", a), ("b", b)] {
         ShapeError::expect(what, codes.len(), len).map_err(|source| operands.kernel_error(source))?;
     }
+    if let Some(clamp) = clamp(activation, to).filter(|_| op == Binary::Add) {
+        let term = |codes, grid: &Grid| Term { codes, zero_point: grid.zero_point, multiplier: grid.scale / to.scale };
+        let terms = [term(a, &grids[0]), term(b, &grids[1])];
+        let mut out = bytes_mut(words, len, to.elem);
+        let done = quantize::add(threads, terms, to.zero_point, clamp, &mut out);
+        return done.map_err(|source| operands.kernel_error(source));
+    }
     let block = |index: usize, out: BytesMut<'_>| {
         // The lengths were checked, so no kernel refuses.
         let _ = binary_block(op, [slice(a, index, out.len()), slice(b, index, out.len())], grids, to, activation, out);
@@ -148,6 +155,21 @@ fn binary_block(
         elementwise::unary_in_place(&here, unary, a);
     }
     quantize::quantize(&here, a, to.scale, to.zero_point, &mut out)
+}
+
+/// The codes that an activation lets through, if it is a clamp.
+pub(super) fn clamp(activation: Activation, grid: &Grid) -> Option<[i32; 2]> {
+    let [low, high] = limits(grid.elem);
+    let code = |x: f32| {
+        let code = (x / grid.scale).round_ties_even() + grid.zero_point as f32;
+        if code.is_nan() { low } else { code.clamp(low as f32, high as f32) as i32 }
+    };
+    match activation {
+        Activation::None => Some([low, high]),
+        Activation::Relu => Some([code(0.0), high]),
+        Activation::Clip { min, max } => Some([code(min), code(max)]),
+        _ => None,
+    }
 }
 
 /// The limits of the codes of a type.

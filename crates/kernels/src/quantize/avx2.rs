@@ -26,3 +26,11 @@ pub(super) unsafe fn dequantize_i8(x: *const u8, scale: f32, zero_point: f32, ou
     // SAFETY: the caller's.
     unsafe { lanes::dequantize::<F32x8, true>(x, scale, zero_point, out, n) }
 }
+
+/// # Safety
+/// As `lanes::add`, on a CPU with AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn add(sum: &lanes::Sum, are_signed: [bool; 2], a: *const u8, b: *const u8, out: *mut u8, n: usize) {
+    // SAFETY: the caller's.
+    unsafe { lanes::add_any::<F32x8>(sum, are_signed, a, b, out, n) }
+}

@@ -26,3 +26,11 @@ pub(super) unsafe fn dequantize_i8(x: *const u8, scale: f32, zero_point: f32, ou
     // SAFETY: the caller's.
     unsafe { lanes::dequantize::<F32x16, true>(x, scale, zero_point, out, n) }
 }
+
+/// # Safety
+/// As `lanes::add`, on a CPU with AVX-512 F, BW, DQ, VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+pub(super) unsafe fn add(sum: &lanes::Sum, are_signed: [bool; 2], a: *const u8, b: *const u8, out: *mut u8, n: usize) {
+    // SAFETY: the caller's.
+    unsafe { lanes::add_any::<F32x16>(sum, are_signed, a, b, out, n) }
+}

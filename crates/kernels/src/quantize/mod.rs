@@ -22,6 +22,7 @@ pub struct Kernel {
     quantize: unsafe fn(*const f32, f32, f32, u8, *mut u8, usize),
     dequantize_u8: unsafe fn(*const u8, f32, f32, *mut f32, usize),
     dequantize_i8: unsafe fn(*const u8, f32, f32, *mut f32, usize),
+    add: unsafe fn(&lanes::Sum, [bool; 2], *const u8, *const u8, *mut u8, usize),
 }
 
 /// All variants, fastest first. Dispatch and tests walk this list.
@@ -33,6 +34,7 @@ pub static KERNELS: &[Kernel] = &[
         quantize: avx512::quantize,
         dequantize_u8: avx512::dequantize_u8,
         dequantize_i8: avx512::dequantize_i8,
+        add: avx512::add,
     },
     #[cfg(target_arch = "x86_64")]
     Kernel {
@@ -41,6 +43,7 @@ pub static KERNELS: &[Kernel] = &[
         quantize: avx2::quantize,
         dequantize_u8: avx2::dequantize_u8,
         dequantize_i8: avx2::dequantize_i8,
+        add: avx2::add,
     },
     Kernel {
         name: "quantize_f32_1_scalar",
@@ -48,6 +51,7 @@ pub static KERNELS: &[Kernel] = &[
         quantize: scalar::quantize,
         dequantize_u8: scalar::dequantize_u8,
         dequantize_i8: scalar::dequantize_i8,
+        add: scalar::add,
     },
 ];
 
@@ -192,6 +196,67 @@ impl Kernel {
         });
         Ok(())
     }
+}
+
+/// A quantized operand of [`add`].
+#[derive(Debug, Clone, Copy)]
+pub struct Term<'a> {
+    /// As many as the output has.
+    pub codes: Bytes<'a>,
+    /// Of the codes.
+    pub zero_point: i32,
+    /// `scale / scale_out`.
+    pub multiplier: f32,
+}
+
+impl Kernel {
+    /// [`add`] with this variant.
+    ///
+    /// # Errors
+    /// As [`add`].
+    pub fn add(
+        &self,
+        threads: &Threads,
+        [a, b]: [Term<'_>; 2],
+        zero_point: i32,
+        clamp: [i32; 2],
+        out: &mut BytesMut<'_>,
+    ) -> Result<(), ShapeError> {
+        self.assert_supported();
+        ShapeError::expect("a", a.codes.len(), out.len())?;
+        ShapeError::expect("b", b.codes.len(), out.len())?;
+        // As in `quantize`, signed values are computed 128 higher.
+        let (lift, flip) = if matches!(out, BytesMut::U8(_)) { (0, 0) } else { (128, 0x80) };
+        let shift =
+            (zero_point + lift) as f32 - a.zero_point as f32 * a.multiplier - b.zero_point as f32 * b.multiplier;
+        let [min, max] = clamp.map(|code| code.saturating_add(lift) as f32);
+        let sum = lanes::Sum { a_scale: a.multiplier, b_scale: b.multiplier, shift, min, max, flip };
+        let are_signed = [a, b].map(|term| matches!(term.codes, Bytes::I8(_)));
+        let (a, b, len) = (a.codes.raw(), b.codes.raw(), out.len());
+        let to = Shareable(out.as_mut_ptr());
+        threads.run(len.div_ceil(TASK), |task| {
+            let start = task * TASK;
+            let n = TASK.min(len - start);
+            // SAFETY: parts are disjoint and inside all three; this CPU can run the variant.
+            unsafe { (self.add)(&sum, are_signed, a.as_ptr().add(start), b.as_ptr().add(start), to.at(start), n) }
+        });
+        Ok(())
+    }
+}
+
+/// `out = clamp(round((a - zero_a) · m_a + (b - zero_b) · m_b + zero_point))`, cut to the limits of its type: the sum of two
+/// quantized tensors on a third grid. Within one step of adding real numbers and quantizing the sum.
+///
+/// # Errors
+/// [`ShapeError`] if the lengths differ.
+pub fn add(
+    threads: &Threads,
+    terms: [Term<'_>; 2],
+    zero_point: i32,
+    clamp: [i32; 2],
+    out: &mut BytesMut<'_>,
+) -> Result<(), ShapeError> {
+    Kernel::best().add(threads, terms, zero_point, clamp, out)
 }
 
 /// `out = saturate(round(x / scale) + zero_point)`, ties to even; NaN becomes the smallest value.

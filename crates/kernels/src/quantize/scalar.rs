@@ -22,3 +22,10 @@ pub(super) unsafe fn dequantize_i8(x: *const u8, scale: f32, zero_point: f32, ou
     // SAFETY: the caller's.
     unsafe { lanes::dequantize::<f32, true>(x, scale, zero_point, out, n) }
 }
+
+/// # Safety
+/// As `lanes::add`.
+pub(super) unsafe fn add(sum: &lanes::Sum, are_signed: [bool; 2], a: *const u8, b: *const u8, out: *mut u8, n: usize) {
+    // SAFETY: the caller's.
+    unsafe { lanes::add_any::<f32>(sum, are_signed, a, b, out, n) }
+}

@@ -30,6 +30,36 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn every_kernel_adds_within_one_step(
+        codes in prop::collection::vec((any::<u8>(), any::<u8>()), 0..70),
+        multipliers in (0.01f32..2.0, 0.01f32..2.0), zeros in (0i32..256, 0i32..256, 0i32..256), low in 0i32..256,
+    ) {
+        let (a, b): (Vec<u8>, Vec<u8>) = codes.iter().copied().unzip();
+        let signed: Vec<i8> = b.iter().map(|&b| (b ^ 0x80) as i8).collect();
+        for kernel in KERNELS.iter().filter(|kernel| (kernel.is_supported)()) {
+            let mut out = vec![0u8; a.len()];
+            let mut signed_out = vec![0i8; a.len()];
+            let here = &Threads::single();
+            let first = Term { codes: Bytes::U8(&a), zero_point: zeros.0, multiplier: multipliers.0 };
+            let second = Term { codes: Bytes::U8(&b), zero_point: zeros.1, multiplier: multipliers.1 };
+            kernel.add(here, [first, second], zeros.2, [low, 255], &mut BytesMut::U8(&mut out)).unwrap();
+            let second = Term { codes: Bytes::I8(&signed), zero_point: zeros.1 - 128, ..second };
+            let (zero, clamp) = (zeros.2 - 128, [low - 128, 127]);
+            kernel.add(here, [first, second], zero, clamp, &mut BytesMut::I8(&mut signed_out)).unwrap();
+            for (i, &(a, b)) in codes.iter().enumerate() {
+                let real = f64::from(i32::from(a) - zeros.0) * f64::from(multipliers.0)
+                    + f64::from(i32::from(b) - zeros.1) * f64::from(multipliers.1);
+                let expected = (real + f64::from(zeros.2)).clamp(f64::from(low), 255.0);
+                prop_assert!((f64::from(out[i]) - expected).abs() < 0.5 + 1e-3, "{} {} {}", kernel.name, out[i], expected);
+                let lifted = f64::from(signed_out[i]) + 128.0;
+                prop_assert!((lifted - expected).abs() < 0.5 + 1e-3, "{} {} {}", kernel.name, lifted, expected);
+            }
+        }
+    }
+}
+
 #[test]
 fn long_inputs_are_split_without_a_seam() {
     let x: Vec<f32> = (0..3 * TASK + 5).map(|i| (i % 1000) as f32 / 4.0).collect();

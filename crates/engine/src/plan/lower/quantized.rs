@@ -11,7 +11,7 @@ use super::epilogue::{Chain, Channels, activation_of};
 use super::qlinear::Made;
 use super::{Builder, Forms, Layout, Record, is_clamp};
 use crate::EngineError;
-use crate::plan::quantized::limits;
+use crate::plan::quantized::{clamp, limits};
 use crate::plan::step::{Elem, Finish, Grid, Kind, Source};
 use crate::plan::work::Op;
 use crate::product::{IntegerLayer, Order, point, rows};
@@ -156,7 +156,7 @@ impl Builder<'_, '_> {
                 inputs.push(source);
                 residual = Some(grid);
             }
-            let clamp = clamp(chain.activation, &grid);
+            let clamp = clamp(chain.activation, &grid).unwrap_or(limits(grid.elem));
             let works: Vec<usize> = chain.works.iter().copied().chain([next]).collect();
             let info = made.info(self, index, &works);
             let made = self.emit(
@@ -255,19 +255,5 @@ fn scales(codes: &Codes<'_>, grid: Grid, n: usize) -> Vec<f32> {
     match codes.scales[..] {
         [one] => vec![one * grid.scale; n],
         _ => codes.scales.iter().map(|scale| scale * grid.scale).collect(),
-    }
-}
-
-/// The codes that an activation lets through.
-fn clamp(activation: Activation, grid: &Grid) -> [i32; 2] {
-    let [low, high] = limits(grid.elem);
-    let code = |x: f32| {
-        let code = (x / grid.scale).round_ties_even() + grid.zero_point as f32;
-        if code.is_nan() { low } else { code.clamp(low as f32, high as f32) as i32 }
-    };
-    match activation {
-        Activation::Relu => [code(0.0), high],
-        Activation::Clip { min, max } => [code(min), code(max)],
-        _ => [low, high],
     }
 }
