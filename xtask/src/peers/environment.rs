@@ -1,6 +1,6 @@
 //! What measuring needs: Python with the peers in it, the networks, and the names of machine and version.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::measure::Case;
@@ -45,7 +45,7 @@ impl Environment {
     }
 }
 
-fn set_up_python(venv: &PathBuf) -> Result<PathBuf, String> {
+fn set_up_python(venv: &Path) -> Result<PathBuf, String> {
     let python = venv.join("bin/python");
     let finished = venv.join("finished");
     if !finished.exists() {

@@ -112,13 +112,13 @@ pub(super) fn measure(case: &Case, environment: &Environment, lissom: &Path, opt
         let mut command = Command::new(lissom);
         command.arg(environment.file(&case.own())).args([&options.threads.to_string(), "0", "serve"]);
         // A cache of its own, so that the first load is one that knows nothing.
-        command.arg(options.batch.to_string()).env("XDG_CACHE_HOME", scratch.path());
+        command.arg(case.batch.to_string()).env("XDG_CACHE_HOME", scratch.path());
         Worker::start(&mut command)
     };
     let peer = |name: &str, file: &str| {
         let mut command = environment.script("worker.py");
         command.arg(name).arg(environment.file(file));
-        Worker::start(command.args([options.threads.to_string(), options.batch.to_string()]))
+        Worker::start(command.args([options.threads.to_string(), case.batch.to_string()]))
     };
     let mut workers = vec![ours()?];
     let load_again_ms = ours()?.load_ms;
@@ -167,7 +167,7 @@ fn difference(own: &[f32], reference: &[f32]) -> Result<f64, String> {
     let largest = reference.iter().map(|value| f64::from(value.abs())).fold(0.0, f64::max);
     let away = own.iter().zip(reference).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs());
     // A NaN must not get lost in a maximum.
-    let worst = away.fold(0.0, |worst: f64, x| if x <= worst { worst } else { x });
+    let worst = away.fold(0.0, |worst: f64, x| if worst.is_nan() || x <= worst { worst } else { x });
     Ok(if worst == 0.0 { 0.0 } else { worst / largest })
 }
 

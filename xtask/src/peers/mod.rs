@@ -12,12 +12,13 @@ mod table;
 mod worker;
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lissom_recipe::run::write_atomic;
 
 use crate::command::{cargo, root, run as run_command};
 use environment::{Environment, cpu, date, lissom_version};
+use goals::goal;
 use measure::{Case, Row, measure};
 use options::Options;
 use table::{Document, json, markdown};
@@ -62,15 +63,17 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     Ok(())
 }
 
+/// Network by network, so that the table reads well.
 fn cases(options: &Options) -> Vec<Case> {
     let mut cases = Vec::new();
     for network in &options.networks {
         for form in &options.forms {
             for dtype in &options.types {
-                cases.push(Case { network, form, dtype, batch: options.batch });
+                cases.extend(options.batches.iter().map(|&batch| Case { network, form, dtype, batch }));
             }
         }
     }
+    cases.retain(|case| !options.only_goals || goal(case).is_some());
     cases
 }
 
@@ -83,6 +86,6 @@ fn alone(lock: Option<&Path>, work: impl FnOnce() -> Result<Row, String>) -> Res
     work()
 }
 
-fn write(path: &PathBuf, text: &str) -> Result<(), String> {
+fn write(path: &Path, text: &str) -> Result<(), String> {
     write_atomic(path, text.as_bytes()).map_err(|error| error.to_string())
 }

@@ -9,7 +9,8 @@ const USAGE: &str = "usage: cargo xtask peers [options]
   --networks A,B   of resnet50, mobilenetv1, resnet20, minilm6, bertbase, mlp; all by default
   --forms A,B      of dense, sp80, sp90, sp95, blk90, oblk90, 2of4; all by default
   --types A,B      of f32, int8; both by default
-  --batch N        items a run; 1 by default
+  --batch N,M      items a run; 1 by default
+  --rows goals     only rows that have a goal; all by default
   --threads N      of every engine; 2 by default
   --rounds N       turns of each engine; 5 by default
   --seconds S      length of a turn; 0.3 by default
@@ -25,7 +26,8 @@ pub(super) struct Options {
     pub(super) networks: Vec<&'static str>,
     pub(super) forms: Vec<&'static str>,
     pub(super) types: Vec<&'static str>,
-    pub(super) batch: usize,
+    pub(super) batches: Vec<usize>,
+    pub(super) only_goals: bool,
     pub(super) threads: usize,
     pub(super) rounds: usize,
     pub(super) seconds: f64,
@@ -47,7 +49,8 @@ impl Options {
             networks: NETWORKS.to_vec(),
             forms: FORMS.to_vec(),
             types: TYPES.to_vec(),
-            batch: 1,
+            batches: vec![1],
+            only_goals: false,
             threads: 2,
             rounds: 5,
             seconds: 0.3,
@@ -63,7 +66,7 @@ impl Options {
             let value = words.next().ok_or_else(|| format!("`{word}` needs a value\n{USAGE}"))?;
             options.set(word, value)?;
         }
-        if options.rounds == 0 || options.batch == 0 || options.threads == 0 {
+        if options.rounds == 0 || options.batches.contains(&0) || options.threads == 0 {
             return Err(format!("--rounds, --batch and --threads are at least 1\n{USAGE}"));
         }
         Ok(options)
@@ -76,7 +79,8 @@ impl Options {
             "--networks" => self.networks = chosen(NETWORKS, value)?,
             "--forms" => self.forms = chosen(FORMS, value)?,
             "--types" => self.types = chosen(TYPES, value)?,
-            "--batch" => self.batch = number(word, value)?,
+            "--batch" => self.batches = value.split(',').map(|one| number(word, one)).collect::<Result<_, _>>()?,
+            "--rows" if ["goals", "all"].contains(&value) => self.only_goals = value == "goals",
             "--threads" => self.threads = number(word, value)?,
             "--rounds" => self.rounds = number(word, value)?,
             "--seconds" => self.seconds = number(word, value)?,
@@ -86,7 +90,7 @@ impl Options {
             "--python" => self.python = Some(path()?),
             "--lissom" => self.lissom = Some(path()?),
             "--lock" => self.lock = Some(path()?),
-            _ => return Err(format!("unknown option `{word}`\n{USAGE}")),
+            _ => return Err(format!("`{word} {value}` is no option\n{USAGE}")),
         }
         Ok(())
     }
@@ -122,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_word_that_is_no_option_shows_the_usage() {
-        for line in ["--speed 3", "--rounds", "--rounds 0", "--batch many"] {
+        for line in ["--speed 3", "--rounds", "--rounds 0", "--batch many", "--rows few"] {
             assert!(parse(line).is_err(), "{line}");
         }
     }
