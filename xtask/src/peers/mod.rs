@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         cpu: cpu(),
         n_cores: std::thread::available_parallelism().map_or(1, usize::from),
         lissom: lissom_version(),
-        command: format!("cargo xtask peers {}", arguments.join(" ")).trim_end().to_owned(),
+        command: command(arguments),
         threads: options.threads,
         rounds: options.rounds,
         rows: Vec::new(),
@@ -61,6 +61,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     }
     println!("{}", options.out.display());
     Ok(())
+}
+
+/// The command that measures the same elsewhere: without what says where things lie on this machine.
+fn command(arguments: &[String]) -> String {
+    let places = ["--out", "--json", "--cache", "--python", "--lissom", "--lock"];
+    let kept = arguments.chunks(2).filter(|option| !places.contains(&option[0].as_str()));
+    kept.fold("cargo xtask peers".to_owned(), |line, option| line + " " + &option.join(" "))
 }
 
 /// Network by network, so that the table reads well.
