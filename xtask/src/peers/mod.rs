@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         date: date(),
         cpu: cpu(),
         n_cores: std::thread::available_parallelism().map_or(1, usize::from),
-        lissom: lissom_version(),
+        lissom: if options.lissom.is_some() { "from --lissom".to_owned() } else { lissom_version() },
         command: command(arguments),
         threads: options.threads,
         rounds: options.rounds,
