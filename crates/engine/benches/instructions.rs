@@ -3,6 +3,8 @@
 //! `cargo xtask instructions` runs this under Valgrind and compares with `crates/engine/benches/instructions.json`. Valgrind
 //! knows no AVX-512, so kernels are counted in their AVX2 and scalar forms, and sessions choose AVX2.
 
+#![allow(missing_docs, reason = "the macros make public items")]
+
 use std::hint::black_box;
 
 use bytes::Bytes;
@@ -130,7 +132,7 @@ fn loaded() -> Session {
     session
 }
 
-/// The first run plans.
+// The first run plans.
 #[library_benchmark]
 #[bench::demo(setup = network)]
 fn plan_and_run(model: Model) -> Vec<Tensor> {
