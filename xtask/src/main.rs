@@ -4,7 +4,9 @@ mod check;
 mod command;
 mod conformance;
 mod data;
+mod instructions;
 mod kill_test;
+mod peers;
 mod test;
 
 use std::process::ExitCode;
@@ -19,6 +21,8 @@ const TASKS: &[Task] = &[
     ("conformance", "run the ONNX operator cases against the manifest [--filter TEXT] [--update]", conformance::run),
     ("data", "get real data and networks: cifar10 OUT, or pypi-nets OUT", data::run),
     ("kill-test", "kill a job twenty times and compare its bytes: MODEL --recipe NAME [...]", kill_test::run),
+    ("peers", "time lissom beside ONNX Runtime and OpenVINO: [--networks A,B] [--forms A,B] [...]", peers::run),
+    ("instructions", "count instructions under Valgrind, against the committed counts [--update]", instructions::run),
 ];
 
 fn main() -> ExitCode {

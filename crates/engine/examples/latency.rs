@@ -1,10 +1,12 @@
 //! How long a network takes.
 //!
-//! `cargo run --release -p lissom-engine --example latency -- MODEL [threads] [seconds] [layers|serve|check]`
+//! `cargo run --release -p lissom-engine --example latency -- MODEL [threads] [seconds] [layers|serve|check] [batch]`
 //!
 //! Prints the median of the runs in milliseconds. `layers` adds the time of every step, `check` compares with the plain
-//! evaluation, `serve` answers each line `run SECONDS` of its input with a JSON list of the seconds of each run, so that
-//! another program can alternate it with a peer. Inputs are noise; symbolic axes are 1 if they come first, else 128.
+//! evaluation. `serve` is for `cargo xtask peers`, which alternates it with other engines: a line of JSON when it is loaded,
+//! then each line `run SECONDS` is answered by a JSON list of the seconds of each run (after one that does not count),
+//! `answer FILE` by writing the first output as raw f32. Inputs are noise, the same as in `benches/peers/inputs.py`;
+//! symbolic axes are the batch if they come first, else 128.
 
 use std::error::Error;
 use std::io::{BufRead, Write};
@@ -19,16 +21,24 @@ fn main() -> Result<(), Box<dyn Error>> {
     let path = args.first().ok_or("which model?")?;
     let threads = args.get(1).map_or(Ok(2), |n| n.parse())?;
     let seconds = args.get(2).map_or(Ok(2.0), |s| s.parse())?;
+    let batch = args.get(4).map_or(Ok(1), |n| n.parse())?;
+    let resident = reset_peak().and_then(|()| status_bytes("VmRSS:"));
+    let started = Instant::now();
     let file = lissom_onnx::read_model(path, &lissom_onnx::ReadOptions::default())?;
     let model = Model::from_proto(file.model, lissom_ops::OPERATORS)?;
-    let started = Instant::now();
     let session = Session::new(&model, &SessionOptions { threads, choosing: choosing(), ..SessionOptions::default() })?;
-    let inputs = noise(&session)?;
+    let inputs = noise(&session, batch)?;
     let named: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     session.run(&named)?;
     let load_ms = started.elapsed().as_secs_f64() * 1e3;
     match args.get(3).map(String::as_str) {
-        Some("serve") => return serve(&session, &named),
+        Some("serve") => {
+            let peak = resident.and_then(|resident| Some(status_bytes("VmHWM:")?.saturating_sub(resident)));
+            let peak_bytes = peak.map_or("null".to_owned(), |bytes| bytes.to_string());
+            let version = env!("CARGO_PKG_VERSION");
+            println!(r#"{{"engine": "lissom {version}", "load_ms": {load_ms}, "peak_bytes": {peak_bytes}}}"#);
+            return serve(&session, &named);
+        }
         Some("check") => check(&model, &session, &named)?,
         Some("layers") => layers(&session, &named)?,
         _ => {}
@@ -64,15 +74,34 @@ fn measure(session: &Session, inputs: &[(&str, &Tensor)], seconds: f64) -> Resul
 }
 
 fn serve(session: &Session, inputs: &[(&str, &Tensor)]) -> Result<(), Box<dyn Error>> {
-    println!("ready");
     for line in std::io::stdin().lock().lines() {
         let line = line?;
-        let Some(seconds) = line.strip_prefix("run ") else { break };
-        let times = measure(session, inputs, seconds.trim().parse()?)?;
+        let mut times = Vec::new();
+        if let Some(seconds) = line.strip_prefix("run ") {
+            session.run(inputs)?;
+            times = measure(session, inputs, seconds.trim().parse()?)?;
+        } else if let Some(path) = line.strip_prefix("answer ") {
+            let outputs = session.run(inputs)?;
+            let answer = outputs.first().ok_or("the network has no output")?.to_f32_vec()?;
+            let bytes: Vec<u8> = answer.iter().flat_map(|value| value.to_le_bytes()).collect();
+            std::fs::write(path.trim(), bytes)?;
+        }
         println!("[{}]", times.iter().map(f64::to_string).collect::<Vec<_>>().join(","));
         std::io::stdout().flush()?;
     }
     Ok(())
+}
+
+/// Starts counting the peak of memory anew; `None` where the system cannot.
+fn reset_peak() -> Option<()> {
+    std::fs::write("/proc/self/clear_refs", "5").ok()
+}
+
+/// A line of `/proc/self/status`, in bytes.
+fn status_bytes(key: &str) -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kib: u64 = text.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()?;
+    Some(kib << 10)
 }
 
 fn layers(session: &Session, inputs: &[(&str, &Tensor)]) -> Result<(), Box<dyn Error>> {
@@ -111,7 +140,16 @@ fn check(model: &Model, session: &Session, inputs: &[(&str, &Tensor)]) -> Result
     Ok(())
 }
 
-fn noise(session: &Session) -> Result<Vec<(String, Tensor)>, Box<dyn Error>> {
+/// 32 bits that look random: splitmix64.
+fn scrambled(index: usize) -> u64 {
+    let x = (index as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    (x ^ (x >> 31)) >> 32
+}
+
+/// Floats from -1 to 1; whole numbers below 1000, masks 1 and types 0.
+fn noise(session: &Session, batch: usize) -> Result<Vec<(String, Tensor)>, Box<dyn Error>> {
     let mut inputs = Vec::new();
     for input in session.inputs() {
         let shape: Vec<usize> = input
@@ -119,16 +157,15 @@ fn noise(session: &Session) -> Result<Vec<(String, Tensor)>, Box<dyn Error>> {
             .iter()
             .flatten()
             .enumerate()
-            .map(|(axis, length)| length.unwrap_or(if axis == 0 { 1 } else { 128 }))
+            .map(|(axis, length)| length.unwrap_or(if axis == 0 { batch } else { 128 }))
             .collect();
         let len: usize = shape.iter().product();
-        let state = |i: usize| (i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
         let tensor = match input.dtype {
             Some(DType::I64) if input.name.contains("mask") => Tensor::new(shape, vec![1i64; len])?,
             Some(DType::I64) if input.name.contains("type") => Tensor::new(shape, vec![0i64; len])?,
-            Some(DType::I64) => Tensor::new(shape, (0..len).map(|i| (state(i) % 1000) as i64).collect::<Vec<_>>())?,
+            Some(DType::I64) => Tensor::new(shape, (0..len).map(|i| (scrambled(i) % 1000) as i64).collect::<Vec<_>>())?,
             Some(DType::F32) | None => {
-                Tensor::new(shape, (0..len).map(|i| (state(i) % 2001) as f32 / 1000.0 - 1.0).collect::<Vec<_>>())?
+                Tensor::new(shape, (0..len).map(|i| (scrambled(i) % 2001) as f32 / 1000.0 - 1.0).collect::<Vec<_>>())?
             }
             Some(dtype) => Tensor::zeros(dtype, shape)?,
         };
