@@ -3,6 +3,7 @@
 //! A tile of pixels is unfolded and transposed into a slab `[groups of 4 inputs][pixels]`, a part of K at a time; each
 //! non-empty group of weights is then one broadcast and one product a vector of the slab.
 
+use super::lines::{self, Line};
 use super::weights::{SparseRows, parts};
 use super::{Job, gather::BLOCK};
 use crate::conv::gather::Pixels;
@@ -12,7 +13,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 /// Groups of four inputs in a slab.
-pub(super) const SLAB: usize = 64;
+pub(super) const SLAB: usize = 128;
 /// Bytes from one unfolded pixel to the next: those of a slab and a line, so that columns use all of the cache.
 const STRIDE: usize = SLAB * 4 + 64;
 /// Multiply-adds of a vector worth a task.
@@ -27,7 +28,7 @@ pub(super) struct BlockTile {
     pub order: *const u8,
     pub bounds: *const u32,
     /// Place in the slab of each group, and its weights.
-    pub quads: *const u8,
+    pub quads: *const u16,
     pub weights: *const [i8; 4],
     /// `[rows][pixels]`.
     pub sums: *mut i32,
@@ -43,7 +44,7 @@ pub(super) struct PackedBlocks {
     order: Vec<u8>,
     /// `[blocks of outputs][parts of K][BLOCK + 1]`.
     bounds: Vec<u32>,
-    quads: Vec<u8>,
+    quads: Vec<u16>,
     weights: Vec<[i8; 4]>,
 }
 
@@ -68,7 +69,7 @@ impl PackedBlocks {
                     packed.order.push(order.get(place).map_or(0, |&row| row as u8));
                     let Some(row) = order.get(place).map(|&row| &rows[row]) else { continue };
                     for &(quad, weights) in &row[inside(row)] {
-                        packed.quads.push((quad - quads.start) as u8);
+                        packed.quads.push((quad - quads.start) as u16);
                         packed.weights.push(weights);
                     }
                 }
@@ -84,7 +85,7 @@ impl PackedBlocks {
     }
 
     pub fn size_bytes(&self) -> usize {
-        self.order.len() + self.bounds.len() * 4 + self.quads.len() * 5
+        self.order.len() + self.bounds.len() * 4 + self.quads.len() * 6
     }
 }
 
@@ -107,10 +108,10 @@ fn groups(row: &[(u32, i16)]) -> Vec<(u32, [i8; 4])> {
 
 #[derive(Default)]
 struct Scratch {
-    rows: Vec<u8>,
-    slab: Vec<u32>,
-    sums: Vec<i32>,
-    block_sums: Vec<i32>,
+    rows: Vec<Line<u8, 64>>,
+    slab: Vec<Line<u32, 16>>,
+    sums: Vec<Line<i32, 16>>,
+    block_sums: Vec<Line<i32, 16>>,
 }
 
 thread_local! {
@@ -154,23 +155,24 @@ impl Job<'_> {
     ) {
         let rows = vectors.start * 16..self.m.min(vectors.end * 16);
         let pixels = vectors.len() * 16;
-        scratch.sums.resize(scratch.sums.len().max(blocks.len() * BLOCK * pixels), 0);
-        scratch.slab.resize(scratch.slab.len().max(SLAB * pixels), 0);
-        scratch.block_sums.resize(scratch.block_sums.len().max(BLOCK * pixels), 0);
+        let slab = lines::grow(&mut scratch.slab, SLAB * pixels);
+        let sums = lines::grow(&mut scratch.sums, blocks.len() * BLOCK * pixels);
+        let block_sums = lines::grow(&mut scratch.block_sums, BLOCK * pixels);
+        let unfolded = lines::grow(&mut scratch.rows, pixels * STRIDE);
         let n_parts = packed.n_parts();
         for index in 0..n_parts {
             // SAFETY: the caller's.
-            unsafe { self.fill_slab(packed.k, &rows, index, scratch) };
+            unsafe { self.fill_slab(packed.k, &rows, index, unfolded, slab) };
             for block in blocks.clone() {
                 let at = block * n_parts + index;
                 let tile = BlockTile {
-                    slab: scratch.slab.as_ptr(),
+                    slab: slab.as_ptr(),
                     rows: BLOCK.min(self.n - block * BLOCK),
                     order: packed.order[at * BLOCK..].as_ptr(),
                     bounds: packed.bounds[at * (BLOCK + 1)..].as_ptr(),
                     quads: packed.quads.as_ptr(),
                     weights: packed.weights.as_ptr(),
-                    sums: scratch.sums[(block - blocks.start) * BLOCK * pixels..].as_mut_ptr(),
+                    sums: sums[(block - blocks.start) * BLOCK * pixels..].as_mut_ptr(),
                     accumulate: index > 0,
                 };
                 // SAFETY: the caller's; slab and sums are as large as `BlockTile` says.
@@ -178,12 +180,12 @@ impl Job<'_> {
             }
         }
         for block in blocks.clone() {
-            let sums = &scratch.sums[(block - blocks.start) * BLOCK * pixels..][..BLOCK * pixels];
+            let sums = &sums[(block - blocks.start) * BLOCK * pixels..][..BLOCK * pixels];
             let n_cols = BLOCK.min(self.n - block * BLOCK);
             for row in (0..n_cols).step_by(16) {
                 for pixel in (0..pixels).step_by(16) {
                     let from = sums[row * pixels + pixel..].as_ptr().cast();
-                    let to = scratch.block_sums[pixel * BLOCK + row..].as_mut_ptr().cast();
+                    let to = block_sums[pixel * BLOCK + row..].as_mut_ptr().cast();
                     // SAFETY: whole blocks of 16 by 16 are there.
                     unsafe { (self.kernel.transpose)(from, pixels, to, BLOCK) };
                 }
@@ -191,7 +193,7 @@ impl Job<'_> {
             let finish = self.finish.at(rows.start, block * BLOCK);
             // SAFETY: the caller's.
             unsafe {
-                (self.kernel.finish)(&finish, scratch.block_sums.as_ptr(), BLOCK, rows.len(), n_cols);
+                (self.kernel.finish)(&finish, block_sums.as_ptr(), BLOCK, rows.len(), n_cols);
                 finish.apply_curve(self.activation, rows.len(), n_cols);
             }
         }
@@ -201,11 +203,10 @@ impl Job<'_> {
     ///
     /// # Safety
     /// The slab has room for whole vectors of these rows.
-    unsafe fn fill_slab(&self, k: usize, rows: &Range<usize>, index: usize, scratch: &mut Scratch) {
+    unsafe fn fill_slab(&self, k: usize, rows: &Range<usize>, index: usize, to: &mut [u8], slab: &mut [u32]) {
         let source = &self.source;
         let ks = index * SLAB * 4..k.min((index + 1) * SLAB * 4);
         let pixels = rows.len().next_multiple_of(16);
-        scratch.rows.resize(scratch.rows.len().max(pixels * STRIDE), 0);
         let unfolded = Pixels {
             input: source.input,
             images: source.images,
@@ -216,16 +217,16 @@ impl Job<'_> {
             pad: source.zero ^ source.flip,
         };
         // SAFETY: there is room for these rows.
-        unsafe { unfolded.pack(rows.clone(), ks.clone(), scratch.rows.as_mut_ptr(), STRIDE) };
+        unsafe { unfolded.pack(rows.clone(), ks.clone(), to.as_mut_ptr(), STRIDE) };
         if source.flip != 0 {
-            for row in scratch.rows.chunks_exact_mut(STRIDE).take(rows.len()) {
+            for row in to.chunks_exact_mut(STRIDE).take(rows.len()) {
                 row[..ks.len()].iter_mut().for_each(|byte| *byte ^= source.flip);
             }
         }
         for quad in (0..ks.len().div_ceil(4)).step_by(16) {
             for pixel in (0..pixels).step_by(16) {
-                let from = scratch.rows[pixel * STRIDE + quad * 4..].as_ptr().cast();
-                let to = scratch.slab[quad * pixels + pixel..].as_mut_ptr();
+                let from = to[pixel * STRIDE + quad * 4..].as_ptr().cast();
+                let to = slab[quad * pixels + pixel..].as_mut_ptr();
                 // SAFETY: whole blocks of 16 by 16 are there.
                 unsafe { (self.kernel.transpose)(from, STRIDE / 4, to, pixels) };
             }

@@ -5,6 +5,7 @@
 //! left in any row; rows that are ahead take what they find, so a row that is dense here and thin there keeps step.
 //! Rows with similar numbers of non-zeros go together, within 64 outputs; their order is restored before finishing.
 
+use super::lines::{self, Line};
 use super::source::Padded;
 use super::weights::{SparseRows, parts};
 use super::{Job, Kernel};
@@ -44,10 +45,6 @@ pub(super) struct GatherTile {
     /// `[pixels][BLOCK]`.
     pub sums: *mut i32,
 }
-
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u8; LINE]);
 
 /// How the outputs of a block changed places; those that are missing in the last one stay where they are.
 #[derive(Clone)]
@@ -91,7 +88,7 @@ pub(super) struct PackedGather {
     /// Rounds in each run of each group.
     run_rounds: Vec<u32>,
     starts: Vec<u32>,
-    rounds: Vec<Line>,
+    rounds: Vec<Line<u8, LINE>>,
     /// Bytes of a run.
     run: usize,
     n_runs: usize,
@@ -176,7 +173,7 @@ fn split(row: &[(u32, i16)]) -> Vec<(u32, i8)> {
 #[derive(Default)]
 struct Scratch {
     copy: Vec<u8>,
-    sums: Vec<i32>,
+    sums: Vec<Line<i32, 16>>,
     pixels: Vec<*const u8>,
     run_offsets: Vec<usize>,
 }
@@ -259,8 +256,7 @@ impl Job<'_> {
         let n_pixels = pixels.len();
         let n_tiles = n_pixels.div_ceil(self.kernel.tile_pixels);
         self.source.windows(padded, pixels.clone(), &mut scratch.pixels);
-        scratch.sums.resize(scratch.sums.len().max(n_pixels * BLOCK), 0);
-        let sums = scratch.sums.as_mut_ptr();
+        let sums = lines::grow(&mut scratch.sums, n_pixels * BLOCK).as_mut_ptr();
         for block in blocks {
             for index in packed.block_groups[block].clone() {
                 let group = &packed.groups[index];

@@ -9,6 +9,7 @@ mod avx2;
 mod avx512vnni;
 mod blocks;
 mod gather;
+mod lines;
 mod scalar;
 mod source;
 #[cfg(test)]
