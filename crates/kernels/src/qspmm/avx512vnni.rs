@@ -1,6 +1,6 @@
 //! AVX-512: `vpermb` picks the inputs of sixteen outputs, `vpdpbusd` sums four products of each.
 
-use super::blocks::BlockTile;
+use super::blocks::{BlockTile, RowBytes};
 use super::gather::{BLOCK, GatherTile, Order};
 use crate::qgemm::finish::{self, Finish, Kind, Requantized};
 use crate::simd::F32x16;
@@ -114,7 +114,7 @@ pub(super) unsafe fn finish_block(f: &Finish, sums: *mut i32, pixels: usize, n_c
     // SAFETY: the caller's.
     unsafe {
         match &f.kind {
-            Kind::Bytes(kind) if is_small(kind) => match (kind.residual.is_null(), n_cols.div_ceil(16)) {
+            Kind::Bytes(kind) if super::is_small(kind) => match (kind.residual.is_null(), n_cols.div_ceil(16)) {
                 (true, 1) => requantize::<false, 1>(f, kind, sums, pixels, n_cols, order),
                 (true, 2) => requantize::<false, 2>(f, kind, sums, pixels, n_cols, order),
                 (true, _) => requantize::<false, 4>(f, kind, sums, pixels, n_cols, order),
@@ -128,11 +128,6 @@ pub(super) unsafe fn finish_block(f: &Finish, sums: *mut i32, pixels: usize, n_c
             }
         }
     }
-}
-
-/// True if sixteen bits hold every number on the way to the bytes; always, unless a zero point is no byte.
-fn is_small(kind: &Requantized) -> bool {
-    [kind.min, kind.max, kind.shift].iter().all(|x| x.abs() <= 10_000.0)
 }
 
 /// 64 elements of four bytes in the order of `indices`, vector by vector.
@@ -295,8 +290,95 @@ unsafe fn block_rows<const V: usize>(t: &BlockTile) {
                 }
                 block += 1;
             }
+            if let Some(bytes) = &t.bytes {
+                requantize_row(&sums, usize::from(*t.order.add(index)), bytes);
+                continue;
+            }
             for (vector, &sum) in sums.iter().enumerate() {
                 _mm512_storeu_si512(to.add(vector * 16).cast(), sum);
+            }
+        }
+    }
+}
+
+/// Does what `finish::finish` does for bytes without a residual, to the same bits, to the sums of one output.
+///
+/// # Safety
+/// As [`blocks`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn requantize_row<const V: usize>(sums: &[__m512i; V], row: usize, bytes: &RowBytes) {
+    // SAFETY: the caller's.
+    unsafe {
+        let offset = _mm512_set1_epi32(*bytes.offsets.add(row));
+        let multiplier = _mm512_set1_ps(*bytes.multipliers.add(row));
+        let (min, max) = (_mm512_set1_ps(bytes.min), _mm512_set1_ps(bytes.max));
+        let (shift, flip) = (_mm512_set1_epi16(bytes.shift), _mm512_set1_epi8(bytes.flip as i8));
+        for (part, sums) in sums.chunks(4).enumerate() {
+            let mut rounded = [_mm512_setzero_si512(); 4];
+            for (rounded, &sum) in rounded.iter_mut().zip(sums) {
+                let y = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(sum, offset)), multiplier);
+                *rounded = _mm512_cvtps_epi32(_mm512_min_ps(max, _mm512_max_ps(min, y)));
+            }
+            let low = _mm512_adds_epi16(_mm512_packs_epi32(rounded[0], rounded[1]), shift);
+            let high = _mm512_adds_epi16(_mm512_packs_epi32(rounded[2], rounded[3]), shift);
+            let packed = _mm512_xor_si512(_mm512_packus_epi16(low, high), flip);
+            let to = bytes.to.add((row * V.div_ceil(4) + part) * 64);
+            _mm512_storeu_si512(to.cast(), packed);
+        }
+    }
+}
+
+/// Stores 64 pixels of up to 64 outputs, `[outputs][64]` as [`requantize_row`] packs them, as `[pixels][outputs]`.
+///
+/// # Safety
+/// Rows of `from` lie `from_stride` bytes apart, those of `to` `to_stride`; `1 <= pixels <= 64`, and `scratch` holds
+/// 64 · 64 bytes. This CPU has AVX-512 VBMI, F, BW, DQ, VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
+pub(super) unsafe fn transpose_bytes(
+    from: *const u8,
+    from_stride: usize,
+    to: *mut u8,
+    to_stride: usize,
+    [pixels, n_cols]: [usize; 2],
+    scratch: *mut u32,
+) {
+    // SAFETY: the caller's; only the given pixels and columns are written.
+    unsafe {
+        let mask = if n_cols >= 64 { u64::MAX } else { (1 << n_cols) - 1 };
+        // Every fourth row at a time: then scratch is [4][fours of pixels][fours of rows][4 pixels].
+        for first in 0..4 {
+            let from = from.add(first * from_stride).cast();
+            transpose(from, 4 * from_stride, scratch.add(first * 256), 16);
+        }
+        // Bytes `2 · half` and `2 · half + 1` of each four of two vectors, in turn, then the pairs of two such vectors.
+        let pairs = |half: u8| -> [u8; 64] {
+            std::array::from_fn(|at| {
+                let byte = (at / 4 * 4) as u8 + half * 2 + at as u8 % 4 / 2;
+                byte + at as u8 % 2 * 64
+            })
+        };
+        let fours = |half: u8| -> [u8; 64] {
+            std::array::from_fn(|at| {
+                let byte = (at / 4 * 4) as u8 + half * 2 + at as u8 % 2;
+                byte + at as u8 % 4 / 2 * 64
+            })
+        };
+        let load = |bytes: [u8; 64]| _mm512_loadu_si512(bytes.as_ptr().cast());
+        let (pairs, fours) = ([load(pairs(0)), load(pairs(1))], [load(fours(0)), load(fours(1))]);
+        for four in 0..16 {
+            let row = |first: usize| _mm512_loadu_si512(scratch.add(first * 256 + four * 16).cast());
+            let rows = [row(0), row(1), row(2), row(3)];
+            for half in 0..2 {
+                let low = _mm512_permutex2var_epi8(rows[0], pairs[half], rows[1]);
+                let high = _mm512_permutex2var_epi8(rows[2], pairs[half], rows[3]);
+                for (odd, &indices) in fours.iter().enumerate() {
+                    let pixel = four % 4 * 16 + four / 4 * 4 + half * 2 + odd;
+                    if pixel < pixels {
+                        let bytes = _mm512_permutex2var_epi8(low, indices, high);
+                        _mm512_mask_storeu_epi8(to.add(pixel * to_stride).cast(), mask, bytes);
+                    }
+                }
             }
         }
     }
@@ -305,7 +387,7 @@ unsafe fn block_rows<const V: usize>(t: &BlockTile) {
 /// # Safety
 /// As `scalar::transpose`, on a CPU with AVX-512 F.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) unsafe fn transpose(from: *const u32, from_stride: usize, to: *mut u32, to_stride: usize) {
+pub(super) unsafe fn transpose(from: *const u8, from_stride: usize, to: *mut u32, to_stride: usize) {
     // SAFETY: the caller's.
     unsafe {
         let zero = _mm512_setzero_si512();

@@ -8,6 +8,7 @@ use super::weights::{SparseRows, parts};
 use super::{Job, gather::BLOCK};
 use crate::conv::gather::Pixels;
 use crate::gemm::driver::part;
+use crate::qgemm::finish::{Kind, Requantized};
 use crate::threads::Threads;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -34,6 +35,21 @@ pub(super) struct BlockTile {
     pub sums: *mut i32,
     /// False at the first part of K.
     pub accumulate: bool,
+    /// At the last part of K: where to put the sums as bytes instead, if the variant can.
+    pub bytes: Option<RowBytes>,
+}
+
+/// What makes bytes of the sums of each row: `finish::Requantized` without a residual.
+#[derive(Clone, Copy)]
+pub(super) struct RowBytes {
+    pub offsets: *const i32,
+    pub multipliers: *const f32,
+    pub min: f32,
+    pub max: f32,
+    pub shift: i16,
+    pub flip: u8,
+    /// `[rows][parts of four vectors][64]`; of each four vectors, four pixels in turn.
+    pub to: *mut u8,
 }
 
 /// The non-empty groups of all rows, by blocks of outputs, then parts of K.
@@ -112,6 +128,7 @@ struct Scratch {
     slab: Vec<Line<u32, 16>>,
     sums: Vec<Line<i32, 16>>,
     block_sums: Vec<Line<i32, 16>>,
+    bytes: Vec<Line<u8, 64>>,
 }
 
 thread_local! {
@@ -159,12 +176,15 @@ impl Job<'_> {
         let sums = lines::grow(&mut scratch.sums, blocks.len() * BLOCK * pixels);
         let block_sums = lines::grow(&mut scratch.block_sums, BLOCK * pixels);
         let unfolded = lines::grow(&mut scratch.rows, pixels * STRIDE);
+        let bytes_stride = pixels.next_multiple_of(64);
+        let bytes = lines::grow(&mut scratch.bytes, blocks.len() * BLOCK * bytes_stride);
         let n_parts = packed.n_parts();
         for index in 0..n_parts {
             // SAFETY: the caller's.
             unsafe { self.fill_slab(packed.k, &rows, index, unfolded, slab) };
             for block in blocks.clone() {
                 let at = block * n_parts + index;
+                let to = bytes[(block - blocks.start) * BLOCK * bytes_stride..].as_mut_ptr();
                 let tile = BlockTile {
                     slab: slab.as_ptr(),
                     rows: BLOCK.min(self.n - block * BLOCK),
@@ -174,12 +194,30 @@ impl Job<'_> {
                     weights: packed.weights.as_ptr(),
                     sums: sums[(block - blocks.start) * BLOCK * pixels..].as_mut_ptr(),
                     accumulate: index > 0,
+                    bytes: self.row_bytes(block, to).filter(|_| index + 1 == n_parts),
                 };
                 // SAFETY: the caller's; slab and sums are as large as `BlockTile` says.
                 unsafe { (self.kernel.blocks)(vectors.len(), &tile) };
             }
         }
         for block in blocks.clone() {
+            if let (Some(transpose), Kind::Bytes(kind), Some(_)) = (
+                self.kernel.transpose_bytes,
+                self.finish.at(rows.start, block * BLOCK).kind,
+                self.row_bytes(block, std::ptr::null_mut()),
+            ) {
+                let from = bytes[(block - blocks.start) * BLOCK * bytes_stride..].as_ptr();
+                let n_cols = BLOCK.min(self.n - block * BLOCK);
+                for first in (0..rows.len()).step_by(64) {
+                    let size = [(rows.len() - first).min(64), n_cols];
+                    let to = kind.out.wrapping_add(first * self.n);
+                    // SAFETY: the caller's; the bytes are there.
+                    unsafe {
+                        transpose(from.add(first), bytes_stride, to, self.n, size, slab.as_mut_ptr());
+                    }
+                }
+                continue;
+            }
             let sums = &sums[(block - blocks.start) * BLOCK * pixels..][..BLOCK * pixels];
             let n_cols = BLOCK.min(self.n - block * BLOCK);
             for row in (0..n_cols).step_by(16) {
@@ -187,7 +225,7 @@ impl Job<'_> {
                     let from = sums[row * pixels + pixel..].as_ptr().cast();
                     let to = block_sums[pixel * BLOCK + row..].as_mut_ptr().cast();
                     // SAFETY: whole blocks of 16 by 16 are there.
-                    unsafe { (self.kernel.transpose)(from, pixels, to, BLOCK) };
+                    unsafe { (self.kernel.transpose)(from, pixels * 4, to, BLOCK) };
                 }
             }
             let finish = self.finish.at(rows.start, block * BLOCK);
@@ -207,6 +245,30 @@ impl Job<'_> {
         let source = &self.source;
         let ks = index * SLAB * 4..k.min((index + 1) * SLAB * 4);
         let pixels = rows.len().next_multiple_of(16);
+        // Whole vectors of points are transposed from where they are.
+        let is_whole = ks.len().is_multiple_of(64) && rows.len() == pixels;
+        let (from, stride) = if source.shape.window.is_point() && source.flip == 0 && is_whole {
+            (source.input[rows.start * k + ks.start..].as_ptr(), k)
+        } else {
+            // SAFETY: there is room for these rows.
+            unsafe { self.unfold(rows, &ks, to) };
+            (to.as_ptr(), STRIDE)
+        };
+        for quad in (0..ks.len().div_ceil(4)).step_by(16) {
+            for pixel in (0..pixels).step_by(16) {
+                let from = from.wrapping_add(pixel * stride + quad * 4);
+                let to = slab[quad * pixels + pixel..].as_mut_ptr();
+                // SAFETY: whole blocks of 16 by 16 are there.
+                unsafe { (self.kernel.transpose)(from, stride, to, pixels) };
+            }
+        }
+    }
+    /// Writes columns `ks` of the windows of some pixels to `to`, `STRIDE` apart.
+    ///
+    /// # Safety
+    /// There is room for these rows.
+    unsafe fn unfold(&self, rows: &Range<usize>, ks: &Range<usize>, to: &mut [u8]) {
+        let source = &self.source;
         let unfolded = Pixels {
             input: source.input,
             images: source.images,
@@ -223,13 +285,19 @@ impl Job<'_> {
                 row[..ks.len()].iter_mut().for_each(|byte| *byte ^= source.flip);
             }
         }
-        for quad in (0..ks.len().div_ceil(4)).step_by(16) {
-            for pixel in (0..pixels).step_by(16) {
-                let from = to[pixel * STRIDE + quad * 4..].as_ptr().cast();
-                let to = slab[quad * pixels + pixel..].as_mut_ptr();
-                // SAFETY: whole blocks of 16 by 16 are there.
-                unsafe { (self.kernel.transpose)(from, STRIDE / 4, to, pixels) };
+    }
+
+    /// What makes bytes of the sums of `block`, if that is wanted and possible.
+    fn row_bytes(&self, block: usize, to: *mut u8) -> Option<RowBytes> {
+        let finish = self.finish.at(0, block * BLOCK);
+        match finish.kind {
+            Kind::Bytes(kind)
+                if self.kernel.transpose_bytes.is_some() && kind.residual.is_null() && super::is_small(&kind) =>
+            {
+                let Requantized { multipliers, min, max, shift, flip, .. } = kind;
+                Some(RowBytes { offsets: finish.offsets, multipliers, min, max, shift: shift as i16, flip, to })
             }
+            _ => None,
         }
     }
 }

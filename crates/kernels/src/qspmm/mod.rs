@@ -18,7 +18,7 @@ mod weights;
 
 use crate::conv::{ConvShape, Images, Window};
 use crate::error::ShapeError;
-use crate::qgemm::finish::Finish;
+use crate::qgemm::finish::{Finish, Requantized};
 use crate::qgemm::{Output, unsigned_zero};
 use crate::quantize::Bytes;
 use crate::threads::Threads;
@@ -56,10 +56,15 @@ pub struct Kernel {
     /// Finishes up to 64 outputs of some pixels, whose sums are in another order.
     finish_block: unsafe fn(&Finish, *mut i32, usize, usize, &Order),
     blocks: unsafe fn(usize, &BlockTile),
-    /// Transposes 16 by 16 elements of four bytes: from, its stride, to, its stride (in elements).
-    transpose: unsafe fn(*const u32, usize, *mut u32, usize),
+    /// Transposes 16 by 16 elements of four bytes: from, its stride in bytes, to, its stride in elements.
+    transpose: unsafe fn(*const u8, usize, *mut u32, usize),
+    /// If `blocks` can requantize: transposes its bytes into the output.
+    transpose_bytes: Option<TransposeBytes>,
     finish: unsafe fn(&Finish, *const i32, usize, usize, usize),
 }
+
+/// From, its stride, to, its stride (in bytes), pixels and outputs, room for 64 · 64 bytes.
+type TransposeBytes = unsafe fn(*const u8, usize, *mut u8, usize, [usize; 2], *mut u32);
 
 impl std::fmt::Debug for Kernel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -81,6 +86,7 @@ pub static KERNELS: &[Kernel] = &[
         finish_block: avx512vnni::finish_block,
         blocks: avx512vnni::blocks,
         transpose: avx512vnni::transpose,
+        transpose_bytes: Some(avx512vnni::transpose_bytes),
         finish: avx512vnni::finish,
     },
     #[cfg(target_arch = "x86_64")]
@@ -95,6 +101,7 @@ pub static KERNELS: &[Kernel] = &[
         finish_block: avx2::finish_block,
         blocks: avx2::blocks,
         transpose: scalar::transpose,
+        transpose_bytes: None,
         finish: avx2::finish,
     },
     Kernel {
@@ -108,6 +115,7 @@ pub static KERNELS: &[Kernel] = &[
         finish_block: scalar::finish_block,
         blocks: scalar::blocks,
         transpose: scalar::transpose,
+        transpose_bytes: None,
         finish: scalar::finish,
     },
 ];
@@ -282,6 +290,11 @@ pub fn qspmm(
         }
     }
     Ok(())
+}
+
+/// True if sixteen bits hold every number on the way to the bytes; always, unless a zero point is no byte.
+fn is_small(kind: &Requantized) -> bool {
+    [kind.min, kind.max, kind.shift].iter().all(|x| x.abs() <= 10_000.0)
 }
 
 /// Checked arguments of one call.

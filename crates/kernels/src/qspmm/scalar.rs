@@ -88,13 +88,13 @@ pub(super) unsafe fn blocks(vectors: usize, t: &BlockTile) {
 }
 
 /// # Safety
-/// Both hold 16 rows of 16, their strides apart.
-pub(super) unsafe fn transpose(from: *const u32, from_stride: usize, to: *mut u32, to_stride: usize) {
+/// Both hold 16 rows of 16 elements, `from_stride` bytes and `to_stride` elements apart.
+pub(super) unsafe fn transpose(from: *const u8, from_stride: usize, to: *mut u32, to_stride: usize) {
     for row in 0..16 {
         for col in 0..16 {
             // SAFETY: the caller's.
             unsafe {
-                let value = from.add(row * from_stride + col).read_unaligned();
+                let value = from.add(row * from_stride + col * 4).cast::<u32>().read_unaligned();
                 to.add(col * to_stride + row).write_unaligned(value);
             }
         }
