@@ -348,8 +348,8 @@ pub(super) unsafe fn transpose_bytes(
         let mask = if n_cols >= 64 { u64::MAX } else { (1 << n_cols) - 1 };
         // Every fourth row at a time: then scratch is [4][fours of pixels][fours of rows][4 pixels].
         for first in 0..4 {
-            let from = from.add(first * from_stride).cast();
-            transpose(from, 4 * from_stride, scratch.add(first * 256), 16);
+            let rows = std::array::from_fn(|row| from.wrapping_add((first + 4 * row) * from_stride));
+            transpose(&rows, scratch.add(first * 256), 16);
         }
         // Bytes `2 · half` and `2 · half + 1` of each four of two vectors, in turn, then the pairs of two such vectors.
         let pairs = |half: u8| -> [u8; 64] {
@@ -387,13 +387,13 @@ pub(super) unsafe fn transpose_bytes(
 /// # Safety
 /// As `scalar::transpose`, on a CPU with AVX-512 F.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) unsafe fn transpose(from: *const u8, from_stride: usize, to: *mut u32, to_stride: usize) {
+pub(super) unsafe fn transpose(rows: &[*const u8; 16], to: *mut u32, to_stride: usize) {
     // SAFETY: the caller's.
     unsafe {
         let zero = _mm512_setzero_si512();
         let (mut a, mut b) = ([zero; 16], [zero; 16]);
-        for (row, a) in a.iter_mut().enumerate() {
-            *a = _mm512_loadu_si512(from.add(row * from_stride).cast());
+        for (row, a) in rows.iter().zip(&mut a) {
+            *a = _mm512_loadu_si512(row.cast());
         }
         // Pairs of rows, then fours: lane l of b[4i + j] holds column 4l + j of rows 4i..4i + 4.
         for i in 0..4 {

@@ -4,19 +4,16 @@
 //! non-empty group of weights is then one broadcast and one product a vector of the slab.
 
 use super::lines::{self, Line};
+use super::slab::{Reader, SLAB, Slab};
+use super::source::MAX_COPY;
 use super::weights::{SparseRows, parts};
 use super::{Job, gather::BLOCK};
-use crate::conv::gather::Pixels;
 use crate::gemm::driver::part;
 use crate::qgemm::finish::{Kind, Requantized};
 use crate::threads::Threads;
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// Groups of four inputs in a slab.
-pub(super) const SLAB: usize = 128;
-/// Bytes from one unfolded pixel to the next: those of a slab and a line, so that columns use all of the cache.
-const STRIDE: usize = SLAB * 4 + 64;
 /// Multiply-adds of a vector worth a task.
 const TASK_WORK: usize = 8192;
 
@@ -124,8 +121,8 @@ fn groups(row: &[(u32, i16)]) -> Vec<(u32, [i8; 4])> {
 
 #[derive(Default)]
 struct Scratch {
-    rows: Vec<Line<u8, 64>>,
-    slab: Vec<Line<u32, 16>>,
+    copy: Vec<u8>,
+    slab: Slab,
     sums: Vec<Line<i32, 16>>,
     block_sums: Vec<Line<i32, 16>>,
     bytes: Vec<Line<u8, 64>>,
@@ -144,17 +141,30 @@ impl Job<'_> {
         let n_tiles = n_vectors.div_ceil(self.kernel.tile_vectors);
         let work = n_vectors.saturating_mul(packed.quads.len() + self.n * 8);
         let wanted = if threads.count() == 1 { 1 } else { (work / TASK_WORK).clamp(1, 4 * threads.count()) };
-        // Parts along the outputs unfold the same pixels again.
-        let row_parts = wanted.min(n_tiles);
+        let reader = Reader::new(&self.source);
+        let by_size = if reader == Reader::Copy { self.source.len().div_ceil(MAX_COPY).clamp(1, n_tiles) } else { 1 };
+        // Parts along the outputs copy and transpose the same pixels again.
+        let row_parts = wanted.min(n_tiles).max(by_size);
         let block_parts = (wanted / row_parts).min(threads.count()).clamp(1, n_blocks);
         let n_tiles = n_tiles.next_multiple_of(row_parts).min(n_vectors);
         threads.run(row_parts * block_parts, |task| {
             let tiles = part(task / block_parts, row_parts, n_tiles);
             let blocks = part(task % block_parts, block_parts, n_blocks);
+            if tiles.is_empty() || blocks.is_empty() {
+                return;
+            }
+            let first_vector = |tile: usize| tile * n_vectors / n_tiles;
+            let pixels = first_vector(tiles.start) * 16..self.m.min(first_vector(tiles.end) * 16);
             SCRATCH.with_borrow_mut(|scratch| {
+                let padded = match reader {
+                    Reader::Copy => self.source.copy(&pixels, &mut scratch.copy),
+                    Reader::Direct | Reader::Unfold => self.source.direct(),
+                };
                 for tile in tiles {
-                    let vectors = part(tile, n_tiles, n_vectors);
-                    // SAFETY: the caller's.
+                    let vectors = first_vector(tile)..first_vector(tile + 1);
+                    let rows = vectors.start * 16..self.m.min(vectors.end * 16);
+                    scratch.slab.locate(&self.source, &padded, rows, reader);
+                    // SAFETY: the caller's; the copy covers these pixels.
                     unsafe { self.block_tile(packed, vectors, blocks.clone(), scratch) };
                 }
             });
@@ -172,21 +182,20 @@ impl Job<'_> {
     ) {
         let rows = vectors.start * 16..self.m.min(vectors.end * 16);
         let pixels = vectors.len() * 16;
-        let slab = lines::grow(&mut scratch.slab, SLAB * pixels);
         let sums = lines::grow(&mut scratch.sums, blocks.len() * BLOCK * pixels);
         let block_sums = lines::grow(&mut scratch.block_sums, BLOCK * pixels);
-        let unfolded = lines::grow(&mut scratch.rows, pixels * STRIDE);
         let bytes_stride = pixels.next_multiple_of(64);
         let bytes = lines::grow(&mut scratch.bytes, blocks.len() * BLOCK * bytes_stride);
         let n_parts = packed.n_parts();
         for index in 0..n_parts {
+            let ks = index * SLAB * 4..packed.k.min((index + 1) * SLAB * 4);
             // SAFETY: the caller's.
-            unsafe { self.fill_slab(packed.k, &rows, index, unfolded, slab) };
+            unsafe { scratch.slab.fill(&self.source, self.kernel, ks) };
             for block in blocks.clone() {
                 let at = block * n_parts + index;
                 let to = bytes[(block - blocks.start) * BLOCK * bytes_stride..].as_mut_ptr();
                 let tile = BlockTile {
-                    slab: slab.as_ptr(),
+                    slab: scratch.slab.as_ptr(),
                     rows: BLOCK.min(self.n - block * BLOCK),
                     order: packed.order[at * BLOCK..].as_ptr(),
                     bounds: packed.bounds[at * (BLOCK + 1)..].as_ptr(),
@@ -201,88 +210,33 @@ impl Job<'_> {
             }
         }
         for block in blocks.clone() {
-            if let (Some(transpose), Kind::Bytes(kind), Some(_)) = (
-                self.kernel.transpose_bytes,
-                self.finish.at(rows.start, block * BLOCK).kind,
-                self.row_bytes(block, std::ptr::null_mut()),
-            ) {
-                let from = bytes[(block - blocks.start) * BLOCK * bytes_stride..].as_ptr();
-                let n_cols = BLOCK.min(self.n - block * BLOCK);
+            let (at, n_cols) = ((block - blocks.start) * BLOCK, BLOCK.min(self.n - block * BLOCK));
+            let finish = self.finish.at(rows.start, block * BLOCK);
+            let is_bytes = self.row_bytes(block, std::ptr::null_mut()).is_some();
+            if let (Some(transpose), Kind::Bytes(kind), true) = (self.kernel.transpose_bytes, finish.kind, is_bytes) {
                 for first in (0..rows.len()).step_by(64) {
+                    let from = bytes[at * bytes_stride + first..].as_ptr();
                     let size = [(rows.len() - first).min(64), n_cols];
-                    let to = kind.out.wrapping_add(first * self.n);
                     // SAFETY: the caller's; the bytes are there.
                     unsafe {
-                        transpose(from.add(first), bytes_stride, to, self.n, size, slab.as_mut_ptr());
+                        let to = kind.out.add(first * self.n);
+                        transpose(from, bytes_stride, to, self.n, size, block_sums.as_mut_ptr().cast());
                     }
                 }
                 continue;
             }
-            let sums = &sums[(block - blocks.start) * BLOCK * pixels..][..BLOCK * pixels];
-            let n_cols = BLOCK.min(self.n - block * BLOCK);
             for row in (0..n_cols).step_by(16) {
                 for pixel in (0..pixels).step_by(16) {
-                    let from = sums[row * pixels + pixel..].as_ptr().cast();
+                    let from = |index: usize| sums[(at + row + index) * pixels + pixel..].as_ptr().cast();
                     let to = block_sums[pixel * BLOCK + row..].as_mut_ptr().cast();
                     // SAFETY: whole blocks of 16 by 16 are there.
-                    unsafe { (self.kernel.transpose)(from, pixels * 4, to, BLOCK) };
+                    unsafe { (self.kernel.transpose)(&std::array::from_fn(from), to, BLOCK) };
                 }
             }
-            let finish = self.finish.at(rows.start, block * BLOCK);
             // SAFETY: the caller's.
             unsafe {
                 (self.kernel.finish)(&finish, block_sums.as_ptr(), BLOCK, rows.len(), n_cols);
                 finish.apply_curve(self.activation, rows.len(), n_cols);
-            }
-        }
-    }
-
-    /// Unfolds part `index` of K of some pixels and transposes it.
-    ///
-    /// # Safety
-    /// The slab has room for whole vectors of these rows.
-    unsafe fn fill_slab(&self, k: usize, rows: &Range<usize>, index: usize, to: &mut [u8], slab: &mut [u32]) {
-        let source = &self.source;
-        let ks = index * SLAB * 4..k.min((index + 1) * SLAB * 4);
-        let pixels = rows.len().next_multiple_of(16);
-        // Whole vectors of points are transposed from where they are.
-        let is_whole = ks.len().is_multiple_of(64) && rows.len() == pixels;
-        let (from, stride) = if source.shape.window.is_point() && source.flip == 0 && is_whole {
-            (source.input[rows.start * k + ks.start..].as_ptr(), k)
-        } else {
-            // SAFETY: there is room for these rows.
-            unsafe { self.unfold(rows, &ks, to) };
-            (to.as_ptr(), STRIDE)
-        };
-        for quad in (0..ks.len().div_ceil(4)).step_by(16) {
-            for pixel in (0..pixels).step_by(16) {
-                let from = from.wrapping_add(pixel * stride + quad * 4);
-                let to = slab[quad * pixels + pixel..].as_mut_ptr();
-                // SAFETY: whole blocks of 16 by 16 are there.
-                unsafe { (self.kernel.transpose)(from, stride, to, pixels) };
-            }
-        }
-    }
-    /// Writes columns `ks` of the windows of some pixels to `to`, `STRIDE` apart.
-    ///
-    /// # Safety
-    /// There is room for these rows.
-    unsafe fn unfold(&self, rows: &Range<usize>, ks: &Range<usize>, to: &mut [u8]) {
-        let source = &self.source;
-        let unfolded = Pixels {
-            input: source.input,
-            images: source.images,
-            window: source.shape.window,
-            out_size: source.out_size,
-            c_in: source.shape.c_in,
-            channels: 0..source.shape.c_in,
-            pad: source.zero ^ source.flip,
-        };
-        // SAFETY: there is room for these rows.
-        unsafe { unfolded.pack(rows.clone(), ks.clone(), to.as_mut_ptr(), STRIDE) };
-        if source.flip != 0 {
-            for row in to.chunks_exact_mut(STRIDE).take(rows.len()) {
-                row[..ks.len()].iter_mut().for_each(|byte| *byte ^= source.flip);
             }
         }
     }

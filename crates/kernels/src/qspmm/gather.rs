@@ -6,7 +6,7 @@
 //! Rows with similar numbers of non-zeros go together, within 64 outputs; their order is restored before finishing.
 
 use super::lines::{self, Line};
-use super::source::Padded;
+use super::source::{MAX_COPY, Padded, runs};
 use super::weights::{SparseRows, parts};
 use super::{Job, Kernel};
 use crate::conv::ConvShape;
@@ -22,8 +22,6 @@ pub(super) const BLOCK: usize = 64;
 const MAX_SETS: usize = 2;
 /// Bytes of one cache line.
 const LINE: usize = 64;
-/// Bytes of input copied for one task.
-const MAX_COPY: usize = 256 << 10;
 /// Bytes of input that stay in L1 while weights go by, and the most tiles that are finished at once.
 const STRIP_BYTES: usize = 24 << 10;
 const MAX_STRIP: usize = 4;
@@ -96,10 +94,7 @@ pub(super) struct PackedGather {
 
 impl PackedGather {
     pub fn new(kernel: &Kernel, shape: &ConvShape, rows: &SparseRows) -> Result<Self, ShapeError> {
-        let window = &shape.window;
-        // Taps side by side are adjacent bytes, unless pixels between them are left out.
-        let run_taps = if window.dilation[1] == 1 { window.kernel[1] } else { 1 };
-        let (run, n_runs) = (run_taps * shape.c_in, window.taps() / run_taps);
+        let [n_runs, run] = runs(shape);
         let mut packed = Self {
             groups: Vec::new(),
             block_groups: Vec::new(),
@@ -200,7 +195,7 @@ impl Job<'_> {
             SCRATCH.with_borrow_mut(|scratch| {
                 let padded =
                     if is_direct { self.source.direct() } else { self.source.copy(&pixels, &mut scratch.copy) };
-                self.run_offsets(packed.n_runs, &padded, &mut scratch.run_offsets);
+                self.source.run_offsets(&padded, &mut scratch.run_offsets);
                 let strips = pixels.len().div_ceil(strip);
                 for index in 0..strips {
                     let some = part(index, strips, pixels.len());
@@ -231,16 +226,6 @@ impl Job<'_> {
             let row_parts = by_size.max(wanted.min(n_tiles));
             [row_parts, (wanted / row_parts).clamp(1, n_blocks)]
         }
-    }
-
-    /// Where each run begins, counted from the begin of a window.
-    fn run_offsets(&self, n_runs: usize, padded: &Padded, to: &mut Vec<usize>) {
-        let window = &self.source.shape.window;
-        let across = n_runs / window.kernel[0];
-        let down_bytes = window.dilation[0] * padded.row_bytes;
-        let right_bytes = window.dilation[1] * self.source.shape.c_in;
-        to.clear();
-        to.extend((0..n_runs).map(|run| run / across * down_bytes + run % across * right_bytes));
     }
 
     /// # Safety

@@ -11,6 +11,7 @@ mod blocks;
 mod gather;
 mod lines;
 mod scalar;
+mod slab;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -56,8 +57,8 @@ pub struct Kernel {
     /// Finishes up to 64 outputs of some pixels, whose sums are in another order.
     finish_block: unsafe fn(&Finish, *mut i32, usize, usize, &Order),
     blocks: unsafe fn(usize, &BlockTile),
-    /// Transposes 16 by 16 elements of four bytes: from, its stride in bytes, to, its stride in elements.
-    transpose: unsafe fn(*const u8, usize, *mut u32, usize),
+    /// Transposes 16 by 16 elements of four bytes: rows, to, its stride in elements.
+    transpose: unsafe fn(&[*const u8; 16], *mut u32, usize),
     /// If `blocks` can requantize: transposes its bytes into the output.
     transpose_bytes: Option<TransposeBytes>,
     finish: unsafe fn(&Finish, *const i32, usize, usize, usize),

@@ -88,15 +88,12 @@ pub(super) unsafe fn blocks(vectors: usize, t: &BlockTile) {
 }
 
 /// # Safety
-/// Both hold 16 rows of 16 elements, `from_stride` bytes and `to_stride` elements apart.
-pub(super) unsafe fn transpose(from: *const u8, from_stride: usize, to: *mut u32, to_stride: usize) {
-    for row in 0..16 {
+/// `rows` hold 16 elements each, `to` 16 rows of 16, `to_stride` apart.
+pub(super) unsafe fn transpose(rows: &[*const u8; 16], to: *mut u32, to_stride: usize) {
+    for (row, from) in rows.iter().enumerate() {
         for col in 0..16 {
             // SAFETY: the caller's.
-            unsafe {
-                let value = from.add(row * from_stride + col * 4).cast::<u32>().read_unaligned();
-                to.add(col * to_stride + row).write_unaligned(value);
-            }
+            unsafe { *to.add(col * to_stride + row) = from.add(col * 4).cast::<u32>().read_unaligned() };
         }
     }
 }
