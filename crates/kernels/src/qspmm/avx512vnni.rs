@@ -2,7 +2,7 @@
 
 use super::blocks::{BlockTile, RowBytes};
 use super::gather::{BLOCK, GatherTile, Order};
-use crate::qgemm::finish::{self, Finish, Kind, Requantized};
+use crate::qgemm::finish::{self, Finish, Kind, Reals, Requantized};
 use crate::simd::F32x16;
 use std::arch::x86_64::*;
 
@@ -110,21 +110,27 @@ unsafe fn gather_one<const SETS: usize>(t: &GatherTile) {
 /// # Safety
 /// As `scalar::finish_block`, on a CPU with AVX-512 VBMI, F, BW, DQ, VL.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
-pub(super) unsafe fn finish_block(f: &Finish, sums: *mut i32, pixels: usize, n_cols: usize, order: &Order) {
+pub(super) unsafe fn finish_block(f: &Finish, sums: *mut i32, pixels: usize, n_cols: usize, order: Option<&Order>) {
     // SAFETY: the caller's.
     unsafe {
         match &f.kind {
-            Kind::Bytes(kind) if super::is_small(kind) => match (kind.residual.is_null(), n_cols.div_ceil(16)) {
-                (true, 1) => requantize::<false, 1>(f, kind, sums, pixels, n_cols, order),
-                (true, 2) => requantize::<false, 2>(f, kind, sums, pixels, n_cols, order),
-                (true, _) => requantize::<false, 4>(f, kind, sums, pixels, n_cols, order),
-                (false, 1) => requantize::<true, 1>(f, kind, sums, pixels, n_cols, order),
-                (false, 2) => requantize::<true, 2>(f, kind, sums, pixels, n_cols, order),
-                (false, _) => requantize::<true, 4>(f, kind, sums, pixels, n_cols, order),
-            },
+            Kind::Bytes(kind) if super::is_small(kind) => {
+                let order = order.unwrap_or(&Order::SAME);
+                match (kind.residual.is_null(), n_cols.div_ceil(16)) {
+                    (true, 1) => requantize::<false, 1>(f, kind, sums, pixels, n_cols, order),
+                    (true, 2) => requantize::<false, 2>(f, kind, sums, pixels, n_cols, order),
+                    (true, _) => requantize::<false, 4>(f, kind, sums, pixels, n_cols, order),
+                    (false, 1) => requantize::<true, 1>(f, kind, sums, pixels, n_cols, order),
+                    (false, 2) => requantize::<true, 2>(f, kind, sums, pixels, n_cols, order),
+                    (false, _) => requantize::<true, 4>(f, kind, sums, pixels, n_cols, order),
+                }
+            }
+            Kind::F32(kind) => dequantize(f, kind, sums, pixels, n_cols, order),
             _ => {
-                reorder(sums, pixels, order);
-                finish(f, sums, BLOCK, pixels, n_cols);
+                if let Some(order) = order {
+                    reorder(sums, pixels, order);
+                }
+                finish::finish::<F32x16>(f, sums, BLOCK, pixels, n_cols);
             }
         }
     }
@@ -171,6 +177,43 @@ unsafe fn reorder(sums: *mut i32, pixels: usize, order: &Order) {
             let at = sums.add(pixel * BLOCK);
             for (part, sums) in ordered(load_first(at, u64::MAX), &order.places).into_iter().enumerate() {
                 _mm512_storeu_si512(at.add(part * 16).cast(), sums);
+            }
+        }
+    }
+}
+
+/// Does what `finish::finish` does for real numbers, to the same bits.
+///
+/// # Safety
+/// As [`finish_block`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
+unsafe fn dequantize(f: &Finish, kind: &Reals, sums: *const i32, pixels: usize, n_cols: usize, order: Option<&Order>) {
+    // SAFETY: the caller's; no more than `n_cols` elements are read or written.
+    unsafe {
+        let mask = if n_cols >= BLOCK { u64::MAX } else { (1 << n_cols) - 1 };
+        let offsets = load_first(f.offsets, mask);
+        let multipliers = load_first(kind.multipliers.cast(), mask);
+        let (min, max) = (_mm512_set1_ps(kind.min), _mm512_set1_ps(kind.max));
+        for pixel in 0..pixels {
+            let at = pixel * f.stride;
+            let mut some = load_first(sums.add(pixel * BLOCK), u64::MAX);
+            if let Some(order) = order {
+                some = ordered(some, &order.places);
+            }
+            for (part, sum) in some.into_iter().enumerate().take(n_cols.div_ceil(16)) {
+                let (mask, col) = ((mask >> (part * 16)) as __mmask16, part * 16);
+                let sum = _mm512_cvtepi32_ps(_mm512_add_epi32(sum, offsets[part]));
+                let mut y = _mm512_mul_ps(sum, _mm512_castsi512_ps(multipliers[part]));
+                if !kind.bias.is_null() {
+                    y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(mask, kind.bias.add(col)));
+                }
+                if !kind.residual.is_null() {
+                    y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(mask, kind.residual.add(at + col)));
+                }
+                // NaN stays NaN.
+                y = _mm512_min_ps(max, _mm512_max_ps(min, y));
+                _mm512_mask_storeu_ps(kind.out.add(at + col), mask, y);
             }
         }
     }
@@ -423,12 +466,4 @@ pub(super) unsafe fn transpose(rows: &[*const u8; 16], to: *mut u32, to_stride: 
             }
         }
     }
-}
-
-/// # Safety
-/// As `finish::finish`, on a CPU with AVX-512 F, BW, DQ, VL.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) unsafe fn finish(f: &Finish, sums: *const i32, stride: usize, rows: usize, n_cols: usize) {
-    // SAFETY: the caller's.
-    unsafe { finish::finish::<F32x16>(f, sums, stride, rows, n_cols) }
 }

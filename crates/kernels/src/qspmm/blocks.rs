@@ -235,7 +235,7 @@ impl Job<'_> {
             }
             // SAFETY: the caller's.
             unsafe {
-                (self.kernel.finish)(&finish, block_sums.as_ptr(), BLOCK, rows.len(), n_cols);
+                (self.kernel.finish_block)(&finish, block_sums.as_mut_ptr(), rows.len(), n_cols, None);
                 finish.apply_curve(self.activation, rows.len(), n_cols);
             }
         }

@@ -54,9 +54,19 @@ pub(super) struct Order {
 }
 
 impl Order {
+    /// That of the outputs.
+    pub const SAME: Self = {
+        let mut same = [0; BLOCK];
+        let mut at = 0;
+        while at < BLOCK {
+            same[at] = at as u8;
+            at += 1;
+        }
+        Self { places: same, outputs: same }
+    };
+
     fn new(order: &[usize]) -> Self {
-        let mut new =
-            Self { places: std::array::from_fn(|row| row as u8), outputs: std::array::from_fn(|row| row as u8) };
+        let mut new = Self::SAME;
         for (place, &output) in order.iter().enumerate() {
             new.places[output] = place as u8;
             new.outputs[place] = output as u8;
@@ -267,7 +277,7 @@ impl Job<'_> {
             let finish = self.finish.at(pixels.start, first);
             // SAFETY: the caller's; there are that many sums.
             unsafe {
-                (self.kernel.finish_block)(&finish, sums, n_pixels, n_cols, &packed.orders[block]);
+                (self.kernel.finish_block)(&finish, sums, n_pixels, n_cols, Some(&packed.orders[block]));
                 finish.apply_curve(self.activation, n_pixels, n_cols);
             }
         }

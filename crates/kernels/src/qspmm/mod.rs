@@ -54,14 +54,13 @@ pub struct Kernel {
     /// Groups of 16 pixels of one tile of [`Form::Blocks`].
     tile_vectors: usize,
     gather: unsafe fn(usize, usize, &GatherTile),
-    /// Finishes up to 64 outputs of some pixels, whose sums are in another order.
-    finish_block: unsafe fn(&Finish, *mut i32, usize, usize, &Order),
+    /// Finishes up to 64 outputs of some pixels, whose sums may be in another order.
+    finish_block: unsafe fn(&Finish, *mut i32, usize, usize, Option<&Order>),
     blocks: unsafe fn(usize, &BlockTile),
     /// Transposes 16 by 16 elements of four bytes: rows, to, its stride in elements.
     transpose: unsafe fn(&[*const u8; 16], *mut u32, usize),
     /// If `blocks` can requantize: transposes its bytes into the output.
     transpose_bytes: Option<TransposeBytes>,
-    finish: unsafe fn(&Finish, *const i32, usize, usize, usize),
 }
 
 /// From, its stride, to, its stride (in bytes), pixels and outputs, room for 64 · 64 bytes.
@@ -88,7 +87,6 @@ pub static KERNELS: &[Kernel] = &[
         blocks: avx512vnni::blocks,
         transpose: avx512vnni::transpose,
         transpose_bytes: Some(avx512vnni::transpose_bytes),
-        finish: avx512vnni::finish,
     },
     #[cfg(target_arch = "x86_64")]
     Kernel {
@@ -103,7 +101,6 @@ pub static KERNELS: &[Kernel] = &[
         blocks: avx2::blocks,
         transpose: scalar::transpose,
         transpose_bytes: None,
-        finish: avx2::finish,
     },
     Kernel {
         name: "qspmm_u8i8i32_4x16_scalar",
@@ -117,7 +114,6 @@ pub static KERNELS: &[Kernel] = &[
         blocks: scalar::blocks,
         transpose: scalar::transpose,
         transpose_bytes: None,
-        finish: scalar::finish,
     },
 ];
 

@@ -37,15 +37,17 @@ pub(super) unsafe fn gather(pixels: usize, sets: usize, t: &GatherTile) {
     }
 }
 
-/// Puts the sums of some pixels in order and finishes them with `finish`.
+/// Puts the sums of some pixels in order, if they are not, and finishes them.
 ///
 /// # Safety
 /// `sums` holds `BLOCK` for each pixel; as `finish::finish` for `n_cols` of them.
-pub(super) unsafe fn finish_block(f: &Finish, sums: *mut i32, pixels: usize, n_cols: usize, order: &Order) {
+pub(super) unsafe fn finish_block(f: &Finish, sums: *mut i32, pixels: usize, n_cols: usize, order: Option<&Order>) {
     // SAFETY: the caller's.
     unsafe {
-        reorder(sums, pixels, order);
-        finish(f, sums, BLOCK, pixels, n_cols);
+        if let Some(order) = order {
+            reorder(sums, pixels, order);
+        }
+        finish::finish::<f32>(f, sums, BLOCK, pixels, n_cols);
     }
 }
 
@@ -96,11 +98,4 @@ pub(super) unsafe fn transpose(rows: &[*const u8; 16], to: *mut u32, to_stride: 
             unsafe { *to.add(col * to_stride + row) = from.add(col * 4).cast::<u32>().read_unaligned() };
         }
     }
-}
-
-/// # Safety
-/// As `finish::finish`.
-pub(super) unsafe fn finish(f: &Finish, sums: *const i32, stride: usize, rows: usize, n_cols: usize) {
-    // SAFETY: the caller's.
-    unsafe { finish::finish::<f32>(f, sums, stride, rows, n_cols) }
 }
