@@ -140,20 +140,14 @@ unsafe fn block_rows<const V: usize>(t: &BlockTile) {
 }
 
 /// # Safety
-/// As `finish::finish`, on a CPU with AVX2 and FMA.
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn finish(f: &Finish, sums: *const i32, stride: usize, rows: usize, n_cols: usize) {
-    // SAFETY: the caller's.
-    unsafe { finish::finish::<F32x8>(f, sums, stride, rows, n_cols) }
-}
-
-/// # Safety
 /// As `scalar::finish_block`, on a CPU with AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn finish_block(f: &Finish, sums: *mut i32, pixels: usize, n_cols: usize, order: &Order) {
+pub(super) unsafe fn finish_block(f: &Finish, sums: *mut i32, pixels: usize, n_cols: usize, order: Option<&Order>) {
     // SAFETY: the caller's.
     unsafe {
-        super::scalar::reorder(sums, pixels, order);
-        finish(f, sums, BLOCK, pixels, n_cols);
+        if let Some(order) = order {
+            super::scalar::reorder(sums, pixels, order);
+        }
+        finish::finish::<F32x8>(f, sums, BLOCK, pixels, n_cols);
     }
 }

@@ -1,8 +1,8 @@
 //! AVX-512: `vpermb` picks the inputs of sixteen outputs, `vpdpbusd` sums four products of each.
 
-use super::blocks::BlockTile;
+use super::blocks::{BlockTile, RowBytes};
 use super::gather::{BLOCK, GatherTile, Order};
-use crate::qgemm::finish::{self, Finish, Kind, Requantized};
+use crate::qgemm::finish::{self, Finish, Kind, Reals, Requantized};
 use crate::simd::F32x16;
 use std::arch::x86_64::*;
 
@@ -110,29 +110,30 @@ unsafe fn gather_one<const SETS: usize>(t: &GatherTile) {
 /// # Safety
 /// As `scalar::finish_block`, on a CPU with AVX-512 VBMI, F, BW, DQ, VL.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
-pub(super) unsafe fn finish_block(f: &Finish, sums: *mut i32, pixels: usize, n_cols: usize, order: &Order) {
+pub(super) unsafe fn finish_block(f: &Finish, sums: *mut i32, pixels: usize, n_cols: usize, order: Option<&Order>) {
     // SAFETY: the caller's.
     unsafe {
         match &f.kind {
-            Kind::Bytes(kind) if is_small(kind) => match (kind.residual.is_null(), n_cols.div_ceil(16)) {
-                (true, 1) => requantize::<false, 1>(f, kind, sums, pixels, n_cols, order),
-                (true, 2) => requantize::<false, 2>(f, kind, sums, pixels, n_cols, order),
-                (true, _) => requantize::<false, 4>(f, kind, sums, pixels, n_cols, order),
-                (false, 1) => requantize::<true, 1>(f, kind, sums, pixels, n_cols, order),
-                (false, 2) => requantize::<true, 2>(f, kind, sums, pixels, n_cols, order),
-                (false, _) => requantize::<true, 4>(f, kind, sums, pixels, n_cols, order),
-            },
+            Kind::Bytes(kind) if super::is_small(kind) => {
+                let order = order.unwrap_or(&Order::SAME);
+                match (kind.residual.is_null(), n_cols.div_ceil(16)) {
+                    (true, 1) => requantize::<false, 1>(f, kind, sums, pixels, n_cols, order),
+                    (true, 2) => requantize::<false, 2>(f, kind, sums, pixels, n_cols, order),
+                    (true, _) => requantize::<false, 4>(f, kind, sums, pixels, n_cols, order),
+                    (false, 1) => requantize::<true, 1>(f, kind, sums, pixels, n_cols, order),
+                    (false, 2) => requantize::<true, 2>(f, kind, sums, pixels, n_cols, order),
+                    (false, _) => requantize::<true, 4>(f, kind, sums, pixels, n_cols, order),
+                }
+            }
+            Kind::F32(kind) => dequantize(f, kind, sums, pixels, n_cols, order),
             _ => {
-                reorder(sums, pixels, order);
-                finish(f, sums, BLOCK, pixels, n_cols);
+                if let Some(order) = order {
+                    reorder(sums, pixels, order);
+                }
+                finish::finish::<F32x16>(f, sums, BLOCK, pixels, n_cols);
             }
         }
     }
-}
-
-/// True if sixteen bits hold every number on the way to the bytes; always, unless a zero point is no byte.
-fn is_small(kind: &Requantized) -> bool {
-    [kind.min, kind.max, kind.shift].iter().all(|x| x.abs() <= 10_000.0)
 }
 
 /// 64 elements of four bytes in the order of `indices`, vector by vector.
@@ -176,6 +177,43 @@ unsafe fn reorder(sums: *mut i32, pixels: usize, order: &Order) {
             let at = sums.add(pixel * BLOCK);
             for (part, sums) in ordered(load_first(at, u64::MAX), &order.places).into_iter().enumerate() {
                 _mm512_storeu_si512(at.add(part * 16).cast(), sums);
+            }
+        }
+    }
+}
+
+/// Does what `finish::finish` does for real numbers, to the same bits.
+///
+/// # Safety
+/// As [`finish_block`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
+unsafe fn dequantize(f: &Finish, kind: &Reals, sums: *const i32, pixels: usize, n_cols: usize, order: Option<&Order>) {
+    // SAFETY: the caller's; no more than `n_cols` elements are read or written.
+    unsafe {
+        let mask = if n_cols >= BLOCK { u64::MAX } else { (1 << n_cols) - 1 };
+        let offsets = load_first(f.offsets, mask);
+        let multipliers = load_first(kind.multipliers.cast(), mask);
+        let (min, max) = (_mm512_set1_ps(kind.min), _mm512_set1_ps(kind.max));
+        for pixel in 0..pixels {
+            let at = pixel * f.stride;
+            let mut some = load_first(sums.add(pixel * BLOCK), u64::MAX);
+            if let Some(order) = order {
+                some = ordered(some, &order.places);
+            }
+            for (part, sum) in some.into_iter().enumerate().take(n_cols.div_ceil(16)) {
+                let (mask, col) = ((mask >> (part * 16)) as __mmask16, part * 16);
+                let sum = _mm512_cvtepi32_ps(_mm512_add_epi32(sum, offsets[part]));
+                let mut y = _mm512_mul_ps(sum, _mm512_castsi512_ps(multipliers[part]));
+                if !kind.bias.is_null() {
+                    y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(mask, kind.bias.add(col)));
+                }
+                if !kind.residual.is_null() {
+                    y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(mask, kind.residual.add(at + col)));
+                }
+                // NaN stays NaN.
+                y = _mm512_min_ps(max, _mm512_max_ps(min, y));
+                _mm512_mask_storeu_ps(kind.out.add(at + col), mask, y);
             }
         }
     }
@@ -295,8 +333,95 @@ unsafe fn block_rows<const V: usize>(t: &BlockTile) {
                 }
                 block += 1;
             }
+            if let Some(bytes) = &t.bytes {
+                requantize_row(&sums, usize::from(*t.order.add(index)), bytes);
+                continue;
+            }
             for (vector, &sum) in sums.iter().enumerate() {
                 _mm512_storeu_si512(to.add(vector * 16).cast(), sum);
+            }
+        }
+    }
+}
+
+/// Does what `finish::finish` does for bytes without a residual, to the same bits, to the sums of one output.
+///
+/// # Safety
+/// As [`blocks`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn requantize_row<const V: usize>(sums: &[__m512i; V], row: usize, bytes: &RowBytes) {
+    // SAFETY: the caller's.
+    unsafe {
+        let offset = _mm512_set1_epi32(*bytes.offsets.add(row));
+        let multiplier = _mm512_set1_ps(*bytes.multipliers.add(row));
+        let (min, max) = (_mm512_set1_ps(bytes.min), _mm512_set1_ps(bytes.max));
+        let (shift, flip) = (_mm512_set1_epi16(bytes.shift), _mm512_set1_epi8(bytes.flip as i8));
+        for (part, sums) in sums.chunks(4).enumerate() {
+            let mut rounded = [_mm512_setzero_si512(); 4];
+            for (rounded, &sum) in rounded.iter_mut().zip(sums) {
+                let y = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(sum, offset)), multiplier);
+                *rounded = _mm512_cvtps_epi32(_mm512_min_ps(max, _mm512_max_ps(min, y)));
+            }
+            let low = _mm512_adds_epi16(_mm512_packs_epi32(rounded[0], rounded[1]), shift);
+            let high = _mm512_adds_epi16(_mm512_packs_epi32(rounded[2], rounded[3]), shift);
+            let packed = _mm512_xor_si512(_mm512_packus_epi16(low, high), flip);
+            let to = bytes.to.add((row * V.div_ceil(4) + part) * 64);
+            _mm512_storeu_si512(to.cast(), packed);
+        }
+    }
+}
+
+/// Stores 64 pixels of up to 64 outputs, `[outputs][64]` as [`requantize_row`] packs them, as `[pixels][outputs]`.
+///
+/// # Safety
+/// Rows of `from` lie `from_stride` bytes apart, those of `to` `to_stride`; `1 <= pixels <= 64`, and `scratch` holds
+/// 64 · 64 bytes. This CPU has AVX-512 VBMI, F, BW, DQ, VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
+pub(super) unsafe fn transpose_bytes(
+    from: *const u8,
+    from_stride: usize,
+    to: *mut u8,
+    to_stride: usize,
+    [pixels, n_cols]: [usize; 2],
+    scratch: *mut u32,
+) {
+    // SAFETY: the caller's; only the given pixels and columns are written.
+    unsafe {
+        let mask = if n_cols >= 64 { u64::MAX } else { (1 << n_cols) - 1 };
+        // Every fourth row at a time: then scratch is [4][fours of pixels][fours of rows][4 pixels].
+        for first in 0..4 {
+            let rows = std::array::from_fn(|row| from.wrapping_add((first + 4 * row) * from_stride));
+            transpose(&rows, scratch.add(first * 256), 16);
+        }
+        // Bytes `2 · half` and `2 · half + 1` of each four of two vectors, in turn, then the pairs of two such vectors.
+        let pairs = |half: u8| -> [u8; 64] {
+            std::array::from_fn(|at| {
+                let byte = (at / 4 * 4) as u8 + half * 2 + at as u8 % 4 / 2;
+                byte + at as u8 % 2 * 64
+            })
+        };
+        let fours = |half: u8| -> [u8; 64] {
+            std::array::from_fn(|at| {
+                let byte = (at / 4 * 4) as u8 + half * 2 + at as u8 % 2;
+                byte + at as u8 % 4 / 2 * 64
+            })
+        };
+        let load = |bytes: [u8; 64]| _mm512_loadu_si512(bytes.as_ptr().cast());
+        let (pairs, fours) = ([load(pairs(0)), load(pairs(1))], [load(fours(0)), load(fours(1))]);
+        for four in 0..16 {
+            let row = |first: usize| _mm512_loadu_si512(scratch.add(first * 256 + four * 16).cast());
+            let rows = [row(0), row(1), row(2), row(3)];
+            for half in 0..2 {
+                let low = _mm512_permutex2var_epi8(rows[0], pairs[half], rows[1]);
+                let high = _mm512_permutex2var_epi8(rows[2], pairs[half], rows[3]);
+                for (odd, &indices) in fours.iter().enumerate() {
+                    let pixel = four % 4 * 16 + four / 4 * 4 + half * 2 + odd;
+                    if pixel < pixels {
+                        let bytes = _mm512_permutex2var_epi8(low, indices, high);
+                        _mm512_mask_storeu_epi8(to.add(pixel * to_stride).cast(), mask, bytes);
+                    }
+                }
             }
         }
     }
@@ -305,13 +430,13 @@ unsafe fn block_rows<const V: usize>(t: &BlockTile) {
 /// # Safety
 /// As `scalar::transpose`, on a CPU with AVX-512 F.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) unsafe fn transpose(from: *const u32, from_stride: usize, to: *mut u32, to_stride: usize) {
+pub(super) unsafe fn transpose(rows: &[*const u8; 16], to: *mut u32, to_stride: usize) {
     // SAFETY: the caller's.
     unsafe {
         let zero = _mm512_setzero_si512();
         let (mut a, mut b) = ([zero; 16], [zero; 16]);
-        for (row, a) in a.iter_mut().enumerate() {
-            *a = _mm512_loadu_si512(from.add(row * from_stride).cast());
+        for (row, a) in rows.iter().zip(&mut a) {
+            *a = _mm512_loadu_si512(row.cast());
         }
         // Pairs of rows, then fours: lane l of b[4i + j] holds column 4l + j of rows 4i..4i + 4.
         for i in 0..4 {
@@ -341,12 +466,4 @@ pub(super) unsafe fn transpose(from: *const u32, from_stride: usize, to: *mut u3
             }
         }
     }
-}
-
-/// # Safety
-/// As `finish::finish`, on a CPU with AVX-512 F, BW, DQ, VL.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) unsafe fn finish(f: &Finish, sums: *const i32, stride: usize, rows: usize, n_cols: usize) {
-    // SAFETY: the caller's.
-    unsafe { finish::finish::<F32x16>(f, sums, stride, rows, n_cols) }
 }

@@ -3,18 +3,17 @@
 //! A tile of pixels is unfolded and transposed into a slab `[groups of 4 inputs][pixels]`, a part of K at a time; each
 //! non-empty group of weights is then one broadcast and one product a vector of the slab.
 
+use super::lines::{self, Line};
+use super::slab::{Reader, SLAB, Slab};
+use super::source::MAX_COPY;
 use super::weights::{SparseRows, parts};
 use super::{Job, gather::BLOCK};
-use crate::conv::gather::Pixels;
 use crate::gemm::driver::part;
+use crate::qgemm::finish::{Kind, Requantized};
 use crate::threads::Threads;
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// Groups of four inputs in a slab.
-pub(super) const SLAB: usize = 64;
-/// Bytes from one unfolded pixel to the next: those of a slab and a line, so that columns use all of the cache.
-const STRIDE: usize = SLAB * 4 + 64;
 /// Multiply-adds of a vector worth a task.
 const TASK_WORK: usize = 8192;
 
@@ -27,12 +26,27 @@ pub(super) struct BlockTile {
     pub order: *const u8,
     pub bounds: *const u32,
     /// Place in the slab of each group, and its weights.
-    pub quads: *const u8,
+    pub quads: *const u16,
     pub weights: *const [i8; 4],
     /// `[rows][pixels]`.
     pub sums: *mut i32,
     /// False at the first part of K.
     pub accumulate: bool,
+    /// At the last part of K: where to put the sums as bytes instead, if the variant can.
+    pub bytes: Option<RowBytes>,
+}
+
+/// What makes bytes of the sums of each row: `finish::Requantized` without a residual.
+#[derive(Clone, Copy)]
+pub(super) struct RowBytes {
+    pub offsets: *const i32,
+    pub multipliers: *const f32,
+    pub min: f32,
+    pub max: f32,
+    pub shift: i16,
+    pub flip: u8,
+    /// `[rows][parts of four vectors][64]`; of each four vectors, four pixels in turn.
+    pub to: *mut u8,
 }
 
 /// The non-empty groups of all rows, by blocks of outputs, then parts of K.
@@ -43,7 +57,7 @@ pub(super) struct PackedBlocks {
     order: Vec<u8>,
     /// `[blocks of outputs][parts of K][BLOCK + 1]`.
     bounds: Vec<u32>,
-    quads: Vec<u8>,
+    quads: Vec<u16>,
     weights: Vec<[i8; 4]>,
 }
 
@@ -68,7 +82,7 @@ impl PackedBlocks {
                     packed.order.push(order.get(place).map_or(0, |&row| row as u8));
                     let Some(row) = order.get(place).map(|&row| &rows[row]) else { continue };
                     for &(quad, weights) in &row[inside(row)] {
-                        packed.quads.push((quad - quads.start) as u8);
+                        packed.quads.push((quad - quads.start) as u16);
                         packed.weights.push(weights);
                     }
                 }
@@ -84,7 +98,7 @@ impl PackedBlocks {
     }
 
     pub fn size_bytes(&self) -> usize {
-        self.order.len() + self.bounds.len() * 4 + self.quads.len() * 5
+        self.order.len() + self.bounds.len() * 4 + self.quads.len() * 6
     }
 }
 
@@ -107,10 +121,11 @@ fn groups(row: &[(u32, i16)]) -> Vec<(u32, [i8; 4])> {
 
 #[derive(Default)]
 struct Scratch {
-    rows: Vec<u8>,
-    slab: Vec<u32>,
-    sums: Vec<i32>,
-    block_sums: Vec<i32>,
+    copy: Vec<u8>,
+    slab: Slab,
+    sums: Vec<Line<i32, 16>>,
+    block_sums: Vec<Line<i32, 16>>,
+    bytes: Vec<Line<u8, 64>>,
 }
 
 thread_local! {
@@ -126,17 +141,30 @@ impl Job<'_> {
         let n_tiles = n_vectors.div_ceil(self.kernel.tile_vectors);
         let work = n_vectors.saturating_mul(packed.quads.len() + self.n * 8);
         let wanted = if threads.count() == 1 { 1 } else { (work / TASK_WORK).clamp(1, 4 * threads.count()) };
-        // Parts along the outputs unfold the same pixels again.
-        let row_parts = wanted.min(n_tiles);
+        let reader = Reader::new(&self.source);
+        let by_size = if reader == Reader::Copy { self.source.len().div_ceil(MAX_COPY).clamp(1, n_tiles) } else { 1 };
+        // Parts along the outputs copy and transpose the same pixels again.
+        let row_parts = wanted.min(n_tiles).max(by_size);
         let block_parts = (wanted / row_parts).min(threads.count()).clamp(1, n_blocks);
         let n_tiles = n_tiles.next_multiple_of(row_parts).min(n_vectors);
         threads.run(row_parts * block_parts, |task| {
             let tiles = part(task / block_parts, row_parts, n_tiles);
             let blocks = part(task % block_parts, block_parts, n_blocks);
+            if tiles.is_empty() || blocks.is_empty() {
+                return;
+            }
+            let first_vector = |tile: usize| tile * n_vectors / n_tiles;
+            let pixels = first_vector(tiles.start) * 16..self.m.min(first_vector(tiles.end) * 16);
             SCRATCH.with_borrow_mut(|scratch| {
+                let padded = match reader {
+                    Reader::Copy => self.source.copy(&pixels, &mut scratch.copy),
+                    Reader::Direct | Reader::Unfold => self.source.direct(),
+                };
                 for tile in tiles {
-                    let vectors = part(tile, n_tiles, n_vectors);
-                    // SAFETY: the caller's.
+                    let vectors = first_vector(tile)..first_vector(tile + 1);
+                    let rows = vectors.start * 16..self.m.min(vectors.end * 16);
+                    scratch.slab.locate(&self.source, &padded, rows, reader);
+                    // SAFETY: the caller's; the copy covers these pixels.
                     unsafe { self.block_tile(packed, vectors, blocks.clone(), scratch) };
                 }
             });
@@ -154,15 +182,18 @@ impl Job<'_> {
     ) {
         let rows = vectors.start * 16..self.m.min(vectors.end * 16);
         let pixels = vectors.len() * 16;
-        scratch.sums.resize(scratch.sums.len().max(blocks.len() * BLOCK * pixels), 0);
-        scratch.slab.resize(scratch.slab.len().max(SLAB * pixels), 0);
-        scratch.block_sums.resize(scratch.block_sums.len().max(BLOCK * pixels), 0);
+        let sums = lines::grow(&mut scratch.sums, blocks.len() * BLOCK * pixels);
+        let block_sums = lines::grow(&mut scratch.block_sums, BLOCK * pixels);
+        let bytes_stride = pixels.next_multiple_of(64);
+        let bytes = lines::grow(&mut scratch.bytes, blocks.len() * BLOCK * bytes_stride);
         let n_parts = packed.n_parts();
         for index in 0..n_parts {
+            let ks = index * SLAB * 4..packed.k.min((index + 1) * SLAB * 4);
             // SAFETY: the caller's.
-            unsafe { self.fill_slab(packed.k, &rows, index, scratch) };
+            unsafe { scratch.slab.fill(&self.source, self.kernel, ks) };
             for block in blocks.clone() {
                 let at = block * n_parts + index;
+                let to = bytes[(block - blocks.start) * BLOCK * bytes_stride..].as_mut_ptr();
                 let tile = BlockTile {
                     slab: scratch.slab.as_ptr(),
                     rows: BLOCK.min(self.n - block * BLOCK),
@@ -170,65 +201,57 @@ impl Job<'_> {
                     bounds: packed.bounds[at * (BLOCK + 1)..].as_ptr(),
                     quads: packed.quads.as_ptr(),
                     weights: packed.weights.as_ptr(),
-                    sums: scratch.sums[(block - blocks.start) * BLOCK * pixels..].as_mut_ptr(),
+                    sums: sums[(block - blocks.start) * BLOCK * pixels..].as_mut_ptr(),
                     accumulate: index > 0,
+                    bytes: self.row_bytes(block, to).filter(|_| index + 1 == n_parts),
                 };
                 // SAFETY: the caller's; slab and sums are as large as `BlockTile` says.
                 unsafe { (self.kernel.blocks)(vectors.len(), &tile) };
             }
         }
         for block in blocks.clone() {
-            let sums = &scratch.sums[(block - blocks.start) * BLOCK * pixels..][..BLOCK * pixels];
-            let n_cols = BLOCK.min(self.n - block * BLOCK);
+            let (at, n_cols) = ((block - blocks.start) * BLOCK, BLOCK.min(self.n - block * BLOCK));
+            let finish = self.finish.at(rows.start, block * BLOCK);
+            let is_bytes = self.row_bytes(block, std::ptr::null_mut()).is_some();
+            if let (Some(transpose), Kind::Bytes(kind), true) = (self.kernel.transpose_bytes, finish.kind, is_bytes) {
+                for first in (0..rows.len()).step_by(64) {
+                    let from = bytes[at * bytes_stride + first..].as_ptr();
+                    let size = [(rows.len() - first).min(64), n_cols];
+                    // SAFETY: the caller's; the bytes are there.
+                    unsafe {
+                        let to = kind.out.add(first * self.n);
+                        transpose(from, bytes_stride, to, self.n, size, block_sums.as_mut_ptr().cast());
+                    }
+                }
+                continue;
+            }
             for row in (0..n_cols).step_by(16) {
                 for pixel in (0..pixels).step_by(16) {
-                    let from = sums[row * pixels + pixel..].as_ptr().cast();
-                    let to = scratch.block_sums[pixel * BLOCK + row..].as_mut_ptr().cast();
+                    let from = |index: usize| sums[(at + row + index) * pixels + pixel..].as_ptr().cast();
+                    let to = block_sums[pixel * BLOCK + row..].as_mut_ptr().cast();
                     // SAFETY: whole blocks of 16 by 16 are there.
-                    unsafe { (self.kernel.transpose)(from, pixels, to, BLOCK) };
+                    unsafe { (self.kernel.transpose)(&std::array::from_fn(from), to, BLOCK) };
                 }
             }
-            let finish = self.finish.at(rows.start, block * BLOCK);
             // SAFETY: the caller's.
             unsafe {
-                (self.kernel.finish)(&finish, scratch.block_sums.as_ptr(), BLOCK, rows.len(), n_cols);
+                (self.kernel.finish_block)(&finish, block_sums.as_mut_ptr(), rows.len(), n_cols, None);
                 finish.apply_curve(self.activation, rows.len(), n_cols);
             }
         }
     }
 
-    /// Unfolds part `index` of K of some pixels and transposes it.
-    ///
-    /// # Safety
-    /// The slab has room for whole vectors of these rows.
-    unsafe fn fill_slab(&self, k: usize, rows: &Range<usize>, index: usize, scratch: &mut Scratch) {
-        let source = &self.source;
-        let ks = index * SLAB * 4..k.min((index + 1) * SLAB * 4);
-        let pixels = rows.len().next_multiple_of(16);
-        scratch.rows.resize(scratch.rows.len().max(pixels * STRIDE), 0);
-        let unfolded = Pixels {
-            input: source.input,
-            images: source.images,
-            window: source.shape.window,
-            out_size: source.out_size,
-            c_in: source.shape.c_in,
-            channels: 0..source.shape.c_in,
-            pad: source.zero ^ source.flip,
-        };
-        // SAFETY: there is room for these rows.
-        unsafe { unfolded.pack(rows.clone(), ks.clone(), scratch.rows.as_mut_ptr(), STRIDE) };
-        if source.flip != 0 {
-            for row in scratch.rows.chunks_exact_mut(STRIDE).take(rows.len()) {
-                row[..ks.len()].iter_mut().for_each(|byte| *byte ^= source.flip);
+    /// What makes bytes of the sums of `block`, if that is wanted and possible.
+    fn row_bytes(&self, block: usize, to: *mut u8) -> Option<RowBytes> {
+        let finish = self.finish.at(0, block * BLOCK);
+        match finish.kind {
+            Kind::Bytes(kind)
+                if self.kernel.transpose_bytes.is_some() && kind.residual.is_null() && super::is_small(&kind) =>
+            {
+                let Requantized { multipliers, min, max, shift, flip, .. } = kind;
+                Some(RowBytes { offsets: finish.offsets, multipliers, min, max, shift: shift as i16, flip, to })
             }
-        }
-        for quad in (0..ks.len().div_ceil(4)).step_by(16) {
-            for pixel in (0..pixels).step_by(16) {
-                let from = scratch.rows[pixel * STRIDE + quad * 4..].as_ptr().cast();
-                let to = scratch.slab[quad * pixels + pixel..].as_mut_ptr();
-                // SAFETY: whole blocks of 16 by 16 are there.
-                unsafe { (self.kernel.transpose)(from, STRIDE / 4, to, pixels) };
-            }
+            _ => None,
         }
     }
 }

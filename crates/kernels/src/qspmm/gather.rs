@@ -5,7 +5,8 @@
 //! left in any row; rows that are ahead take what they find, so a row that is dense here and thin there keeps step.
 //! Rows with similar numbers of non-zeros go together, within 64 outputs; their order is restored before finishing.
 
-use super::source::Padded;
+use super::lines::{self, Line};
+use super::source::{MAX_COPY, Padded, runs};
 use super::weights::{SparseRows, parts};
 use super::{Job, Kernel};
 use crate::conv::ConvShape;
@@ -21,8 +22,6 @@ pub(super) const BLOCK: usize = 64;
 const MAX_SETS: usize = 2;
 /// Bytes of one cache line.
 const LINE: usize = 64;
-/// Bytes of input copied for one task.
-const MAX_COPY: usize = 256 << 10;
 /// Bytes of input that stay in L1 while weights go by, and the most tiles that are finished at once.
 const STRIP_BYTES: usize = 24 << 10;
 const MAX_STRIP: usize = 4;
@@ -45,10 +44,6 @@ pub(super) struct GatherTile {
     pub sums: *mut i32,
 }
 
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u8; LINE]);
-
 /// How the outputs of a block changed places; those that are missing in the last one stay where they are.
 #[derive(Clone)]
 pub(super) struct Order {
@@ -59,9 +54,19 @@ pub(super) struct Order {
 }
 
 impl Order {
+    /// That of the outputs.
+    pub const SAME: Self = {
+        let mut same = [0; BLOCK];
+        let mut at = 0;
+        while at < BLOCK {
+            same[at] = at as u8;
+            at += 1;
+        }
+        Self { places: same, outputs: same }
+    };
+
     fn new(order: &[usize]) -> Self {
-        let mut new =
-            Self { places: std::array::from_fn(|row| row as u8), outputs: std::array::from_fn(|row| row as u8) };
+        let mut new = Self::SAME;
         for (place, &output) in order.iter().enumerate() {
             new.places[output] = place as u8;
             new.outputs[place] = output as u8;
@@ -91,7 +96,7 @@ pub(super) struct PackedGather {
     /// Rounds in each run of each group.
     run_rounds: Vec<u32>,
     starts: Vec<u32>,
-    rounds: Vec<Line>,
+    rounds: Vec<Line<u8, LINE>>,
     /// Bytes of a run.
     run: usize,
     n_runs: usize,
@@ -99,10 +104,7 @@ pub(super) struct PackedGather {
 
 impl PackedGather {
     pub fn new(kernel: &Kernel, shape: &ConvShape, rows: &SparseRows) -> Result<Self, ShapeError> {
-        let window = &shape.window;
-        // Taps side by side are adjacent bytes, unless pixels between them are left out.
-        let run_taps = if window.dilation[1] == 1 { window.kernel[1] } else { 1 };
-        let (run, n_runs) = (run_taps * shape.c_in, window.taps() / run_taps);
+        let [n_runs, run] = runs(shape);
         let mut packed = Self {
             groups: Vec::new(),
             block_groups: Vec::new(),
@@ -176,7 +178,7 @@ fn split(row: &[(u32, i16)]) -> Vec<(u32, i8)> {
 #[derive(Default)]
 struct Scratch {
     copy: Vec<u8>,
-    sums: Vec<i32>,
+    sums: Vec<Line<i32, 16>>,
     pixels: Vec<*const u8>,
     run_offsets: Vec<usize>,
 }
@@ -203,7 +205,7 @@ impl Job<'_> {
             SCRATCH.with_borrow_mut(|scratch| {
                 let padded =
                     if is_direct { self.source.direct() } else { self.source.copy(&pixels, &mut scratch.copy) };
-                self.run_offsets(packed.n_runs, &padded, &mut scratch.run_offsets);
+                self.source.run_offsets(&padded, &mut scratch.run_offsets);
                 let strips = pixels.len().div_ceil(strip);
                 for index in 0..strips {
                     let some = part(index, strips, pixels.len());
@@ -236,16 +238,6 @@ impl Job<'_> {
         }
     }
 
-    /// Where each run begins, counted from the begin of a window.
-    fn run_offsets(&self, n_runs: usize, padded: &Padded, to: &mut Vec<usize>) {
-        let window = &self.source.shape.window;
-        let across = n_runs / window.kernel[0];
-        let down_bytes = window.dilation[0] * padded.row_bytes;
-        let right_bytes = window.dilation[1] * self.source.shape.c_in;
-        to.clear();
-        to.extend((0..n_runs).map(|run| run / across * down_bytes + run % across * right_bytes));
-    }
-
     /// # Safety
     /// As [`Self::run_gather`], `padded` holds these pixels, and nobody else writes these outputs.
     unsafe fn gather_strip(
@@ -259,8 +251,7 @@ impl Job<'_> {
         let n_pixels = pixels.len();
         let n_tiles = n_pixels.div_ceil(self.kernel.tile_pixels);
         self.source.windows(padded, pixels.clone(), &mut scratch.pixels);
-        scratch.sums.resize(scratch.sums.len().max(n_pixels * BLOCK), 0);
-        let sums = scratch.sums.as_mut_ptr();
+        let sums = lines::grow(&mut scratch.sums, n_pixels * BLOCK).as_mut_ptr();
         for block in blocks {
             for index in packed.block_groups[block].clone() {
                 let group = &packed.groups[index];
@@ -286,7 +277,7 @@ impl Job<'_> {
             let finish = self.finish.at(pixels.start, first);
             // SAFETY: the caller's; there are that many sums.
             unsafe {
-                (self.kernel.finish_block)(&finish, sums, n_pixels, n_cols, &packed.orders[block]);
+                (self.kernel.finish_block)(&finish, sums, n_pixels, n_cols, Some(&packed.orders[block]));
                 finish.apply_curve(self.activation, n_pixels, n_cols);
             }
         }

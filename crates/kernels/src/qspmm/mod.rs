@@ -9,7 +9,9 @@ mod avx2;
 mod avx512vnni;
 mod blocks;
 mod gather;
+mod lines;
 mod scalar;
+mod slab;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -17,7 +19,7 @@ mod weights;
 
 use crate::conv::{ConvShape, Images, Window};
 use crate::error::ShapeError;
-use crate::qgemm::finish::Finish;
+use crate::qgemm::finish::{Finish, Requantized};
 use crate::qgemm::{Output, unsigned_zero};
 use crate::quantize::Bytes;
 use crate::threads::Threads;
@@ -52,13 +54,17 @@ pub struct Kernel {
     /// Groups of 16 pixels of one tile of [`Form::Blocks`].
     tile_vectors: usize,
     gather: unsafe fn(usize, usize, &GatherTile),
-    /// Finishes up to 64 outputs of some pixels, whose sums are in another order.
-    finish_block: unsafe fn(&Finish, *mut i32, usize, usize, &Order),
+    /// Finishes up to 64 outputs of some pixels, whose sums may be in another order.
+    finish_block: unsafe fn(&Finish, *mut i32, usize, usize, Option<&Order>),
     blocks: unsafe fn(usize, &BlockTile),
-    /// Transposes 16 by 16 elements of four bytes: from, its stride, to, its stride (in elements).
-    transpose: unsafe fn(*const u32, usize, *mut u32, usize),
-    finish: unsafe fn(&Finish, *const i32, usize, usize, usize),
+    /// Transposes 16 by 16 elements of four bytes: rows, to, its stride in elements.
+    transpose: unsafe fn(&[*const u8; 16], *mut u32, usize),
+    /// If `blocks` can requantize: transposes its bytes into the output.
+    transpose_bytes: Option<TransposeBytes>,
 }
+
+/// From, its stride, to, its stride (in bytes), pixels and outputs, room for 64 · 64 bytes.
+type TransposeBytes = unsafe fn(*const u8, usize, *mut u8, usize, [usize; 2], *mut u32);
 
 impl std::fmt::Debug for Kernel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -80,7 +86,7 @@ pub static KERNELS: &[Kernel] = &[
         finish_block: avx512vnni::finish_block,
         blocks: avx512vnni::blocks,
         transpose: avx512vnni::transpose,
-        finish: avx512vnni::finish,
+        transpose_bytes: Some(avx512vnni::transpose_bytes),
     },
     #[cfg(target_arch = "x86_64")]
     Kernel {
@@ -94,7 +100,7 @@ pub static KERNELS: &[Kernel] = &[
         finish_block: avx2::finish_block,
         blocks: avx2::blocks,
         transpose: scalar::transpose,
-        finish: avx2::finish,
+        transpose_bytes: None,
     },
     Kernel {
         name: "qspmm_u8i8i32_4x16_scalar",
@@ -107,7 +113,7 @@ pub static KERNELS: &[Kernel] = &[
         finish_block: scalar::finish_block,
         blocks: scalar::blocks,
         transpose: scalar::transpose,
-        finish: scalar::finish,
+        transpose_bytes: None,
     },
 ];
 
@@ -281,6 +287,11 @@ pub fn qspmm(
         }
     }
     Ok(())
+}
+
+/// True if sixteen bits hold every number on the way to the bytes; always, unless a zero point is no byte.
+fn is_small(kind: &Requantized) -> bool {
+    [kind.min, kind.max, kind.shift].iter().all(|x| x.abs() <= 10_000.0)
 }
 
 /// Checked arguments of one call.

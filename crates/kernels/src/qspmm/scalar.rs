@@ -37,15 +37,17 @@ pub(super) unsafe fn gather(pixels: usize, sets: usize, t: &GatherTile) {
     }
 }
 
-/// Puts the sums of some pixels in order and finishes them with `finish`.
+/// Puts the sums of some pixels in order, if they are not, and finishes them.
 ///
 /// # Safety
 /// `sums` holds `BLOCK` for each pixel; as `finish::finish` for `n_cols` of them.
-pub(super) unsafe fn finish_block(f: &Finish, sums: *mut i32, pixels: usize, n_cols: usize, order: &Order) {
+pub(super) unsafe fn finish_block(f: &Finish, sums: *mut i32, pixels: usize, n_cols: usize, order: Option<&Order>) {
     // SAFETY: the caller's.
     unsafe {
-        reorder(sums, pixels, order);
-        finish(f, sums, BLOCK, pixels, n_cols);
+        if let Some(order) = order {
+            reorder(sums, pixels, order);
+        }
+        finish::finish::<f32>(f, sums, BLOCK, pixels, n_cols);
     }
 }
 
@@ -88,22 +90,12 @@ pub(super) unsafe fn blocks(vectors: usize, t: &BlockTile) {
 }
 
 /// # Safety
-/// Both hold 16 rows of 16, their strides apart.
-pub(super) unsafe fn transpose(from: *const u32, from_stride: usize, to: *mut u32, to_stride: usize) {
-    for row in 0..16 {
+/// `rows` hold 16 elements each, `to` 16 rows of 16, `to_stride` apart.
+pub(super) unsafe fn transpose(rows: &[*const u8; 16], to: *mut u32, to_stride: usize) {
+    for (row, from) in rows.iter().enumerate() {
         for col in 0..16 {
             // SAFETY: the caller's.
-            unsafe {
-                let value = from.add(row * from_stride + col).read_unaligned();
-                to.add(col * to_stride + row).write_unaligned(value);
-            }
+            unsafe { *to.add(col * to_stride + row) = from.add(col * 4).cast::<u32>().read_unaligned() };
         }
     }
-}
-
-/// # Safety
-/// As `finish::finish`.
-pub(super) unsafe fn finish(f: &Finish, sums: *const i32, stride: usize, rows: usize, n_cols: usize) {
-    // SAFETY: the caller's.
-    unsafe { finish::finish::<f32>(f, sums, stride, rows, n_cols) }
 }

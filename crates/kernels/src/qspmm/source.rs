@@ -25,11 +25,21 @@ pub(super) struct Padded {
     /// Rows from one image to the next.
     image_rows: usize,
     /// Bytes from one row to the next.
-    pub row_bytes: usize,
+    row_bytes: usize,
 }
 
+/// Bytes of input copied for one task.
+pub(super) const MAX_COPY: usize = 256 << 10;
 /// Bytes after the end of a copy that may be read.
 const SPARE: usize = 64;
+
+/// Runs of adjacent bytes that make up a window, and how long each is. Taps side by side are adjacent, unless pixels
+/// between them are left out.
+pub(super) fn runs(shape: &ConvShape) -> [usize; 2] {
+    let window = &shape.window;
+    let taps = if window.dilation[1] == 1 { window.kernel[1] } else { 1 };
+    [window.taps() / taps, taps * shape.c_in]
+}
 
 impl Source<'_> {
     /// True if the windows can be read from the input itself in parts of `window` bytes that never reach past a run of
@@ -96,6 +106,17 @@ impl Source<'_> {
         } else {
             inside.iter_mut().zip(from).for_each(|(to, &from)| *to = from ^ self.flip);
         }
+    }
+
+    /// Where each run begins, counted from the begin of a window.
+    pub fn run_offsets(&self, padded: &Padded, to: &mut Vec<usize>) {
+        let window = &self.shape.window;
+        let [n_runs, _] = runs(&self.shape);
+        let across = n_runs / window.kernel[0];
+        let down_bytes = window.dilation[0] * padded.row_bytes;
+        let right_bytes = window.dilation[1] * self.shape.c_in;
+        to.clear();
+        to.extend((0..n_runs).map(|run| run / across * down_bytes + run % across * right_bytes));
     }
 
     /// Where the windows of `pixels`, which are not none, begin.
