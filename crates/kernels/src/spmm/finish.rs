@@ -65,9 +65,10 @@ unsafe fn pixels<V: Lanes>(call: &Call<'_>, block: &Block<'_>) {
     // SAFETY: the caller's; what is written are these rows and pixels. Sums have whole blocks of rows.
     unsafe {
         let (min, max) = (V::splat(min), V::splat(max));
-        for row in (0..rows.len()).step_by(V::N) {
-            let n = (rows.len() - row).min(V::N);
-            for vector in 0..block.vectors {
+        // All channels of a few pixels before the next: their lines are adjacent.
+        for vector in 0..block.vectors {
+            for row in (0..rows.len()).step_by(V::N) {
+                let n = (rows.len() - row).min(V::N);
                 let mut square = [V::splat(0.0); 16];
                 for (i, square) in square[..V::N].iter_mut().enumerate() {
                     *square = V::load(block.sums.add((row + i) * width + vector * V::N));

@@ -9,6 +9,8 @@ use std::ops::Range;
 pub(super) const ROW_BLOCK: usize = 16;
 /// The most parts that the output channels are split into.
 const MAX_PARTS: usize = 8;
+/// Input channels that are read for all taps before the next: a cache line of pixels.
+const CHANNEL_BLOCK: usize = 16;
 /// What starting, storing and finishing a row of a block costs, in non-zeros.
 const ROW_COST: usize = 4;
 /// Share of values that are no zeros above which the form of 4x1 blocks is faster.
@@ -259,7 +261,7 @@ impl Rows<'_> {
         self.weight[(row * self.c_in + column.channel as usize) * self.taps + column.tap as usize]
     }
 
-    /// Tap by tap, channels in order.
+    /// In blocks of channels, and in each tap by tap: planes and pixels are read again for the next tap while in cache.
     fn used_columns(&self, c_out: usize) -> Vec<Column> {
         let k = self.taps * self.c_in;
         let mut is_used = vec![false; k];
@@ -268,9 +270,11 @@ impl Rows<'_> {
                 *is_used |= w != 0.0;
             }
         }
-        let tap_columns = |tap: usize| (0..self.c_in).map(move |channel| (tap, channel));
-        (0..self.taps)
-            .flat_map(tap_columns)
+        let of_tap = |channels: Range<usize>, tap: usize| channels.map(move |channel| (tap, channel));
+        let of_block = |channels: Range<usize>| (0..self.taps).flat_map(move |tap| of_tap(channels.clone(), tap));
+        (0..self.c_in)
+            .step_by(CHANNEL_BLOCK)
+            .flat_map(|first| of_block(first..self.c_in.min(first + CHANNEL_BLOCK)))
             .filter(|&(tap, channel)| is_used[channel * self.taps + tap])
             .map(|(tap, channel)| Column { tap: tap as u32, channel: channel as u32 })
             .collect()
