@@ -131,7 +131,7 @@ unsafe fn planes<V: Lanes>(call: &Call<'_>, block: &mut Block<'_>, columns: Rang
     let stride = call.packed.shape().window.stride[1];
     let width = block.vectors * V::N;
     let mut to = block.slab;
-    for of_tap in call.packed.columns[columns].chunk_by(|a, b| a.tap == b.tap) {
+    for of_tap in call.packed.columns[columns].chunk_by(|a, b| a.tap == b.tap && a.channel < b.channel) {
         block.plan.look(call, of_tap[0].tap, block.vectors);
         for vector in 0..block.vectors {
             let pieces = &block.plan.pieces[block.plan.starts[vector]..block.plan.starts[vector + 1]];
@@ -194,7 +194,17 @@ impl Lines<'_> {
     /// As [`Self::copy`].
     #[inline(always)]
     unsafe fn each<V: Lanes>(&self, line: impl Fn(*const f32) -> V) {
-        let mut to = self.to;
+        let (mut to, first) = (self.to, self.columns[0].channel as usize);
+        if self.columns[self.columns.len() - 1].channel as usize == first + self.columns.len() - 1 {
+            // None is left out: addresses follow from each other, not from what is read.
+            let mut from = self.input.wrapping_add(first * self.plane);
+            for _ in self.columns {
+                // SAFETY: the caller's.
+                unsafe { line(from).store(to) };
+                (from, to) = (from.wrapping_add(self.plane), to.wrapping_add(self.width));
+            }
+            return;
+        }
         for column in self.columns {
             // SAFETY: the caller's.
             unsafe { line(self.input.wrapping_add(column.channel as usize * self.plane)).store(to) };

@@ -1,6 +1,7 @@
 //! Non-zeros in the order the inner loop reads them.
 
 use super::Kernel;
+use super::lanes::AHEAD;
 use crate::conv::{ConvShape, Window};
 use crate::error::ShapeError;
 use std::ops::Range;
@@ -31,8 +32,8 @@ pub struct PackedSpmm {
     /// Of block `b` and part `p` at `b · parts + p`.
     pub(super) streams: Vec<Stream>,
     pub(super) groups: Vec<Group>,
-    /// A position in the slab for each step, and each row of a pair.
-    pub(super) positions: Vec<u16>,
+    /// Positions in the slab: one for each step of 4x1 blocks, one in each half for each step of a pair.
+    pub(super) positions: Vec<u32>,
     /// Weights for each step and each row.
     pub(super) weights: Vec<f32>,
 }
@@ -126,6 +127,8 @@ impl PackedSpmm {
                 packed.push_stream(&rows, columns.clone(), packed.parts[part].rows.clone(), block == 0);
             }
         }
+        // Read ahead of the last step.
+        packed.positions.extend([0; AHEAD]);
         Ok(packed)
     }
 
@@ -191,7 +194,7 @@ impl PackedSpmm {
 
     fn push_quad(&mut self, rows: &Rows<'_>, column: usize, first: usize, positions: &[u16], part: usize) {
         for &position in positions {
-            self.positions.push(position);
+            self.positions.push(u32::from(position));
             let column = self.columns[column + usize::from(position)];
             for row in first..first + self.kernel.block_rows {
                 self.weights.push(if row < self.shape.c_out { rows.at(row, column) } else { 0.0 });
@@ -209,14 +212,16 @@ impl PackedSpmm {
         let steps = first.len().max(second.len());
         let units = [(pair[0].0, first), (real.0, second)];
         for step in 0..steps {
-            for (row, positions) in units {
+            let mut both = [0; 2];
+            for ((row, positions), both) in units.into_iter().zip(&mut both) {
                 let (position, weight) = match positions.get(step) {
                     Some(&position) => (position, rows.at(row, self.columns[column + usize::from(position)])),
                     None => (self.kernel.k_block as u16, 0.0),
                 };
-                self.positions.push(position);
+                *both = u32::from(position);
                 self.weights.push(weight);
             }
+            self.positions.push(both[0] | both[1] << 16);
         }
         self.groups.push(Group { rows: units.map(|(row, _)| (row - part) as u16), steps: steps as u32 });
     }
