@@ -188,7 +188,8 @@ fn ways<'a>(
         let (b, packed) = (bias.clone(), packed.clone());
         works.push(Box::new(move || {
             let epilogue = Epilogue { bias: Some(&b), residual: None, activation: Activation::Relu };
-            spmm(threads, x, images, at, &packed, &epilogue, at, &mut memory.out.borrow_mut()[..len]).expect("sizes fit");
+            spmm(threads, x, images, at, &packed, &epilogue, at, &mut memory.out.borrow_mut()[..len])
+                .expect("sizes fit");
         }));
     }
     works.into_iter().map(|work| Way { work, best: f64::INFINITY }).collect()
