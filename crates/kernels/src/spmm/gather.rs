@@ -63,6 +63,18 @@ impl Plan {
         }
     }
 
+    /// If each vector is one piece, and these lie side by side, filled but for the last: the last one's mask, the first
+    /// one's offset.
+    fn whole_run(&self, lanes: usize) -> Option<Piece> {
+        let (first, last) = (self.pieces.first()?, self.pieces.last()?);
+        let is_run = |(index, piece): (usize, &Piece)| {
+            let is_filled = piece.mask == ((1u64 << lanes) - 1) as u32 || index + 1 == self.pieces.len();
+            self.starts[index] == index && is_filled && piece.offset == first.offset + (index * lanes) as isize
+        };
+        let is_whole = self.pieces.len() + 1 == self.starts.len() && self.pieces.iter().enumerate().all(is_run);
+        is_whole.then_some(Piece { offset: first.offset, mask: last.mask })
+    }
+
     /// Finds the pieces that `tap` sees of each vector.
     fn look(&mut self, call: &Call<'_>, tap: u32, vectors: usize) {
         if self.tap == Some(tap) {
@@ -133,6 +145,13 @@ unsafe fn planes<V: Lanes>(call: &Call<'_>, block: &mut Block<'_>, columns: Rang
     let mut to = block.slab;
     for of_tap in call.packed.columns[columns].chunk_by(|a, b| a.tap == b.tap && a.channel < b.channel) {
         block.plan.look(call, of_tap[0].tap, block.vectors);
+        if let (Some(piece), 1) = (block.plan.whole_run(V::N), stride) {
+            let lines = Lines { input: call.input.as_ptr(), plane, to, width, columns: of_tap, pieces: &[piece] };
+            // SAFETY: as below.
+            unsafe { lines.copy_run::<V>(block.vectors) };
+            to = to.wrapping_add(of_tap.len() * width);
+            continue;
+        }
         for vector in 0..block.vectors {
             let pieces = &block.plan.pieces[block.plan.starts[vector]..block.plan.starts[vector + 1]];
             let mut lines = Lines { input: call.input.as_ptr(), plane, to, width, columns: of_tap, pieces };
@@ -148,6 +167,21 @@ unsafe fn planes<V: Lanes>(call: &Call<'_>, block: &mut Block<'_>, columns: Rang
         }
         to = to.wrapping_add(of_tap.len() * width);
     }
+}
+
+/// Channels that are asked for before they are copied: about the latency of the last cache.
+const AHEAD: usize = 12;
+
+/// Asks for a cache line; any address is fine.
+#[inline(always)]
+fn prefetch(at: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 CPU has the instruction, and it never faults.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
 }
 
 /// One vector of pixels of some channels.
@@ -187,6 +221,34 @@ impl Lines<'_> {
                     x
                 }),
             }
+        }
+    }
+
+    /// A line of `vectors` vectors of each channel, side by side.
+    ///
+    /// # Safety
+    /// The only piece is that of [`Plan::whole_run`], `to` has room for the lines; as [`Lanes`].
+    #[inline(always)]
+    unsafe fn copy_run<V: Lanes>(&self, vectors: usize) {
+        let (piece, mut to) = (self.pieces[0], self.to);
+        for (index, column) in self.columns.iter().enumerate() {
+            let plane =
+                |channel: u32| self.input.wrapping_add(channel as usize * self.plane).wrapping_offset(piece.offset);
+            let from = plane(column.channel);
+            // Channels are pages apart, which the hardware does not foresee.
+            let next =
+                plane(self.columns.get(index + AHEAD).map_or(column.channel + AHEAD as u32, |next| next.channel));
+            // SAFETY: the caller's.
+            unsafe {
+                for vector in 0..vectors - 1 {
+                    prefetch(next.wrapping_add(vector * V::N));
+                    V::load(from.add(vector * V::N)).store(to.add(vector * V::N));
+                }
+                let last = (vectors - 1) * V::N;
+                prefetch(next.wrapping_add(last));
+                V::splat(0.0).load_where(from.add(last), piece.mask).store(to.add(last));
+            }
+            to = to.wrapping_add(self.width);
         }
     }
 

@@ -1,8 +1,9 @@
 //! A block of pixels against all its weights, written once for all instruction sets.
 
 use super::driver::{Block, Call};
+use super::finish::{self, Planes};
+use super::gather;
 use super::packed::{Group, Stream};
-use super::{finish, gather};
 use crate::simd::Lanes;
 
 /// How rows are grouped.
@@ -52,6 +53,8 @@ pub(super) struct Run<'a> {
     sums: *mut f32,
     /// Rows start from their bias, else from `sums`.
     bias: Option<*const f32>,
+    /// Rows end in the output, else in `sums`.
+    finish: Option<Planes>,
 }
 
 /// # Safety
@@ -71,7 +74,9 @@ pub(super) unsafe fn run<V: Lanes, F: Form>(call: &Call<'_>, block: &mut Block<'
             block.slab.add(packed.kernel.k_block * width + at).write(0.0);
         }
         block.plan.start(call, block.pixels.clone(), V::N);
-        for k_block in 0..packed.streams.len() / packed.parts.len() {
+        let k_blocks = packed.streams.len() / packed.parts.len();
+        let planes = Planes::of(call, block);
+        for k_block in 0..k_blocks {
             gather::fill::<V>(call, block, packed.block(k_block));
             for part in block.parts.clone() {
                 let Stream { groups, position, weight } = &packed.streams[k_block * packed.parts.len() + part];
@@ -83,11 +88,14 @@ pub(super) unsafe fn run<V: Lanes, F: Form>(call: &Call<'_>, block: &mut Block<'
                     slab: block.slab,
                     sums: block.sums.add(first * width),
                     bias: (k_block == 0).then_some(block.bias.add(first).cast_const()),
+                    finish: planes.filter(|_| k_block + 1 == k_blocks).map(|planes| planes.from_row(first)),
                 };
                 F::run::<V>(block.vectors, &run);
             }
         }
-        finish::store::<V>(call, block);
+        if planes.is_none() {
+            finish::store::<V>(call, block);
+        }
     }
 }
 
@@ -147,8 +155,13 @@ unsafe fn groups<V: Lanes, const ROWS: usize, const IS_SHARED: bool, const VECTO
                 weights = weights.add(ROWS);
             }
             for (sums, &row) in sums.iter().zip(&rows) {
-                for (vector, sum) in sums.iter().enumerate() {
-                    sum.store(run.sums.add(row * width + vector * V::N));
+                match &run.finish {
+                    Some(planes) => planes.store::<V, VECTORS>(*sums, row),
+                    None => {
+                        for (vector, sum) in sums.iter().enumerate() {
+                            sum.store(run.sums.add(row * width + vector * V::N));
+                        }
+                    }
                 }
             }
         }

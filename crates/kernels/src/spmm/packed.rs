@@ -121,10 +121,12 @@ impl PackedSpmm {
             positions: Vec::new(),
             weights: Vec::new(),
         };
-        for block in 0..packed.columns.len().div_ceil(kernel.k_block).max(1) {
+        let blocks = packed.columns.len().div_ceil(kernel.k_block).max(1);
+        for block in 0..blocks {
+            let is_end = block == 0 || block + 1 == blocks;
             let columns = block * kernel.k_block..packed.columns.len().min((block + 1) * kernel.k_block);
             for part in 0..packed.parts.len() {
-                packed.push_stream(&rows, columns.clone(), packed.parts[part].rows.clone(), block == 0);
+                packed.push_stream(&rows, columns.clone(), packed.parts[part].rows.clone(), is_end);
             }
         }
         // Read ahead of the last step.
@@ -162,8 +164,8 @@ impl PackedSpmm {
         block * size..self.columns.len().min((block + 1) * size)
     }
 
-    /// `is_first`: rows without a non-zero are kept, because they must be started.
-    fn push_stream(&mut self, rows: &Rows<'_>, columns: Range<usize>, part: Range<usize>, is_first: bool) {
+    /// `is_end`: rows without a non-zero are kept, because they must be started or finished.
+    fn push_stream(&mut self, rows: &Rows<'_>, columns: Range<usize>, part: Range<usize>, is_end: bool) {
         let (groups, position, weight) = (self.groups.len(), self.positions.len(), self.weights.len());
         let block_rows = self.kernel.block_rows;
         // Positions in the slab, of the first row of each unit.
@@ -174,7 +176,7 @@ impl PackedSpmm {
                 .filter(|&(_, column)| of_unit.clone().any(|row| rows.at(row, self.columns[column]) != 0.0))
                 .map(|(position, _)| position as u16)
                 .collect::<Vec<_>>();
-            if is_first || !positions.is_empty() {
+            if is_end || !positions.is_empty() {
                 units.push((first, positions));
             }
         }
