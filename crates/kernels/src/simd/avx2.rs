@@ -166,6 +166,16 @@ impl Lanes for F32x8 {
         }
     }
     #[inline(always)]
+    unsafe fn pick(table: *const f32, picks: *const u8) -> Self {
+        unsafe {
+            let picks = _mm256_cvtepu8_epi32(_mm_loadl_epi64(picks.cast()));
+            let low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), picks);
+            let high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table.add(8)), picks);
+            // The sign bit chooses: 8 becomes it.
+            Self(_mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32::<28>(picks))))
+        }
+    }
+    #[inline(always)]
     unsafe fn transpose(square: &mut [Self]) {
         unsafe {
             let mut a = [_mm256_setzero_ps(); 8];

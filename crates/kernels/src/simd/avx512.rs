@@ -143,6 +143,13 @@ impl Lanes for F32x16 {
         }
     }
     #[inline(always)]
+    unsafe fn pick(table: *const f32, picks: *const u8) -> Self {
+        unsafe {
+            let picks = _mm512_cvtepu8_epi32(_mm_loadu_si128(picks.cast()));
+            Self(_mm512_permutex2var_ps(_mm512_loadu_ps(table), picks, _mm512_loadu_ps(table.add(16))))
+        }
+    }
+    #[inline(always)]
     unsafe fn transpose(square: &mut [Self]) {
         unsafe {
             let mut a = [_mm512_setzero_ps(); 16];

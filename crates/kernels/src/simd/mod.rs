@@ -65,6 +65,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn load_where(self, from: *const f32, mask: u32) -> Self;
     /// [`Self::load_where`] from `from + 2 i`.
     unsafe fn load_even_where(self, from: *const f32, mask: u32) -> Self;
+    /// Lane `i` is `table[picks[i]]`; picks are below `2 N`, and as many floats can be read (for one lane, any pick).
+    unsafe fn pick(table: *const f32, picks: *const u8) -> Self;
     /// Lane `j` of vector `i` and lane `i` of vector `j` change places; `square` has `N` vectors.
     unsafe fn transpose(square: &mut [Self]);
 }

@@ -122,5 +122,10 @@ impl Lanes for f32 {
         unsafe { self.load_where(from, mask) }
     }
     #[inline(always)]
+    unsafe fn pick(table: *const f32, picks: *const u8) -> Self {
+        // SAFETY: the contract of `Lanes`.
+        unsafe { table.add(usize::from(*picks)).read() }
+    }
+    #[inline(always)]
     unsafe fn transpose(_: &mut [Self]) {}
 }

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 /// Floats of the sums of a block: with the slab and the weights they stay in L2.
-const MAX_SUMS: usize = 1 << 16;
+const MAX_SUMS: usize = 1 << 17;
 /// Non-zeros times vectors worth a task of their own, a few microseconds.
 const TASK_WORK: usize = 1 << 13;
 

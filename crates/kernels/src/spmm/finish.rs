@@ -4,6 +4,77 @@ use super::driver::{Block, Call};
 use crate::conv::Channels;
 use crate::simd::Lanes;
 
+/// Where the rows of a block end, if that is one run of pixels of a plane each and no curve is left to apply: then the
+/// inner loop stores them there, and the sums never go to memory.
+#[derive(Clone, Copy)]
+pub(super) struct Planes {
+    /// Row 0.
+    out: *mut f32,
+    /// As `out`, or null.
+    residual: *const f32,
+    /// From one row to the next.
+    plane: usize,
+    /// Rows beyond do not exist.
+    rows: usize,
+    /// Pixels.
+    len: usize,
+    clamp: (f32, f32),
+}
+
+impl Planes {
+    /// # Safety
+    /// The slices of `call` are as large as its shape says.
+    pub unsafe fn of(call: &Call<'_>, block: &Block<'_>) -> Option<Self> {
+        let plane = call.out_size[0] * call.out_size[1];
+        let (image, first) = (block.pixels.start / plane, block.pixels.start % plane);
+        let is_one_run = first + block.pixels.len() <= plane;
+        if call.to != Channels::First || call.activation.is_curve() || !is_one_run {
+            return None;
+        }
+        let rows = block.rows(call.packed);
+        let at = (image * call.packed.shape().c_out + rows.start) * plane + first;
+        // SAFETY: `at` is the first pixel of this block.
+        let out = unsafe { call.out.at(at) };
+        let residual = if call.residual.is_null() { call.residual } else { call.residual.wrapping_add(at) };
+        Some(Self { out, residual, plane, rows: rows.len(), len: block.pixels.len(), clamp: call.activation.clamp() })
+    }
+
+    /// The same for a part that begins at `row`.
+    pub fn from_row(self, row: usize) -> Self {
+        let residual =
+            if self.residual.is_null() { self.residual } else { self.residual.wrapping_add(row * self.plane) };
+        Self { out: self.out.wrapping_add(row * self.plane), residual, rows: self.rows - row, ..self }
+    }
+
+    /// # Safety
+    /// The rows are as large as the fields say and `VECTORS` vectors hold their pixels; as [`Lanes`].
+    #[inline(always)]
+    pub unsafe fn store<V: Lanes, const VECTORS: usize>(&self, mut sums: [V; VECTORS], row: usize) {
+        if row >= self.rows {
+            return;
+        }
+        // SAFETY: the caller's. Plain loops, which are unrolled: else the sums would go through the stack.
+        unsafe {
+            let at = row * self.plane;
+            // Only the last vector may be part of one.
+            let last = VECTORS - 1;
+            let n = self.len - last * V::N;
+            if !self.residual.is_null() {
+                let residual = self.residual.add(at);
+                for vector in 0..last {
+                    sums[vector] = sums[vector].add(V::load(residual.add(vector * V::N)));
+                }
+                sums[last] = sums[last].add(V::load_first(residual.add(last * V::N), n));
+            }
+            let (min, max) = (V::splat(self.clamp.0), V::splat(self.clamp.1));
+            for vector in 0..last {
+                sums[vector].at_least(min).at_most(max).store(self.out.add(at + vector * V::N));
+            }
+            sums[last].at_least(min).at_most(max).store_first(self.out.add(at + last * V::N), n);
+        }
+    }
+}
+
 /// # Safety
 /// The sums of `block` are complete, the slices of `call` as large as its shape says; as [`Lanes`].
 #[inline(always)]
@@ -65,9 +136,10 @@ unsafe fn pixels<V: Lanes>(call: &Call<'_>, block: &Block<'_>) {
     // SAFETY: the caller's; what is written are these rows and pixels. Sums have whole blocks of rows.
     unsafe {
         let (min, max) = (V::splat(min), V::splat(max));
-        for row in (0..rows.len()).step_by(V::N) {
-            let n = (rows.len() - row).min(V::N);
-            for vector in 0..block.vectors {
+        // All channels of a few pixels before the next: their lines are adjacent.
+        for vector in 0..block.vectors {
+            for row in (0..rows.len()).step_by(V::N) {
+                let n = (rows.len() - row).min(V::N);
                 let mut square = [V::splat(0.0); 16];
                 for (i, square) in square[..V::N].iter_mut().enumerate() {
                     *square = V::load(block.sums.add((row + i) * width + vector * V::N));

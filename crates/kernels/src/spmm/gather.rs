@@ -63,6 +63,18 @@ impl Plan {
         }
     }
 
+    /// If each vector is one piece, and these lie side by side, filled but for the last: the last one's mask, the first
+    /// one's offset.
+    fn whole_run(&self, lanes: usize) -> Option<Piece> {
+        let (first, last) = (self.pieces.first()?, self.pieces.last()?);
+        let is_run = |(index, piece): (usize, &Piece)| {
+            let is_filled = piece.mask == ((1u64 << lanes) - 1) as u32 || index + 1 == self.pieces.len();
+            self.starts[index] == index && is_filled && piece.offset == first.offset + (index * lanes) as isize
+        };
+        let is_whole = self.pieces.len() + 1 == self.starts.len() && self.pieces.iter().enumerate().all(is_run);
+        is_whole.then_some(Piece { offset: first.offset, mask: last.mask })
+    }
+
     /// Finds the pieces that `tap` sees of each vector.
     fn look(&mut self, call: &Call<'_>, tap: u32, vectors: usize) {
         if self.tap == Some(tap) {
@@ -129,26 +141,151 @@ pub(super) unsafe fn fill<V: Lanes>(call: &Call<'_>, block: &mut Block<'_>, colu
 unsafe fn planes<V: Lanes>(call: &Call<'_>, block: &mut Block<'_>, columns: Range<usize>) {
     let plane = call.images.h * call.images.w;
     let stride = call.packed.shape().window.stride[1];
+    let width = block.vectors * V::N;
     let mut to = block.slab;
-    for &Column { tap, channel } in &call.packed.columns[columns] {
-        block.plan.look(call, tap, block.vectors);
-        let from = call.input.as_ptr().wrapping_add(channel as usize * plane);
-        let (starts, pieces) = (&block.plan.starts[..], &block.plan.pieces[..]);
+    for of_tap in call.packed.columns[columns].chunk_by(|a, b| a.tap == b.tap && a.channel < b.channel) {
+        block.plan.look(call, of_tap[0].tap, block.vectors);
+        if let (Some(piece), 1) = (block.plan.whole_run(V::N), stride) {
+            let lines = Lines { input: call.input.as_ptr(), plane, to, width, columns: of_tap, pieces: &[piece] };
+            // SAFETY: as below.
+            unsafe { lines.copy_run::<V>(block.vectors) };
+            to = to.wrapping_add(of_tap.len() * width);
+            continue;
+        }
         for vector in 0..block.vectors {
+            let pieces = &block.plan.pieces[block.plan.starts[vector]..block.plan.starts[vector + 1]];
+            let mut lines = Lines { input: call.input.as_ptr(), plane, to, width, columns: of_tap, pieces };
             // SAFETY: pieces are inside of the plane; the slab has room for `block.vectors` vectors a column.
             unsafe {
-                let mut x = V::splat(0.0);
-                for piece in pieces.get_unchecked(*starts.get_unchecked(vector)..*starts.get_unchecked(vector + 1)) {
-                    let from = from.wrapping_offset(piece.offset);
-                    x = match stride {
-                        1 => x.load_where(from, piece.mask),
-                        2 => x.load_even_where(from, piece.mask),
-                        _ => load_each(x, from, stride, piece.mask),
-                    };
+                lines.to = to.add(vector * V::N);
+                match stride {
+                    1 => lines.copy::<V, 1>(1),
+                    2 => lines.copy::<V, 2>(2),
+                    _ => lines.copy::<V, 0>(stride),
                 }
-                x.store(to);
-                to = to.add(V::N);
             }
+        }
+        to = to.wrapping_add(of_tap.len() * width);
+    }
+}
+
+/// Channels that are asked for before they are copied: about the latency of the last cache.
+const AHEAD: usize = 12;
+
+/// Asks for a cache line; any address is fine.
+#[inline(always)]
+fn prefetch(at: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 CPU has the instruction, and it never faults.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
+/// One vector of pixels of some channels.
+struct Lines<'a> {
+    input: *const f32,
+    /// Floats from one channel to the next.
+    plane: usize,
+    to: *mut f32,
+    /// Floats from one line of the slab to the next.
+    width: usize,
+    columns: &'a [Column],
+    pieces: &'a [Piece],
+}
+
+impl Lines<'_> {
+    /// `STRIDE` is 0 where it is not known before.
+    ///
+    /// # Safety
+    /// Pieces lie in the planes of these channels, `to` has room for the lines; as [`Lanes`].
+    #[inline(always)]
+    unsafe fn copy<V: Lanes, const STRIDE: usize>(&self, stride: usize) {
+        // The number of pieces is the same for all channels, so it is asked only here.
+        // SAFETY: the caller's.
+        unsafe {
+            match *self.pieces {
+                [] => self.each(|_| V::splat(0.0)),
+                [a] => self.each(|from| load::<V, STRIDE>(V::splat(0.0), from, a, stride)),
+                [a, b] => self.each(|from| {
+                    let x = load::<V, STRIDE>(V::splat(0.0), from, a, stride);
+                    load::<V, STRIDE>(x, from, b, stride)
+                }),
+                _ => self.each(|from| {
+                    let mut x = V::splat(0.0);
+                    for &piece in self.pieces {
+                        x = load::<V, STRIDE>(x, from, piece, stride);
+                    }
+                    x
+                }),
+            }
+        }
+    }
+
+    /// A line of `vectors` vectors of each channel, side by side.
+    ///
+    /// # Safety
+    /// The only piece is that of [`Plan::whole_run`], `to` has room for the lines; as [`Lanes`].
+    #[inline(always)]
+    unsafe fn copy_run<V: Lanes>(&self, vectors: usize) {
+        let (piece, mut to) = (self.pieces[0], self.to);
+        for (index, column) in self.columns.iter().enumerate() {
+            let plane =
+                |channel: u32| self.input.wrapping_add(channel as usize * self.plane).wrapping_offset(piece.offset);
+            let from = plane(column.channel);
+            // Channels are pages apart, which the hardware does not foresee.
+            let next =
+                plane(self.columns.get(index + AHEAD).map_or(column.channel + AHEAD as u32, |next| next.channel));
+            // SAFETY: the caller's.
+            unsafe {
+                for vector in 0..vectors - 1 {
+                    prefetch(next.wrapping_add(vector * V::N));
+                    V::load(from.add(vector * V::N)).store(to.add(vector * V::N));
+                }
+                let last = (vectors - 1) * V::N;
+                prefetch(next.wrapping_add(last));
+                V::splat(0.0).load_where(from.add(last), piece.mask).store(to.add(last));
+            }
+            to = to.wrapping_add(self.width);
+        }
+    }
+
+    /// # Safety
+    /// As [`Self::copy`].
+    #[inline(always)]
+    unsafe fn each<V: Lanes>(&self, line: impl Fn(*const f32) -> V) {
+        let (mut to, first) = (self.to, self.columns[0].channel as usize);
+        if self.columns[self.columns.len() - 1].channel as usize == first + self.columns.len() - 1 {
+            // None is left out: addresses follow from each other, not from what is read.
+            let mut from = self.input.wrapping_add(first * self.plane);
+            for _ in self.columns {
+                // SAFETY: the caller's.
+                unsafe { line(from).store(to) };
+                (from, to) = (from.wrapping_add(self.plane), to.wrapping_add(self.width));
+            }
+            return;
+        }
+        for column in self.columns {
+            // SAFETY: the caller's.
+            unsafe { line(self.input.wrapping_add(column.channel as usize * self.plane)).store(to) };
+            to = to.wrapping_add(self.width);
+        }
+    }
+}
+
+/// # Safety
+/// The piece lies in the plane at `from`; as [`Lanes`].
+#[inline(always)]
+unsafe fn load<V: Lanes, const STRIDE: usize>(x: V, from: *const f32, piece: Piece, stride: usize) -> V {
+    let from = from.wrapping_offset(piece.offset);
+    // SAFETY: the caller's.
+    unsafe {
+        match STRIDE {
+            1 => x.load_where(from, piece.mask),
+            2 => x.load_even_where(from, piece.mask),
+            _ => load_each(x, from, stride, piece.mask),
         }
     }
 }
@@ -181,54 +318,96 @@ static ZEROS: [f32; 16] = [0.0; 16];
 unsafe fn pixels<V: Lanes>(call: &Call<'_>, block: &mut Block<'_>, columns: Range<usize>) {
     let c_in = call.packed.shape().c_in;
     let width = block.vectors * V::N;
-    let all = &call.packed.columns[columns];
-    let (window, [h, w], _) = geometry(call);
-    let mut done = 0;
-    for of_tap in all.chunk_by(|a, b| a.tap == b.tap) {
-        let (dy, dx) = offsets(&window, of_tap[0].tap);
-        let mut runs = block.plan.runs.iter().peekable();
+    let (window, size, _) = geometry(call);
+    let mut to = block.slab;
+    for of_tap in call.packed.columns[columns].chunk_by(|a, b| a.tap == b.tap && a.channel < b.channel) {
+        let by = offsets(&window, of_tap[0].tap);
+        let mut runs = &block.plan.runs[..];
         for vector in 0..block.vectors {
-            let mut from = [std::ptr::null::<f32>(); 16];
-            while let Some(run) = runs.peek().filter(|run| run.vector == vector) {
-                let y = (run.y * window.stride[0]) as isize + dy;
-                let x = (run.x * window.stride[1]) as isize + dx;
-                if y >= 0 && y < h as isize {
-                    for i in inside(x, window.stride[1] as isize, run.len, w) {
-                        let x = (x + (i * window.stride[1]) as isize) as usize;
-                        let pixel = (run.image * h + y as usize) * w + x;
-                        from[run.lane + i] = call.input.as_ptr().wrapping_add(pixel * c_in);
-                    }
-                }
-                runs.next();
-            }
-            // SAFETY: the pointers are null or inside of the input, the slab has room for these columns.
-            unsafe { transpose::<V>(&from, c_in, of_tap, block.slab.add(done * width + vector * V::N), width) };
+            let of_vector = runs.partition_point(|run| run.vector == vector);
+            let from = Pixels::find(call.input.as_ptr(), c_in, &runs[..of_vector], &window, size, by);
+            runs = &runs[of_vector..];
+            // SAFETY: the pixels are outside or inside of the input, the slab has room for these columns.
+            unsafe { from.transpose::<V>(c_in, of_tap, to.add(vector * V::N), width) };
         }
-        done += of_tap.len();
+        to = to.wrapping_add(of_tap.len() * width);
     }
 }
 
-/// Writes channels `columns` of a vector of pixels to lines `width` apart.
-///
-/// # Safety
-/// Pixels are null or have `c_in` channels; `to` has room for all columns; as [`Lanes`].
-#[inline(always)]
-unsafe fn transpose<V: Lanes>(from: &[*const f32; 16], c_in: usize, columns: &[Column], to: *mut f32, width: usize) {
-    let mut at = 0;
-    while at < columns.len() {
-        let first = columns[at].channel as usize;
-        let room = (c_in - first).min(V::N);
-        // SAFETY: the caller's; at most `room` channels are read.
-        unsafe {
-            let mut square = [V::splat(0.0); 16];
-            for (square, &from) in square[..V::N].iter_mut().zip(from) {
-                let from = if from.is_null() { ZEROS.as_ptr() } else { from.wrapping_add(first) };
-                *square = if room == V::N { V::load(from) } else { V::load_first(from, room) };
+/// The channels of a vector of pixels.
+struct Pixels {
+    /// Where `is_inside` says so.
+    from: [*const f32; 16],
+    is_inside: u32,
+}
+
+impl Pixels {
+    #[inline(always)]
+    fn find(
+        input: *const f32,
+        c_in: usize,
+        runs: &[Run],
+        window: &Window,
+        [h, w]: [usize; 2],
+        (dy, dx): (isize, isize),
+    ) -> Self {
+        let mut pixels = Self { from: [ZEROS.as_ptr(); 16], is_inside: 0 };
+        let step = window.stride[1] as isize;
+        for run in runs {
+            let y = (run.y * window.stride[0]) as isize + dy;
+            let x = (run.x * window.stride[1]) as isize + dx;
+            let inside = inside(x, step, run.len, w);
+            if y < 0 || y >= h as isize || inside.is_empty() {
+                continue;
             }
-            V::transpose(&mut square[..V::N]);
-            while at < columns.len() && columns[at].channel as usize - first < V::N {
-                square[columns[at].channel as usize - first].store(to.add(at * width));
-                at += 1;
+            pixels.is_inside |= (((1u64 << inside.end) - (1u64 << inside.start)) << run.lane) as u32;
+            let pixel = ((run.image * h) as isize + y) * w as isize + x + inside.start as isize * step;
+            let mut from = input.wrapping_offset(pixel * c_in as isize);
+            for to in &mut pixels.from[run.lane..][inside] {
+                *to = from;
+                from = from.wrapping_offset(step * c_in as isize);
+            }
+        }
+        pixels
+    }
+
+    /// Writes channels `columns` to lines `width` apart.
+    ///
+    /// # Safety
+    /// Pixels inside have `c_in` channels; `to` has room for all columns; as [`Lanes`].
+    #[inline(always)]
+    unsafe fn transpose<V: Lanes>(&self, c_in: usize, columns: &[Column], to: *mut f32, width: usize) {
+        let are_inside = self.is_inside == ((1u64 << V::N) - 1) as u32;
+        let mut at = 0;
+        while at < columns.len() {
+            let first = columns[at].channel as usize;
+            let room = (c_in - first).min(V::N);
+            let are_all = columns.get(at + V::N - 1).is_some_and(|last| last.channel as usize == first + V::N - 1);
+            // SAFETY: the caller's; at most `room` channels are read.
+            unsafe {
+                let mut square = [V::splat(0.0); 16];
+                if are_inside && room == V::N {
+                    for (square, &from) in square[..V::N].iter_mut().zip(&self.from) {
+                        *square = V::load(from.wrapping_add(first));
+                    }
+                } else {
+                    for (i, square) in square[..V::N].iter_mut().enumerate() {
+                        let from = self.from[i].wrapping_add(if self.is_inside >> i & 1 != 0 { first } else { 0 });
+                        *square = V::load_first(from, room);
+                    }
+                }
+                V::transpose(&mut square[..V::N]);
+                if are_all {
+                    for (i, line) in square[..V::N].iter().enumerate() {
+                        line.store(to.add((at + i) * width));
+                    }
+                    at += V::N;
+                } else {
+                    while at < columns.len() && columns[at].channel as usize - first < V::N {
+                        square[columns[at].channel as usize - first].store(to.add(at * width));
+                        at += 1;
+                    }
+                }
             }
         }
     }

@@ -60,7 +60,7 @@ pub static KERNELS: &[Kernel] = &[
         block_rows: 1,
         lanes: 16,
         vectors: 8,
-        k_block: 64,
+        k_block: 96,
         run: avx512::pairs,
     },
     #[cfg(target_arch = "x86_64")]

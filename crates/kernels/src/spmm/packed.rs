@@ -1,6 +1,7 @@
 //! Non-zeros in the order the inner loop reads them.
 
 use super::Kernel;
+use super::lanes::AHEAD;
 use crate::conv::{ConvShape, Window};
 use crate::error::ShapeError;
 use std::ops::Range;
@@ -9,6 +10,8 @@ use std::ops::Range;
 pub(super) const ROW_BLOCK: usize = 16;
 /// The most parts that the output channels are split into.
 const MAX_PARTS: usize = 8;
+/// Input channels that are read for all taps before the next: a cache line of pixels.
+const CHANNEL_BLOCK: usize = 16;
 /// What starting, storing and finishing a row of a block costs, in non-zeros.
 const ROW_COST: usize = 4;
 /// Share of values that are no zeros above which the form of 4x1 blocks is faster.
@@ -29,8 +32,8 @@ pub struct PackedSpmm {
     /// Of block `b` and part `p` at `b · parts + p`.
     pub(super) streams: Vec<Stream>,
     pub(super) groups: Vec<Group>,
-    /// A position in the slab for each step, and each row of a pair.
-    pub(super) positions: Vec<u16>,
+    /// Positions in the slab: one for each step of 4x1 blocks, one in each half for each step of a pair.
+    pub(super) positions: Vec<u32>,
     /// Weights for each step and each row.
     pub(super) weights: Vec<f32>,
 }
@@ -118,12 +121,16 @@ impl PackedSpmm {
             positions: Vec::new(),
             weights: Vec::new(),
         };
-        for block in 0..packed.columns.len().div_ceil(kernel.k_block).max(1) {
+        let blocks = packed.columns.len().div_ceil(kernel.k_block).max(1);
+        for block in 0..blocks {
+            let is_end = block == 0 || block + 1 == blocks;
             let columns = block * kernel.k_block..packed.columns.len().min((block + 1) * kernel.k_block);
             for part in 0..packed.parts.len() {
-                packed.push_stream(&rows, columns.clone(), packed.parts[part].rows.clone(), block == 0);
+                packed.push_stream(&rows, columns.clone(), packed.parts[part].rows.clone(), is_end);
             }
         }
+        // Read ahead of the last step.
+        packed.positions.extend([0; AHEAD]);
         Ok(packed)
     }
 
@@ -157,8 +164,8 @@ impl PackedSpmm {
         block * size..self.columns.len().min((block + 1) * size)
     }
 
-    /// `is_first`: rows without a non-zero are kept, because they must be started.
-    fn push_stream(&mut self, rows: &Rows<'_>, columns: Range<usize>, part: Range<usize>, is_first: bool) {
+    /// `is_end`: rows without a non-zero are kept, because they must be started or finished.
+    fn push_stream(&mut self, rows: &Rows<'_>, columns: Range<usize>, part: Range<usize>, is_end: bool) {
         let (groups, position, weight) = (self.groups.len(), self.positions.len(), self.weights.len());
         let block_rows = self.kernel.block_rows;
         // Positions in the slab, of the first row of each unit.
@@ -169,7 +176,7 @@ impl PackedSpmm {
                 .filter(|&(_, column)| of_unit.clone().any(|row| rows.at(row, self.columns[column]) != 0.0))
                 .map(|(position, _)| position as u16)
                 .collect::<Vec<_>>();
-            if is_first || !positions.is_empty() {
+            if is_end || !positions.is_empty() {
                 units.push((first, positions));
             }
         }
@@ -189,7 +196,7 @@ impl PackedSpmm {
 
     fn push_quad(&mut self, rows: &Rows<'_>, column: usize, first: usize, positions: &[u16], part: usize) {
         for &position in positions {
-            self.positions.push(position);
+            self.positions.push(u32::from(position));
             let column = self.columns[column + usize::from(position)];
             for row in first..first + self.kernel.block_rows {
                 self.weights.push(if row < self.shape.c_out { rows.at(row, column) } else { 0.0 });
@@ -207,14 +214,16 @@ impl PackedSpmm {
         let steps = first.len().max(second.len());
         let units = [(pair[0].0, first), (real.0, second)];
         for step in 0..steps {
-            for (row, positions) in units {
+            let mut both = [0; 2];
+            for ((row, positions), both) in units.into_iter().zip(&mut both) {
                 let (position, weight) = match positions.get(step) {
                     Some(&position) => (position, rows.at(row, self.columns[column + usize::from(position)])),
                     None => (self.kernel.k_block as u16, 0.0),
                 };
-                self.positions.push(position);
+                *both = u32::from(position);
                 self.weights.push(weight);
             }
+            self.positions.push(both[0] | both[1] << 16);
         }
         self.groups.push(Group { rows: units.map(|(row, _)| (row - part) as u16), steps: steps as u32 });
     }
@@ -259,7 +268,7 @@ impl Rows<'_> {
         self.weight[(row * self.c_in + column.channel as usize) * self.taps + column.tap as usize]
     }
 
-    /// Tap by tap, channels in order.
+    /// In blocks of channels, and in each tap by tap: planes and pixels are read again for the next tap while in cache.
     fn used_columns(&self, c_out: usize) -> Vec<Column> {
         let k = self.taps * self.c_in;
         let mut is_used = vec![false; k];
@@ -268,9 +277,11 @@ impl Rows<'_> {
                 *is_used |= w != 0.0;
             }
         }
-        let tap_columns = |tap: usize| (0..self.c_in).map(move |channel| (tap, channel));
-        (0..self.taps)
-            .flat_map(tap_columns)
+        let of_tap = |channels: Range<usize>, tap: usize| channels.map(move |channel| (tap, channel));
+        let of_block = |channels: Range<usize>| (0..self.taps).flat_map(move |tap| of_tap(channels.clone(), tap));
+        (0..self.c_in)
+            .step_by(CHANNEL_BLOCK)
+            .flat_map(|first| of_block(first..self.c_in.min(first + CHANNEL_BLOCK)))
             .filter(|&(tap, channel)| is_used[channel * self.taps + tap])
             .map(|(tap, channel)| Column { tap: tap as u32, channel: channel as u32 })
             .collect()

@@ -1,0 +1,12 @@
+//! The loops of this family for AVX-512 F, BW, DQ, VL.
+
+use super::lanes::{self, Rounds};
+use crate::simd::F32x16;
+
+/// # Safety
+/// As `lanes::run`, on a CPU with AVX-512 F, BW, DQ, VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+pub(super) unsafe fn run(rounds: &Rounds<'_>, n_vectors: usize) {
+    // SAFETY: the caller's.
+    unsafe { lanes::run::<F32x16>(rounds, n_vectors) }
+}
