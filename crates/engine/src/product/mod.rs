@@ -12,6 +12,7 @@ mod dense;
 mod integer;
 mod qspmm;
 mod spmm;
+mod spmv;
 #[cfg(test)]
 mod tests;
 mod zeros;
@@ -33,7 +34,7 @@ pub(crate) type PackFloat = fn(&FloatLayer<'_>) -> Result<Box<dyn FloatProduct>,
 pub(crate) type PackInteger = fn(&IntegerLayer<'_>) -> Result<Box<dyn IntegerProduct>, ShapeError>;
 
 /// All f32 forms. The first that fits is the plain choice: it wins ties.
-pub(crate) static FORMS: &[Form<PackFloat>] = &[dense::FORM, spmm::FORM];
+pub(crate) static FORMS: &[Form<PackFloat>] = &[dense::FORM, spmm::FORM, spmv::FORM];
 
 /// All integer forms, in the same way.
 pub(crate) static INTEGER_FORMS: &[Form<PackInteger>] = &[integer::FORM, qspmm::BLOCKS, qspmm::GATHER];

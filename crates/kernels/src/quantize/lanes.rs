@@ -81,22 +81,15 @@ pub(super) unsafe fn add<V: Lanes, const A: bool, const B: bool>(
 ) {
     // SAFETY: the caller's; the tail goes through buffers of sixteen bytes.
     unsafe {
-        let (a_scale, b_scale, shift) = (V::splat(sum.a_scale), V::splat(sum.b_scale), V::splat(sum.shift));
-        let (min, max) = (V::splat(sum.min), V::splat(sum.max));
-        let step = |a: *const u8, b: *const u8, out: *mut u8| {
-            let a = if A { V::load_i8(a.cast()) } else { V::load_u8(a) };
-            let b = if B { V::load_i8(b.cast()) } else { V::load_u8(b) };
-            a.mul_add(a_scale, b.mul_add(b_scale, shift)).at_least(min).at_most(max).store_u8(out);
-        };
         let whole = n - n % V::N;
         for i in (0..whole).step_by(V::N) {
-            step(a.add(i), b.add(i), out.add(i));
+            add_vector::<V, A, B>(sum, a.add(i), b.add(i), out.add(i));
         }
         if whole < n {
             let mut bytes = [[0u8; 16]; 3];
             std::ptr::copy_nonoverlapping(a.add(whole), bytes[0].as_mut_ptr(), n - whole);
             std::ptr::copy_nonoverlapping(b.add(whole), bytes[1].as_mut_ptr(), n - whole);
-            step(bytes[0].as_ptr(), bytes[1].as_ptr(), bytes[2].as_mut_ptr());
+            add_vector::<V, A, B>(sum, bytes[0].as_ptr(), bytes[1].as_ptr(), bytes[2].as_mut_ptr());
             std::ptr::copy_nonoverlapping(bytes[2].as_ptr(), out.add(whole), n - whole);
         }
         if sum.flip != 0 {
@@ -104,6 +97,21 @@ pub(super) unsafe fn add<V: Lanes, const A: bool, const B: bool>(
                 *byte ^= sum.flip;
             }
         }
+    }
+}
+
+/// A function, not a closure: those are compiled for the CPU that every machine has.
+///
+/// # Safety
+/// `V::N` elements at `a`, `b` and `out`; as [`Lanes`].
+#[inline(always)]
+unsafe fn add_vector<V: Lanes, const A: bool, const B: bool>(sum: &Sum, a: *const u8, b: *const u8, out: *mut u8) {
+    // SAFETY: the caller's.
+    unsafe {
+        let a = if A { V::load_i8(a.cast()) } else { V::load_u8(a) };
+        let b = if B { V::load_i8(b.cast()) } else { V::load_u8(b) };
+        let sums = a.mul_add(V::splat(sum.a_scale), b.mul_add(V::splat(sum.b_scale), V::splat(sum.shift)));
+        sums.at_least(V::splat(sum.min)).at_most(V::splat(sum.max)).store_u8(out);
     }
 }
 
