@@ -2,20 +2,19 @@
 //!
 //! The loops are those of `qgemm`: depthwise ones run over channels, all others gather windows into rows of a product.
 
+mod pixels;
 #[cfg(test)]
 mod tests;
 
-use crate::conv::gather::Pixels;
 use crate::conv::{ConvShape, Images, taps_first};
 use crate::error::ShapeError;
 use crate::qgemm::depthwise::Row;
-use crate::qgemm::driver::{ByteRows, MatrixBytes, Product};
+use crate::qgemm::driver::{MatrixBytes, Product};
 use crate::qgemm::finish::Finish;
-use crate::qgemm::tile::ROW_STRIDE;
 use crate::qgemm::{Kernel, Output, PackedQB, unsigned_zero};
 use crate::quantize::Bytes;
 use crate::threads::Threads;
-use std::ops::Range;
+use pixels::Pixels;
 
 /// An integer convolution with constant weights, packed once.
 #[derive(Clone)]
@@ -80,7 +79,10 @@ impl PackedQConv {
             let part = group * c_out * k..(group + 1) * c_out * k;
             let zero_points =
                 if zero_points.len() > 1 { &zero_points[group * c_out..(group + 1) * c_out] } else { zero_points };
-            let pack = |bytes: Bytes<'_>| PackedQB::for_kernel(kernel, bytes, [c_out, 1], k, c_out, zero_points);
+            let segment = pixels::segment(&shape.window, shape.groups, c_in);
+            let pack = |bytes: Bytes<'_>| {
+                PackedQB::in_segments(kernel, bytes, [c_out, 1], k, c_out, zero_points, segment)
+            };
             match weight {
                 Bytes::U8(x) => pack(Bytes::U8(&taps_first(&x[part], c_out, c_in, taps))),
                 Bytes::I8(x) => pack(Bytes::I8(&taps_first(&x[part], c_out, c_in, taps))),
@@ -127,13 +129,6 @@ impl std::fmt::Debug for PackedQConv {
     }
 }
 
-impl ByteRows for Pixels<'_, u8> {
-    unsafe fn pack(&self, rows: Range<usize>, ks: Range<usize>, to: *mut u8) {
-        // SAFETY: the caller's.
-        unsafe { Pixels::pack(self, rows, ks, to, ROW_STRIDE) }
-    }
-}
-
 /// `output = finish(conv(input - zero_point))`.
 ///
 /// | value | shape |
@@ -175,7 +170,7 @@ pub fn qconv(
                 let channels = group * c_in..(group + 1) * c_in;
                 let finish = plan.finish().at(0, group * c_out);
                 if shape.window.is_point() {
-                    let rows = &MatrixBytes { a: &input.raw()[channels.start..], stride: shape.c_in };
+                    let rows = &MatrixBytes { a: &input.raw()[channels.start..], stride: shape.c_in, k: c_in };
                     // SAFETY: `plan` checked the lengths of all that `finish` points to, and borrows it until here.
                     unsafe { Product { m, b, rows, flip, finish, activation }.run(threads) };
                 } else {

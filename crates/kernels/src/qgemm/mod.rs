@@ -6,6 +6,8 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
+mod avx512finish;
+#[cfg(target_arch = "x86_64")]
 mod avx512vnni;
 pub(crate) mod depthwise;
 pub(crate) mod driver;
@@ -35,9 +37,15 @@ pub struct Kernel {
     pub is_supported: fn() -> bool,
     /// Rows of C in registers.
     pub tile_rows: usize,
+    /// Rows where all of B is at most half a panel wide.
+    pub narrow_rows: usize,
     /// Columns of a panel of B.
     pub panel: usize,
-    run: unsafe fn(usize, usize, &Tile),
+    /// Panels are a multiple of so many columns wide.
+    lanes: usize,
+    /// Tiles are finished in registers where [`Finish::fuses`].
+    fuses: bool,
+    run: unsafe fn(usize, usize, &Tile<'_>),
     finish: unsafe fn(&Finish, *const i32, usize, usize, usize),
     pub(crate) depthwise: unsafe fn(&depthwise::Row<'_>),
 }
@@ -52,10 +60,13 @@ impl std::fmt::Debug for Kernel {
 pub static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     Kernel {
-        name: "qgemm_u8i8i32_13x32_avx512vnni",
+        name: "qgemm_u8i8i32_6x64_avx512vnni",
         is_supported: crate::isa::has_avx512vnni,
-        tile_rows: 13,
-        panel: 32,
+        tile_rows: 6,
+        narrow_rows: 12,
+        panel: 64,
+        lanes: 16,
+        fuses: true,
         run: avx512vnni::run,
         finish: avx512vnni::finish,
         depthwise: avx512vnni::depthwise,
@@ -65,7 +76,10 @@ pub static KERNELS: &[Kernel] = &[
         name: "qgemm_u8i8i32_6x8_avx2",
         is_supported: crate::isa::has_avx2,
         tile_rows: 6,
+        narrow_rows: 6,
         panel: 8,
+        lanes: 4,
+        fuses: false,
         run: avx2::run,
         finish: avx2::finish,
         depthwise: avx2::depthwise,
@@ -74,7 +88,10 @@ pub static KERNELS: &[Kernel] = &[
         name: "qgemm_u8i8i32_4x8_scalar",
         is_supported: || true,
         tile_rows: 4,
+        narrow_rows: 4,
         panel: 8,
+        lanes: 4,
+        fuses: false,
         run: scalar::run,
         finish: scalar::finish,
         depthwise: scalar::depthwise,
@@ -101,7 +118,7 @@ pub fn qgemm(
     ShapeError::expect("a", a.len(), ShapeError::product("a", &[m, b.k])?)?;
     let zero = unsigned_zero(a, a_zero_point)?;
     let plan = output.plan([m, b.n], |bias| b.offsets(zero, bias))?;
-    let rows = MatrixBytes { a: a.raw(), stride: b.k };
+    let rows = MatrixBytes { a: a.raw(), stride: b.k, k: b.k };
     let product = Product { m, b, rows: &rows, flip: a.flip(), finish: plan.finish(), activation: plan.activation };
     // SAFETY: `plan` checked the lengths of all that `finish` points to, and borrows it until here.
     unsafe { product.run(threads) };

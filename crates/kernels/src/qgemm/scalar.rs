@@ -1,24 +1,26 @@
 //! The plain version, for every CPU.
 
 use super::finish::{self, Finish};
-use super::tile::{ROW_STRIDE, Tile};
+use super::tile::Tile;
 
 /// # Safety
 /// The panel is 4 or 8 wide and the pointers are as `Tile` says.
-pub(super) unsafe fn run(rows: usize, panel: usize, args: &Tile) {
+pub(super) unsafe fn run(rows: usize, panel: usize, args: &Tile<'_>) {
     for row in 0..rows {
         // SAFETY: rows of A, whole panels of B and of the sums are there, as `Tile` says.
         unsafe {
-            let a = std::slice::from_raw_parts(args.a.add(row * ROW_STRIDE), args.groups * 4);
-            let b = std::slice::from_raw_parts(args.b, args.groups * 4 * panel);
-            let sums = std::slice::from_raw_parts_mut(args.sums.add(row * args.sums_stride), panel);
-            if !args.accumulate {
-                sums.fill(0);
-            }
-            for (x, b) in a.chunks_exact(4).zip(b.chunks_exact(4 * panel)) {
-                for (sum, b) in sums.iter_mut().zip(b.chunks_exact(4)) {
-                    let products = x.iter().zip(b).map(|(&x, &b)| i32::from(x) * i32::from(b));
-                    *sum = sum.wrapping_add(products.sum());
+            let sums = std::slice::from_raw_parts_mut(args.sums.add(row * panel), panel);
+            sums.fill(0);
+            for segment in 0..args.n_segments {
+                let a = (*args.rows.add(row)).add(*args.offsets.add(segment));
+                let a = std::slice::from_raw_parts(a, args.groups * 4);
+                let b = args.b.add(segment * args.groups * 4 * panel);
+                let b = std::slice::from_raw_parts(b, args.groups * 4 * panel);
+                for (x, b) in a.chunks_exact(4).zip(b.chunks_exact(4 * panel)) {
+                    for (sum, b) in sums.iter_mut().zip(b.chunks_exact(4)) {
+                        let products = x.iter().zip(b).map(|(&x, &b)| i32::from(x ^ args.flip) * i32::from(b));
+                        *sum = sum.wrapping_add(products.sum());
+                    }
                 }
             }
         }

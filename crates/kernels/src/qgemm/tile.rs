@@ -1,23 +1,29 @@
 //! What one call of an integer microkernel computes.
 
-/// Depth of one block of K, in bytes.
-pub(crate) const K_BLOCK: usize = 1024;
-/// Bytes between the rows of a packed block of A; constant and no power of two, as for f32.
-pub(crate) const ROW_STRIDE: usize = K_BLOCK + 64;
+use super::finish::Finish;
 
-/// `sums = accumulate · sums + a · b` on one tile.
+/// `sums = a · b` on one tile, A read where it lies.
+///
+/// A row of A is `n_segments` runs of `4 · groups` bytes: the runs begin `offsets` after the row's pointer.
 ///
 /// | pointer | reads or writes |
 /// |---|---|
-/// | `a` | rows of u8, `ROW_STRIDE` apart, `4 · groups` each |
-/// | `b` | `groups` rows of one whole panel, four i8 a column |
-/// | `sums` | rows of i32, `sums_stride` apart, one whole panel each |
-pub(crate) struct Tile {
-    pub a: *const u8,
-    pub b: *const i8,
-    /// Groups of four elements along K.
+/// | `rows` | a pointer to each row of A |
+/// | `offsets` | `n_segments` of them, in bytes |
+/// | `b` | `n_segments · groups` rows of one whole panel, four i8 a column |
+/// | `sums` | rows of i32, one whole panel each; only where there is no `finish` |
+pub(crate) struct Tile<'a> {
+    pub rows: *const *const u8,
+    pub offsets: *const usize,
+    pub n_segments: usize,
+    /// Groups of four elements a segment.
     pub groups: usize,
+    /// Makes the raw bytes of A unsigned.
+    pub flip: u8,
+    pub b: *const i8,
     pub sums: *mut i32,
-    pub sums_stride: usize,
-    pub accumulate: bool,
+    /// At this tile: finished in registers. Only kernels that fuse are given one.
+    pub finish: Option<&'a Finish>,
+    /// Columns of the panel that exist.
+    pub n_cols: usize,
 }
