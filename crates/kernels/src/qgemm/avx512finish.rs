@@ -46,18 +46,18 @@ impl<'a, const VECTORS: usize> Bytes<'a, VECTORS> {
         }
     }
 
-    /// Stores `ROWS` rows, `stride` apart.
+    /// Stores `ROWS` rows, `stride` apart, from element `at` on.
     ///
     /// # Safety
     /// As [`Self::new`], for all rows.
     #[inline(always)]
-    pub unsafe fn store<const ROWS: usize>(&self, sums: &[[__m512i; VECTORS]; ROWS], stride: usize) {
+    pub unsafe fn store<const ROWS: usize>(&self, sums: &[[__m512i; VECTORS]; ROWS], at: usize, stride: usize) {
         // SAFETY: the caller's.
         unsafe {
             if self.kind.residual.is_null() {
-                self.store_as::<ROWS, false>(sums, stride);
+                self.store_as::<ROWS, false>(sums, at, stride);
             } else {
-                self.store_as::<ROWS, true>(sums, stride);
+                self.store_as::<ROWS, true>(sums, at, stride);
             }
         }
     }
@@ -65,7 +65,12 @@ impl<'a, const VECTORS: usize> Bytes<'a, VECTORS> {
     /// # Safety
     /// As [`Self::store`].
     #[inline(always)]
-    unsafe fn store_as<const ROWS: usize, const ADD: bool>(&self, sums: &[[__m512i; VECTORS]; ROWS], stride: usize) {
+    unsafe fn store_as<const ROWS: usize, const ADD: bool>(
+        &self,
+        sums: &[[__m512i; VECTORS]; ROWS],
+        at: usize,
+        stride: usize,
+    ) {
         // Written out, because an array that a loop indexes does not stay in registers.
         macro_rules! rounds {
             ($($first:literal)*) => {
@@ -73,12 +78,12 @@ impl<'a, const VECTORS: usize> Bytes<'a, VECTORS> {
                     // SAFETY: the caller's; parts that do not exist are not used.
                     unsafe {
                         let parts = [
-                            self.part::<ROWS, ADD>(sums, $first, 0, stride),
-                            self.part::<ROWS, ADD>(sums, $first, 1, stride),
-                            self.part::<ROWS, ADD>(sums, $first, 2, stride),
-                            self.part::<ROWS, ADD>(sums, $first, 3, stride),
+                            self.part::<ROWS, ADD>(sums, $first, 0, at, stride),
+                            self.part::<ROWS, ADD>(sums, $first, 1, at, stride),
+                            self.part::<ROWS, ADD>(sums, $first, 2, at, stride),
+                            self.part::<ROWS, ADD>(sums, $first, 3, at, stride),
                         ];
-                        self.store_round(parts, self.kind.out.wrapping_add($first * stride), stride, ROWS - $first);
+                        self.store_round(parts, self.kind.out.wrapping_add(at + $first * stride), stride, ROWS - $first);
                     }
                 })*
             };
@@ -96,13 +101,14 @@ impl<'a, const VECTORS: usize> Bytes<'a, VECTORS> {
         sums: &[[__m512i; VECTORS]; ROWS],
         first: usize,
         slot: usize,
+        at: usize,
         stride: usize,
     ) -> __m512i {
         let (row, v) = (first + slot / VECTORS, slot % VECTORS);
         // SAFETY: the caller's.
         unsafe {
             if row < ROWS && (VECTORS != 3 || slot < 3) {
-                self.rounded::<ADD>(sums[row][v], v, row * stride)
+                self.rounded::<ADD>(sums[row][v], v, at + row * stride)
             } else {
                 _mm512_setzero_si512()
             }

@@ -57,7 +57,7 @@ unsafe fn tile<const ROWS: usize, const VECTORS: usize>(args: &Tile<'_>) {
         }
         match args.finish {
             Some(Finish { kind: Kind::Bytes(kind), offsets, stride }) => {
-                Bytes::<VECTORS>::new(kind, *offsets, args.n_cols).store(&sums, *stride);
+                Bytes::<VECTORS>::new(kind, *offsets, args.n_cols).store(&sums, 0, *stride);
             }
             Some(Finish { kind: Kind::F32(kind), offsets, stride }) => {
                 Floats::<VECTORS>::new(kind, *offsets, args.n_cols).store(&sums, *stride);

@@ -3,12 +3,16 @@
 //! Signed left sides are computed 128 higher, as unsigned; zero points are folded into one number a column. All
 //! variants give the same bytes.
 
+pub(crate) mod aligned;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512columns;
 #[cfg(target_arch = "x86_64")]
 mod avx512finish;
 #[cfg(target_arch = "x86_64")]
 mod avx512vnni;
+pub(crate) mod columns;
 pub(crate) mod depthwise;
 pub(crate) mod driver;
 pub(crate) mod finish;
@@ -48,6 +52,8 @@ pub struct Kernel {
     run: unsafe fn(usize, usize, &Tile<'_>),
     finish: unsafe fn(&Finish, *const i32, usize, usize, usize),
     pub(crate) depthwise: unsafe fn(&depthwise::Row<'_>),
+    /// Depthwise with the weights packed for it; the scratch has `scratch_words`.
+    pub(crate) columns: Option<unsafe fn(&columns::Strip<'_>, &mut [i8])>,
 }
 
 impl std::fmt::Debug for Kernel {
@@ -70,6 +76,7 @@ pub static KERNELS: &[Kernel] = &[
         run: avx512vnni::run,
         finish: avx512vnni::finish,
         depthwise: avx512vnni::depthwise,
+        columns: Some(avx512columns::strip),
     },
     #[cfg(target_arch = "x86_64")]
     Kernel {
@@ -83,6 +90,7 @@ pub static KERNELS: &[Kernel] = &[
         run: avx2::run,
         finish: avx2::finish,
         depthwise: avx2::depthwise,
+        columns: None,
     },
     Kernel {
         name: "qgemm_u8i8i32_4x8_scalar",
@@ -95,6 +103,7 @@ pub static KERNELS: &[Kernel] = &[
         run: scalar::run,
         finish: scalar::finish,
         depthwise: scalar::depthwise,
+        columns: None,
     },
 ];
 

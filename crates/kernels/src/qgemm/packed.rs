@@ -1,5 +1,6 @@
 //! Integer weights in the order the inner loop reads them.
 
+use super::aligned::AlignedBytes;
 use super::{KERNELS, Kernel};
 use crate::error::ShapeError;
 use crate::gemm::packed::Panel;
@@ -16,7 +17,7 @@ pub struct PackedQB {
     pub(crate) segment: usize,
     /// Panels of `kernel.panel` columns, the last only as wide as it must be, each `[groups][columns][4]`, missing rows
     /// and columns 0.
-    pub(crate) data: Vec<i8>,
+    pub(crate) data: AlignedBytes,
     /// Sum of each column of `data`.
     pub(crate) column_sums: Vec<i32>,
     /// What is left of the zero point of each column after packing: 0 unless `b - zero point` does not fit i8.
@@ -79,7 +80,7 @@ impl PackedQB {
         let at = |row: usize, col: usize| i32::from(value(b, row * strides[0] + col * strides[1]));
         let segment = segment.max(1);
         let groups = k / segment * segment.div_ceil(4);
-        let mut data = vec![0i8; groups * 4 * n.next_multiple_of(kernel.lanes)];
+        let mut data = AlignedBytes::zeros(groups * 4 * n.next_multiple_of(kernel.lanes));
         let (mut column_sums, mut left_over) = (vec![0i32; n], vec![0i32; n]);
         for index in 0..n.div_ceil(kernel.panel) {
             let Panel { col: first, width, n_cols, offset } = panel(index, kernel, groups * 4, n);
