@@ -74,17 +74,12 @@ impl ByteRows for Pixels<'_> {
         self.channels.len() * self.window.stride[0] * self.window.stride[1]
     }
 
-    fn offsets(&self, offsets: &mut Vec<usize>) {
+    fn runs(&self) -> impl Iterator<Item = usize> {
         let [pixel, row] = self.pitches();
         let [run, taps] = self.taps();
-        if self.channels.is_empty() {
-            return;
-        }
-        for tap_y in 0..self.window.kernel[0] {
-            let taps = (0..taps).step_by(run);
-            let [down, right] = self.window.dilation;
-            offsets.extend(taps.map(|tap_x| tap_y * down * row + tap_x * right * pixel));
-        }
+        let [down, right] = self.window.dilation;
+        let n_rows = if self.channels.is_empty() { 0 } else { self.window.kernel[0] };
+        (0..n_rows).flat_map(move |y| (0..taps).step_by(run).map(move |x| y * down * row + x * right * pixel))
     }
 
     fn locate(&self, rows: Range<usize>, copy: &mut Vec<u8>, pointers: &mut Vec<*const u8>) {

@@ -1,6 +1,7 @@
 //! The loops of `columns` with AVX-512 VNNI.
 
 use super::avx512finish::Bytes;
+use super::avx512vnni::masked;
 use super::columns::Strip;
 use super::finish::Kind;
 use std::arch::x86_64::*;
@@ -146,29 +147,30 @@ unsafe fn sum_line<const VECTORS: usize, const PIXELS: usize>(
         if let Kind::Bytes(kind) = &finish.kind
             && kind.is_small
         {
-            let bytes = Bytes::<VECTORS>::new(kind, finish.offsets, strip.n);
+            let bytes = Bytes::<VECTORS>::new(kind, strip.n);
+            let offsets = masked(finish.offsets, strip.n);
             let mut x = 0;
             while x + PIXELS <= out_w {
-                let sums = sum::<VECTORS, PIXELS>(strip, scratch, weight, x);
+                let sums = sum::<VECTORS, PIXELS>(strip, scratch, weight, x, &offsets);
                 bytes.store(&sums, x * finish.stride, finish.stride);
                 // The last ones are done twice rather than one at a time.
                 x = if x + PIXELS < out_w { (x + PIXELS).min(out_w.saturating_sub(PIXELS)) } else { out_w };
             }
             while x < out_w {
-                let sums = sum::<VECTORS, 1>(strip, scratch, weight, x);
+                let sums = sum::<VECTORS, 1>(strip, scratch, weight, x, &offsets);
                 bytes.store(&sums, x * finish.stride, finish.stride);
                 x += 1;
             }
             return;
         }
         for x in 0..out_w {
-            let sums = sum::<VECTORS, 1>(strip, scratch, weight, x);
+            let sums = sum::<VECTORS, 1>(strip, scratch, weight, x, &[_mm512_setzero_si512(); VECTORS]);
             super::avx512vnni::finish(&finish.at(x, 0), sums.as_ptr().cast(), 0, 1, strip.n);
         }
     }
 }
 
-/// Sums of `PIXELS` outputs from `x` on.
+/// `offsets` plus the products of `PIXELS` outputs from `x` on.
 ///
 /// # Safety
 /// As [`sum_line`], for these outputs.
@@ -178,6 +180,7 @@ unsafe fn sum<const VECTORS: usize, const PIXELS: usize>(
     scratch: &[i8],
     weight: &[i8],
     x: usize,
+    offsets: &[__m512i; VECTORS],
 ) -> [[__m512i; VECTORS]; PIXELS] {
     let window = &strip.window;
     let [_, left, _, right] = window.pads;
@@ -185,7 +188,7 @@ unsafe fn sum<const VECTORS: usize, const PIXELS: usize>(
     let step = window.stride[1] * width;
     // SAFETY: the caller's; the window lies inside of the padded width.
     unsafe {
-        let mut sums = [[_mm512_setzero_si512(); VECTORS]; PIXELS];
+        let mut sums = [*offsets; PIXELS];
         let mut weight = weight.as_ptr();
         for quad in 0..strip.packed.n_quads {
             let mut from = scratch.as_ptr().add(quad * (left + strip.w + right) * width + x * step);

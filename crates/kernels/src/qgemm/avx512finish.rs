@@ -1,11 +1,11 @@
-//! Sums in registers to what is stored, sixty-four columns at once: the formulas of `finish`, with the same roundings.
+//! Sums in registers, offsets added, to what is stored, sixty-four columns at once: the formulas of `finish`, with the same roundings.
 
 use super::finish::{Reals, Requantized};
 use std::arch::x86_64::*;
 
 /// The first `n` of 16 lanes; none below 0, all from 16.
 #[inline(always)]
-fn first16(n: isize) -> __mmask16 {
+pub(super) fn first16(n: isize) -> __mmask16 {
     ((1u32 << n.clamp(0, 16)) - 1) as __mmask16
 }
 
@@ -13,7 +13,6 @@ fn first16(n: isize) -> __mmask16 {
 pub(super) struct Bytes<'a, const VECTORS: usize> {
     kind: &'a Requantized,
     n_cols: usize,
-    offsets: [__m512i; VECTORS],
     multipliers: [__m512; VECTORS],
     shift: __m512i,
     low: __m512i,
@@ -23,18 +22,15 @@ pub(super) struct Bytes<'a, const VECTORS: usize> {
 
 impl<'a, const VECTORS: usize> Bytes<'a, VECTORS> {
     /// # Safety
-    /// `kind.is_small`; its pointers and `offsets` are valid for `n_cols` columns; this CPU has AVX-512 F, BW, DQ, VL.
+    /// `kind.is_small`; its pointers are valid for `n_cols` columns; this CPU has AVX-512 F, BW, DQ, VL.
     #[inline(always)]
-    pub unsafe fn new(kind: &'a Requantized, offsets: *const i32, n_cols: usize) -> Self {
+    pub unsafe fn new(kind: &'a Requantized, n_cols: usize) -> Self {
         // SAFETY: the caller's; lanes past the last column are masked.
         unsafe {
             let mask = |vector: usize| first16(n_cols as isize - vector as isize * 16);
             Self {
                 kind,
                 n_cols,
-                offsets: std::array::from_fn(|v| {
-                    _mm512_maskz_loadu_epi32(mask(v), offsets.wrapping_add(v * 16))
-                }),
                 multipliers: std::array::from_fn(|v| {
                     _mm512_maskz_loadu_ps(mask(v), kind.multipliers.wrapping_add(v * 16))
                 }),
@@ -157,8 +153,7 @@ impl<'a, const VECTORS: usize> Bytes<'a, VECTORS> {
     unsafe fn rounded<const ADD: bool>(&self, sum: __m512i, v: usize, row: usize) -> __m512i {
         // SAFETY: the caller's; lanes past the last column are masked.
         unsafe {
-            let sum = _mm512_cvtepi32_ps(_mm512_add_epi32(sum, self.offsets[v]));
-            let mut real = _mm512_mul_ps(sum, self.multipliers[v]);
+            let mut real = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), self.multipliers[v]);
             if ADD {
                 let mask = first16(self.n_cols as isize - v as isize * 16);
                 let from = self.kind.residual.wrapping_add(row + v * 16);
@@ -227,25 +222,21 @@ impl<'a, const VECTORS: usize> Bytes<'a, VECTORS> {
 pub(super) struct Floats<'a, const VECTORS: usize> {
     kind: &'a Reals,
     masks: [__mmask16; VECTORS],
-    offsets: [__m512i; VECTORS],
     multipliers: [__m512; VECTORS],
     bias: [__m512; VECTORS],
 }
 
 impl<'a, const VECTORS: usize> Floats<'a, VECTORS> {
     /// # Safety
-    /// The pointers of `kind` and `offsets` are valid for `n_cols` columns; this CPU has AVX-512 F, BW, DQ, VL.
+    /// The pointers of `kind` are valid for `n_cols` columns; this CPU has AVX-512 F, BW, DQ, VL.
     #[inline(always)]
-    pub unsafe fn new(kind: &'a Reals, offsets: *const i32, n_cols: usize) -> Self {
+    pub unsafe fn new(kind: &'a Reals, n_cols: usize) -> Self {
         // SAFETY: the caller's; lanes past the last column are masked.
         unsafe {
             let masks: [__mmask16; VECTORS] = std::array::from_fn(|v| first16(n_cols as isize - v as isize * 16));
             Self {
                 kind,
                 masks,
-                offsets: std::array::from_fn(|v| {
-                    _mm512_maskz_loadu_epi32(masks[v], offsets.wrapping_add(v * 16))
-                }),
                 multipliers: std::array::from_fn(|v| {
                     _mm512_maskz_loadu_ps(masks[v], kind.multipliers.wrapping_add(v * 16))
                 }),
@@ -257,22 +248,22 @@ impl<'a, const VECTORS: usize> Floats<'a, VECTORS> {
         }
     }
 
-    /// Stores `ROWS` rows, `stride` apart.
+    /// Stores `ROWS` rows, `stride` apart, from element `at` on.
     ///
     /// # Safety
     /// As [`Self::new`], for all rows.
     #[inline(always)]
-    pub unsafe fn store<const ROWS: usize>(&self, sums: &[[__m512i; VECTORS]; ROWS], stride: usize) {
+    pub unsafe fn store<const ROWS: usize>(&self, sums: &[[__m512i; VECTORS]; ROWS], at: usize, stride: usize) {
         // Written out, because an array that a loop indexes does not stay in registers.
         macro_rules! rows {
             ($($row:literal)*) => {
                 $(if $row < ROWS {
                     // SAFETY: the caller's.
                     unsafe {
-                        self.store_vector(&sums[$row % ROWS], 0, $row * stride);
-                        self.store_vector(&sums[$row % ROWS], 1, $row * stride);
-                        self.store_vector(&sums[$row % ROWS], 2, $row * stride);
-                        self.store_vector(&sums[$row % ROWS], 3, $row * stride);
+                        self.store_vector(&sums[$row % ROWS], 0, at + $row * stride);
+                        self.store_vector(&sums[$row % ROWS], 1, at + $row * stride);
+                        self.store_vector(&sums[$row % ROWS], 2, at + $row * stride);
+                        self.store_vector(&sums[$row % ROWS], 3, at + $row * stride);
                     }
                 })*
             };
@@ -292,8 +283,7 @@ impl<'a, const VECTORS: usize> Floats<'a, VECTORS> {
         let (kind, at) = (self.kind, row + v * 16);
         // SAFETY: the caller's; lanes past the last column are masked.
         unsafe {
-            let sum = _mm512_cvtepi32_ps(_mm512_add_epi32(sums[v], self.offsets[v]));
-            let mut y = _mm512_mul_ps(sum, self.multipliers[v]);
+            let mut y = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[v]), self.multipliers[v]);
             if !kind.bias.is_null() {
                 y = _mm512_add_ps(y, self.bias[v]);
             }

@@ -1,11 +1,10 @@
 //! Splits an integer product into tasks and tiles.
 
-use super::PackedQB;
+use super::packed::{PackedQB, Panel};
 use super::finish::Finish;
-use super::tile::Tile;
+use super::tile::Band;
 use crate::activation::Activation;
 use crate::gemm::driver::part;
-use crate::gemm::packed::Panel;
 use crate::threads::Threads;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -16,7 +15,7 @@ pub(crate) trait ByteRows: Sync {
     fn row_bytes(&self) -> usize;
 
     /// Distances of the runs from the beginning of a row.
-    fn offsets(&self, offsets: &mut Vec<usize>);
+    fn runs(&self) -> impl Iterator<Item = usize>;
 
     /// Appends where the given rows begin. What cannot be read where it is goes to `copy`, which starts empty; the
     /// pointers are valid, with every run rounded up to four bytes, until it changes.
@@ -39,12 +38,13 @@ pub(crate) struct Product<'a, R> {
 const A_BLOCK: usize = 256 << 10;
 /// Bytes of B that stay in L1 beside a tile of A.
 const B_IN_L1: usize = 24 << 10;
+/// Rows that go through all panels together where B is in L1.
+const BAND_ROWS: usize = 48;
 /// Steps of four products worth a task of their own, a few microseconds.
 const TASK_WORK: usize = 1 << 18;
 
 #[derive(Default)]
 struct Scratch {
-    offsets: Vec<usize>,
     copy: Vec<u8>,
     pointers: Vec<*const u8>,
     row_sums: Vec<i32>,
@@ -67,11 +67,10 @@ impl<R: ByteRows> Product<'_, R> {
     /// Cuts along columns if B is larger than A, because the larger side should be read once.
     fn cut(&self, n_threads: usize) -> Cut {
         let (b, kernel) = (self.b, self.b.kernel);
-        let tile_rows = if b.n * 2 <= kernel.panel { kernel.narrow_rows } else { kernel.tile_rows };
-        let (tiles, panels) = (self.m.div_ceil(tile_rows), b.n.div_ceil(kernel.panel));
+        let (tiles, panels) = (self.m.div_ceil(kernel.rows_for(b.n)), b.n.div_ceil(kernel.panel));
         let work = self.m.saturating_mul(b.n).saturating_mul((b.k / 4).max(16));
         let wanted = if n_threads == 1 { 1 } else { (work / TASK_WORK).clamp(1, 4 * n_threads) };
-        let a_bytes = self.m.saturating_mul(self.rows.row_bytes());
+        let a_bytes = self.a_bytes();
         let by_size = a_bytes.div_ceil(A_BLOCK).clamp(1, tiles);
         let (row_parts, panel_parts) = if b.data.len() > a_bytes || tiles < n_threads {
             (by_size, wanted.min(panels))
@@ -82,6 +81,10 @@ impl<R: ByteRows> Product<'_, R> {
         Cut { tiles, row_parts, panels, panel_parts }
     }
 
+    fn a_bytes(&self) -> usize {
+        self.m.saturating_mul(self.rows.row_bytes())
+    }
+
     /// # Safety
     /// `finish` is valid for `m` rows of `b.n` columns that nobody else uses.
     pub unsafe fn run(&self, threads: &Threads) {
@@ -89,62 +92,89 @@ impl<R: ByteRows> Product<'_, R> {
             return;
         }
         let cut = self.cut(threads.count());
+        let groups = self.b.segment.div_ceil(4);
+        let offsets: Vec<usize> = self.rows.runs().flat_map(|run| (0..groups).map(move |i| run + i * 4)).collect();
+        debug_assert!(offsets.len() == self.b.n_groups(), "the runs are those that B was packed for");
         threads.run(cut.row_parts * cut.panel_parts, |task| {
             let tiles = part(task / cut.panel_parts, cut.row_parts, cut.tiles);
             let panels = part(task % cut.panel_parts, cut.panel_parts, cut.panels);
-            if !tiles.is_empty() && !panels.is_empty() {
-                // SAFETY: the caller's; tasks are disjoint in tiles or panels.
-                SCRATCH.with_borrow_mut(|scratch| unsafe { self.run_part(cut.tiles, tiles, panels, scratch) });
+            let first_row = |tile: usize| tile * self.m / cut.tiles;
+            let rows = first_row(tiles.start)..first_row(tiles.end);
+            if !rows.is_empty() && !panels.is_empty() {
+                // SAFETY: the caller's; tasks are disjoint in rows or panels.
+                SCRATCH.with_borrow_mut(|scratch| unsafe { self.run_part(rows, panels, &offsets, scratch) });
             }
         });
     }
 
     /// # Safety
-    /// As [`Self::run`], and no other call works on these tiles of these panels.
-    unsafe fn run_part(&self, n_tiles: usize, tiles: Range<usize>, panels: Range<usize>, scratch: &mut Scratch) {
-        let kernel = self.b.kernel;
-        let first_row = |tile: usize| tile * self.m / n_tiles;
-        let rows = first_row(tiles.start)..first_row(tiles.end);
-        scratch.sums.resize(scratch.sums.len().max(kernel.tile_rows.max(kernel.narrow_rows) * kernel.panel), 0);
+    /// As [`Self::run`], and no other call works on these rows of these panels.
+    unsafe fn run_part(&self, rows: Range<usize>, panels: Range<usize>, offsets: &[usize], scratch: &mut Scratch) {
+        let (b, kernel) = (self.b, self.b.kernel);
         self.locate(&rows, scratch);
-        let run_tile = |index, tile, scratch: &mut Scratch| {
-            let tile_rows = first_row(tile)..first_row(tile + 1);
+        let run = |index, band: &Range<usize>, scratch: &mut Scratch| {
             // SAFETY: the caller's.
-            unsafe { self.run_tile(&self.b.panel(index), tile_rows, rows.start, scratch) };
+            unsafe { self.run_band(&b.panel(index), band, rows.start, offsets, scratch) };
         };
-        let b_bytes = self.b.data.len() / self.b.n.div_ceil(kernel.panel) * panels.len();
-        if b_bytes <= B_IN_L1 {
-            for tile in tiles {
-                panels.clone().for_each(|index| run_tile(index, tile, scratch));
-            }
+        let tile_rows = kernel.rows_for(b.n);
+        scratch.sums.resize(scratch.sums.len().max(tile_rows * kernel.panel), 0);
+        let b_bytes = b.data.len() / b.n.div_ceil(kernel.panel) * panels.len();
+        let step = if !self.is_fused() {
+            tile_rows
+        } else if b_bytes <= B_IN_L1 {
+            BAND_ROWS
         } else {
-            for index in panels {
-                tiles.clone().for_each(|tile| run_tile(index, tile, scratch));
-            }
+            rows.len()
+        };
+        let bands = rows.clone().step_by(step).map(|first| first..rows.end.min(first + step));
+        if b_bytes <= B_IN_L1 {
+            bands.for_each(|band| panels.clone().for_each(|index| run(index, &band, scratch)));
+        } else {
+            panels.for_each(|index| bands.clone().for_each(|band| run(index, &band, scratch)));
         }
+    }
+
+    /// True if sums are finished in registers.
+    fn is_fused(&self) -> bool {
+        self.b.kernel.fuses && !self.b.needs_row_sums && self.finish.fuses()
     }
 
     /// # Safety
     /// As [`Self::run_part`], for these rows and this panel; `scratch` knows where the rows from `first_row` on are.
-    unsafe fn run_tile(&self, panel: &Panel, rows: Range<usize>, first_row: usize, scratch: &mut Scratch) {
+    unsafe fn run_band(
+        &self,
+        panel: &Panel,
+        rows: &Range<usize>,
+        first_row: usize,
+        offsets: &[usize],
+        scratch: &mut Scratch,
+    ) {
         let (b, kernel) = (self.b, self.b.kernel);
         let finish = self.finish.at(rows.start, panel.col);
-        let is_fused = kernel.fuses && !b.needs_row_sums && finish.fuses();
+        let is_fused = self.is_fused();
         let first = rows.start - first_row;
-        let tile = Tile {
+        let at = b.data.as_ptr().wrapping_add(panel.offset);
+        let band = Band {
             rows: scratch.pointers[first..][..rows.len()].as_ptr(),
-            offsets: scratch.offsets.as_ptr(),
-            n_segments: b.n_segments(),
-            groups: b.segment.div_ceil(4),
+            n_rows: rows.len(),
+            offsets: offsets.as_ptr(),
+            n_groups: offsets.len(),
             flip: self.flip,
-            b: b.data.as_ptr().wrapping_add(panel.offset),
+            b: at,
+            // The larger side comes from further away.
+            next: if b.data.len() > self.a_bytes() {
+                at.wrapping_add(panel.width * offsets.len() * 4)
+            } else {
+                std::ptr::null()
+            },
+            width: panel.width,
+            n_cols: panel.n_cols,
             sums: scratch.sums.as_mut_ptr(),
             finish: is_fused.then_some(&finish),
-            n_cols: panel.n_cols,
         };
         // SAFETY: `locate` found these rows; the panel holds all of K; the sums have room; the rest is the caller's.
         unsafe {
-            (kernel.run)(rows.len(), panel.width, &tile);
+            (kernel.run)(&band);
             if !is_fused {
                 if b.needs_row_sums {
                     let zero_points = &b.zero_points[panel.col..][..panel.n_cols];
@@ -163,21 +193,19 @@ impl<R: ByteRows> Product<'_, R> {
 
     /// Finds or copies the given rows, and sums them if that is needed.
     fn locate(&self, rows: &Range<usize>, scratch: &mut Scratch) {
-        let b = self.b;
-        let Scratch { offsets, copy, pointers, row_sums, .. } = scratch;
-        (offsets.clear(), copy.clear(), pointers.clear());
-        self.rows.offsets(offsets);
+        let Scratch { copy, pointers, row_sums, .. } = scratch;
+        (copy.clear(), pointers.clear());
         self.rows.locate(rows.clone(), copy, pointers);
-        debug_assert!(offsets.len() == b.n_segments() && pointers.len() == rows.len());
-        if b.needs_row_sums {
+        debug_assert!(pointers.len() == rows.len());
+        if self.b.needs_row_sums {
             row_sums.clear();
             row_sums.extend(pointers.iter().map(|row| {
-                let segments = offsets.iter().map(|&offset| {
+                let runs = self.rows.runs().map(|run| {
                     // SAFETY: the row has these runs.
-                    let run = unsafe { std::slice::from_raw_parts(row.add(offset), b.segment) };
+                    let run = unsafe { std::slice::from_raw_parts(row.add(run), self.b.segment) };
                     run.iter().map(|&x| i32::from(x ^ self.flip)).sum::<i32>()
                 });
-                segments.fold(0, i32::wrapping_add)
+                runs.fold(0, i32::wrapping_add)
             }));
         }
     }
@@ -195,16 +223,19 @@ impl ByteRows for MatrixBytes<'_> {
         self.k
     }
 
-    fn offsets(&self, offsets: &mut Vec<usize>) {
-        if self.k > 0 {
-            offsets.push(0);
-        }
+    fn runs(&self) -> impl Iterator<Item = usize> {
+        (self.k > 0).then_some(0).into_iter()
     }
 
     fn locate(&self, rows: Range<usize>, copy: &mut Vec<u8>, pointers: &mut Vec<*const u8>) {
         if self.k.is_multiple_of(4) {
-            let rows = rows.map(|row| self.a[row * self.stride..][..self.k].as_ptr());
-            return pointers.extend(rows);
+            if let Some(last) = rows.clone().last() {
+                // All rows are there if the last one is.
+                assert!(self.a.len() >= last * self.stride + self.k, "rows inside of the matrix");
+                let first = self.a.as_ptr();
+                pointers.extend(rows.map(|row| first.wrapping_add(row * self.stride)));
+            }
+            return;
         }
         let padded = self.k.next_multiple_of(4);
         copy.reserve(rows.len() * padded);

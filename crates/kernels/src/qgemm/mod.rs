@@ -31,7 +31,7 @@ use crate::quantize::Bytes;
 use crate::threads::Threads;
 use driver::{MatrixBytes, Product};
 use finish::Finish;
-use tile::Tile;
+use tile::Band;
 
 /// A variant of the inner loops.
 pub struct Kernel {
@@ -49,7 +49,7 @@ pub struct Kernel {
     lanes: usize,
     /// Tiles are finished in registers where [`Finish::fuses`].
     fuses: bool,
-    run: unsafe fn(usize, usize, &Tile<'_>),
+    run: unsafe fn(&Band<'_>),
     finish: unsafe fn(&Finish, *const i32, usize, usize, usize),
     pub(crate) depthwise: unsafe fn(&depthwise::Row<'_>),
     /// Depthwise with the weights packed for it; the scratch has `scratch_words`.
@@ -69,7 +69,7 @@ pub static KERNELS: &[Kernel] = &[
         name: "qgemm_u8i8i32_6x64_avx512vnni",
         is_supported: crate::isa::has_avx512vnni,
         tile_rows: 6,
-        narrow_rows: 12,
+        narrow_rows: 8,
         panel: 64,
         lanes: 16,
         fuses: true,

@@ -3,7 +3,7 @@
 use super::aligned::AlignedBytes;
 use super::{KERNELS, Kernel};
 use crate::error::ShapeError;
-use crate::gemm::packed::Panel;
+pub(super) use crate::gemm::packed::Panel;
 use crate::quantize::Bytes;
 use std::sync::OnceLock;
 
@@ -129,14 +129,14 @@ impl PackedQB {
         self.data.len() + self.column_sums.len() * 8
     }
 
-    /// Runs of `segment` bytes a row of A has.
-    pub(crate) fn n_segments(&self) -> usize {
-        self.k / self.segment
+    /// Groups of four along K.
+    pub(crate) fn n_groups(&self) -> usize {
+        self.k / self.segment * self.segment.div_ceil(4)
     }
 
     /// The `index`-th panel.
     pub(crate) fn panel(&self, index: usize) -> Panel {
-        panel(index, self.kernel, self.n_segments() * self.segment.next_multiple_of(4), self.n)
+        panel(index, self.kernel, self.n_groups() * 4, self.n)
     }
 
     /// What is added to the sums of each column when the unsigned rows have zero point `zero`.
@@ -173,6 +173,11 @@ impl std::fmt::Debug for PackedQB {
 }
 
 impl Kernel {
+    /// Rows of a tile of a product with `n` columns.
+    pub(crate) fn rows_for(&self, n: usize) -> usize {
+        if n * 2 <= self.panel { self.narrow_rows } else { self.tile_rows }
+    }
+
     /// The first supported variant of [`KERNELS`].
     pub fn best() -> &'static Self {
         static BEST: OnceLock<&Kernel> = OnceLock::new();
