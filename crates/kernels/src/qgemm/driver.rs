@@ -36,6 +36,8 @@ pub(crate) struct Product<'a, R> {
 
 /// Bytes of A that stay in L2 beside a panel of B.
 const A_BLOCK: usize = 256 << 10;
+/// Bytes of B that stay in L2 while rows go by.
+const B_IN_L2: usize = 512 << 10;
 /// Bytes of B that stay in L1 beside a tile of A.
 const B_IN_L1: usize = 24 << 10;
 /// Rows that go through all panels together where B is in L1.
@@ -64,7 +66,7 @@ struct Cut {
 }
 
 impl<R: ByteRows> Product<'_, R> {
-    /// Cuts along columns if B is larger than A, because the larger side should be read once.
+    /// Cuts along columns if B is the larger side and does not stay in L2, because each part of the rows reads all of it.
     fn cut(&self, n_threads: usize) -> Cut {
         let (b, kernel) = (self.b, self.b.kernel);
         let (tiles, panels) = (self.m.div_ceil(kernel.rows_for(b.n)), b.n.div_ceil(kernel.panel));
@@ -72,7 +74,8 @@ impl<R: ByteRows> Product<'_, R> {
         let wanted = if n_threads == 1 { 1 } else { (work / TASK_WORK).clamp(1, 4 * n_threads) };
         let a_bytes = self.a_bytes();
         let by_size = a_bytes.div_ceil(A_BLOCK).clamp(1, tiles);
-        let (row_parts, panel_parts) = if b.data.len() > a_bytes || tiles < n_threads {
+        let is_by_columns = b.data.len() > a_bytes.max(B_IN_L2) && panels >= n_threads;
+        let (row_parts, panel_parts) = if is_by_columns {
             (by_size, wanted.min(panels))
         } else {
             let row_parts = by_size.max(wanted).min(tiles);
