@@ -1,7 +1,7 @@
 //! Splits an integer product into tasks and tiles.
 
-use super::packed::{PackedQB, Panel};
 use super::finish::Finish;
+use super::packed::{PackedQB, Panel};
 use super::tile::Band;
 use crate::activation::Activation;
 use crate::gemm::driver::part;
@@ -197,7 +197,8 @@ impl<R: ByteRows> Product<'_, R> {
     /// Finds or copies the given rows, and sums them if that is needed.
     fn locate(&self, rows: &Range<usize>, scratch: &mut Scratch) {
         let Scratch { copy, pointers, row_sums, .. } = scratch;
-        (copy.clear(), pointers.clear());
+        copy.clear();
+        pointers.clear();
         self.rows.locate(rows.clone(), copy, pointers);
         debug_assert!(pointers.len() == rows.len());
         if self.b.needs_row_sums {
