@@ -72,7 +72,7 @@ fn check(shape: ConvShape, images: Images, is_signed: bool, zero: i32, seed: u64
 
         let mut small = vec![0u8; expected.len()];
         let other = QResidual { values: Bytes::I8(&added), zero_point: -3, multiplier: 0.6 };
-        let residual = (seed % 2 == 0).then_some(other);
+        let residual = seed.is_multiple_of(2).then_some(other);
         let requantize =
             Requantize { multipliers: &[1e-3], bias: Some(&bias), residual, zero_point: 9, clamp: [9, 240] };
         let mut output = Output::Bytes(requantize, BytesMut::U8(&mut small));
