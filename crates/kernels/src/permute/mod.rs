@@ -48,6 +48,13 @@ pub fn transpose<T: Copy + Send + Sync>(
 /// # Safety
 /// `out` has room for `rows · cols`; nobody else touches rows `range` of it.
 unsafe fn move_columns<T: Copy>(x: &[T], [rows, cols]: [usize; 2], range: std::ops::Range<usize>, out: *mut T) {
+    // SAFETY: the caller's.
+    match rows {
+        2 => return unsafe { move_few::<T, 2>(x, cols, range, out) },
+        3 => return unsafe { move_few::<T, 3>(x, cols, range, out) },
+        4 => return unsafe { move_few::<T, 4>(x, cols, range, out) },
+        _ => {}
+    }
     for row in (0..rows).step_by(BLOCK) {
         let row_end = rows.min(row + BLOCK);
         for col in range.clone().step_by(BLOCK) {
@@ -58,6 +65,20 @@ unsafe fn move_columns<T: Copy>(x: &[T], [rows, cols]: [usize; 2], range: std::o
                     unsafe { out.add(c * rows + r).write(*x.get_unchecked(r * cols + c)) };
                 }
             }
+        }
+    }
+}
+
+/// [`move_columns`] for few rows, such as the colours of an image: blocks would be all loop and no body.
+///
+/// # Safety
+/// As [`move_columns`].
+unsafe fn move_few<T: Copy, const ROWS: usize>(x: &[T], cols: usize, range: std::ops::Range<usize>, out: *mut T) {
+    let rows: [&[T]; ROWS] = std::array::from_fn(|row| &x[row * cols..][range.clone()]);
+    for at in 0..range.len() {
+        for (row, x) in rows.iter().enumerate() {
+            // SAFETY: rows are as long as the range; the rest is the caller's.
+            unsafe { out.add((range.start + at) * ROWS + row).write(*x.get_unchecked(at)) };
         }
     }
 }

@@ -2,20 +2,20 @@
 //!
 //! The loops are those of `qgemm`: depthwise ones run over channels, all others gather windows into rows of a product.
 
+mod depthwise;
+mod pixels;
 #[cfg(test)]
 mod tests;
 
-use crate::conv::gather::Pixels;
 use crate::conv::{ConvShape, Images, taps_first};
 use crate::error::ShapeError;
-use crate::qgemm::depthwise::Row;
-use crate::qgemm::driver::{ByteRows, MatrixBytes, Product};
-use crate::qgemm::finish::Finish;
-use crate::qgemm::tile::ROW_STRIDE;
+use crate::qgemm::columns::PackedColumns;
+use crate::qgemm::driver::{MatrixBytes, Product};
 use crate::qgemm::{Kernel, Output, PackedQB, unsigned_zero};
 use crate::quantize::Bytes;
 use crate::threads::Threads;
-use std::ops::Range;
+use depthwise::{Depthwise, Filters};
+use pixels::Pixels;
 
 /// An integer convolution with constant weights, packed once.
 #[derive(Clone)]
@@ -29,8 +29,8 @@ pub struct PackedQConv {
 enum Weight {
     /// One product a group.
     Products(Vec<PackedQB>),
-    /// `[taps, channels]`, zero points taken off.
-    Depthwise(Vec<i16>),
+    /// One filter a channel.
+    Depthwise(Filters),
 }
 
 impl PackedQConv {
@@ -72,7 +72,9 @@ impl PackedQConv {
                 let channel = if zero_points.len() == 1 { 0 } else { i % shape.c_out };
                 *value -= zero_points.get(channel).map_or(0, |&zero| zero.clamp(-128, 255) as i16);
             }
-            return Ok(Self { shape, kernel, weight: Weight::Depthwise(values) });
+            let columns = kernel.columns.and_then(|_| PackedColumns::new(&shape.window, &values, shape.c_out));
+            let taps = if columns.is_some() { Vec::new() } else { values };
+            return Ok(Self { shape, kernel, weight: Weight::Depthwise(Filters { taps, columns }) });
         }
         let (c_in, c_out) = (shape.c_in / shape.groups, shape.c_out / shape.groups);
         let k = taps * c_in;
@@ -80,7 +82,9 @@ impl PackedQConv {
             let part = group * c_out * k..(group + 1) * c_out * k;
             let zero_points =
                 if zero_points.len() > 1 { &zero_points[group * c_out..(group + 1) * c_out] } else { zero_points };
-            let pack = |bytes: Bytes<'_>| PackedQB::for_kernel(kernel, bytes, [c_out, 1], k, c_out, zero_points);
+            let segment = pixels::segment(&shape.window, shape.groups, c_in);
+            let pack =
+                |bytes: Bytes<'_>| PackedQB::in_segments(kernel, bytes, [c_out, 1], k, c_out, zero_points, segment);
             match weight {
                 Bytes::U8(x) => pack(Bytes::U8(&taps_first(&x[part], c_out, c_in, taps))),
                 Bytes::I8(x) => pack(Bytes::I8(&taps_first(&x[part], c_out, c_in, taps))),
@@ -103,13 +107,24 @@ impl PackedQConv {
     pub fn size_bytes(&self) -> usize {
         match &self.weight {
             Weight::Products(products) => products.iter().map(PackedQB::size_bytes).sum(),
-            Weight::Depthwise(weight) => weight.len() * 2,
+            Weight::Depthwise(Filters { taps, columns }) => {
+                taps.len() * 2 + columns.as_ref().map_or(0, |columns| columns.data.len() + columns.sums.len() * 4)
+            }
         }
     }
 
     fn offsets(&self, zero: i32, bias: Option<&[i32]>) -> Vec<i32> {
         match &self.weight {
-            Weight::Depthwise(_) => bias.map_or_else(|| vec![0; self.shape.c_out], <[i32]>::to_vec),
+            Weight::Depthwise(Filters { columns, .. }) => {
+                let mut offsets = bias.map_or_else(|| vec![0; self.shape.c_out], <[i32]>::to_vec);
+                // The rows take the zero point off themselves.
+                if let Some(columns) = columns {
+                    for (offset, sum) in offsets.iter_mut().zip(&columns.sums) {
+                        *offset = offset.wrapping_sub(zero.wrapping_mul(*sum));
+                    }
+                }
+                offsets
+            }
             Weight::Products(products) => {
                 let c_out = self.shape.c_out / self.shape.groups;
                 let groups = products.iter().enumerate();
@@ -124,13 +139,6 @@ impl PackedQConv {
 impl std::fmt::Debug for PackedQConv {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "PackedQConv({:?} for {})", self.shape, self.kernel.name)
-    }
-}
-
-impl ByteRows for Pixels<'_, u8> {
-    unsafe fn pack(&self, rows: Range<usize>, ks: Range<usize>, to: *mut u8) {
-        // SAFETY: the caller's.
-        unsafe { Pixels::pack(self, rows, ks, to, ROW_STRIDE) }
     }
 }
 
@@ -165,8 +173,10 @@ pub fn qconv(
         return Ok(());
     }
     match &conv.weight {
-        Weight::Depthwise(weight) => {
-            run_depthwise(threads, conv, weight, input, zero, images, out_size, &plan.finish())
+        Weight::Depthwise(filters) => {
+            let finish = plan.finish();
+            // SAFETY: `plan` checked the lengths of all that `finish` points to, and borrows it until here.
+            unsafe { Depthwise { conv, filters, input, zero, images, out_size, finish }.run(threads) };
         }
         Weight::Products(products) => {
             let (c_in, c_out) = (shape.c_in / shape.groups, shape.c_out / shape.groups);
@@ -175,7 +185,7 @@ pub fn qconv(
                 let channels = group * c_in..(group + 1) * c_in;
                 let finish = plan.finish().at(0, group * c_out);
                 if shape.window.is_point() {
-                    let rows = &MatrixBytes { a: &input.raw()[channels.start..], stride: shape.c_in };
+                    let rows = &MatrixBytes { a: &input.raw()[channels.start..], stride: shape.c_in, k: c_in };
                     // SAFETY: `plan` checked the lengths of all that `finish` points to, and borrows it until here.
                     unsafe { Product { m, b, rows, flip, finish, activation }.run(threads) };
                 } else {
@@ -194,41 +204,4 @@ pub fn qconv(
         unsafe { plan.finish().apply_curve(plan.activation, m, shape.c_out) };
     }
     Ok(())
-}
-
-#[allow(clippy::too_many_arguments, reason = "the checked arguments of `qconv`")]
-fn run_depthwise(
-    threads: &Threads,
-    conv: &PackedQConv,
-    weight: &[i16],
-    input: Bytes<'_>,
-    zero: i32,
-    images: Images,
-    [out_h, out_w]: [usize; 2],
-    finish: &Finish,
-) {
-    let shape = &conv.shape;
-    let channels = shape.c_out;
-    let Images { n, h, w } = images;
-    let band = (1usize << 15).div_ceil((out_w * channels * shape.window.taps()).max(1));
-    let rows = n * out_h;
-    threads.run(rows.div_ceil(band), |task| {
-        for index in task * band..rows.min((task + 1) * band) {
-            let row = Row {
-                window: shape.window,
-                h,
-                w,
-                channels,
-                out_w,
-                image: &input.raw()[index / out_h * h * w * channels..],
-                flip: input.flip(),
-                zero: zero as i16,
-                weight,
-                y: index % out_h,
-                finish: finish.at(index * out_w, 0),
-            };
-            // SAFETY: lengths were checked by `qconv`; rows are disjoint; this CPU can run the variant.
-            unsafe { (conv.kernel.depthwise)(&row) };
-        }
-    });
 }

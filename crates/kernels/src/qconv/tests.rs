@@ -1,6 +1,6 @@
 use super::*;
 use crate::conv::Window;
-use crate::qgemm::{KERNELS, Requantize};
+use crate::qgemm::{KERNELS, QResidual, Requantize};
 use crate::quantize::BytesMut;
 use proptest::prelude::*;
 
@@ -35,35 +35,54 @@ fn oracle(input: &[i32], images: Images, weight: &[i32], shape: &ConvShape) -> V
     out
 }
 
+/// With weights whose zero points leave i8, and with signed ones that have none.
 fn check_all_kernels(shape: ConvShape, images: Images, is_signed: bool, zero: i32, seed: u64) {
+    check(shape, images, is_signed, zero, seed, false);
+    check(shape, images, is_signed, zero, seed, true);
+}
+
+fn check(shape: ConvShape, images: Images, is_signed: bool, zero: i32, seed: u64, has_small_weights: bool) {
     let input = noise(images.n * images.h * images.w * shape.c_in, seed);
     let signed: Vec<i8> = input.iter().map(|&x| x as i8).collect();
     let weight = noise(shape.weight_len(), seed ^ 77);
-    let zeros: Vec<i32> = (0..shape.c_out as i32).map(|channel| 128 - channel % 3 * 20).collect();
+    let signed_weight: Vec<i8> = weight.iter().map(|&x| x as i8).collect();
+    let mut zeros: Vec<i32> = (0..shape.c_out as i32).map(|channel| 128 - channel % 3 * 20).collect();
     let (bytes, zero) = if is_signed { (Bytes::I8(&signed), zero - 128) } else { (Bytes::U8(&input), zero) };
     let values: Vec<i32> = match bytes {
         Bytes::U8(x) => x.iter().map(|&x| i32::from(x) - zero).collect(),
         Bytes::I8(x) => x.iter().map(|&x| i32::from(x) - zero).collect(),
     };
     let filter = (shape.weight_len() / shape.c_out).max(1);
-    let weights: Vec<i32> = weight.iter().enumerate().map(|(i, &x)| i32::from(x) - zeros[i / filter]).collect();
+    let (weight, weights): (_, Vec<i32>) = if has_small_weights {
+        zeros.clear();
+        (Bytes::I8(&signed_weight), signed_weight.iter().map(|&x| x.into()).collect())
+    } else {
+        let values = weight.iter().enumerate().map(|(i, &x)| i32::from(x) - zeros[i / filter]);
+        (Bytes::U8(&weight), values.collect())
+    };
     let expected = oracle(&values, images, &weights, &shape);
     let bias: Vec<i32> = (0..shape.c_out as i32).map(|channel| channel * 100).collect();
+    let added: Vec<i8> = noise(expected.len(), seed ^ 3).iter().map(|&x| x as i8).collect();
     let mut first = None;
     for kernel in KERNELS.iter().filter(|kernel| (kernel.is_supported)()) {
-        let packed = PackedQConv::for_kernel(kernel, shape, Bytes::U8(&weight), &zeros).unwrap();
+        let packed = PackedQConv::for_kernel(kernel, shape, weight, &zeros).unwrap();
         let mut out = vec![-1; expected.len()];
         qconv(&Threads::new(2), bytes, zero, images, &packed, &mut Output::I32(&mut out)).unwrap();
         assert!(out == expected, "{} {shape:?}", kernel.name);
 
         let mut small = vec![0u8; expected.len()];
+        let other = QResidual { values: Bytes::I8(&added), zero_point: -3, multiplier: 0.6 };
+        let residual = seed.is_multiple_of(2).then_some(other);
         let requantize =
-            Requantize { multipliers: &[1e-3], bias: Some(&bias), residual: None, zero_point: 9, clamp: [9, 255] };
+            Requantize { multipliers: &[1e-3], bias: Some(&bias), residual, zero_point: 9, clamp: [9, 240] };
         let mut output = Output::Bytes(requantize, BytesMut::U8(&mut small));
         qconv(&Threads::new(2), bytes, zero, images, &packed, &mut output).unwrap();
         for (i, (&x, &sum)) in small.iter().zip(&expected).enumerate() {
-            let real = (sum + bias[i % shape.c_out]) as f32 * 1e-3;
-            assert_eq!(i32::from(x), (real.round_ties_even() as i32 + 9).clamp(9, 255), "{} {i}", kernel.name);
+            let mut real = (sum + bias[i % shape.c_out]) as f32 * 1e-3;
+            if residual.is_some() {
+                real += (i32::from(added[i]) + 3) as f32 * 0.6;
+            }
+            assert_eq!(i32::from(x), (real.round_ties_even() as i32 + 9).clamp(9, 240), "{} {i}", kernel.name);
         }
         assert!(first.get_or_insert_with(|| small.clone()) == &small, "{} has other bytes", kernel.name);
     }
@@ -87,13 +106,14 @@ proptest! {
 
     #[test]
     fn depthwise_gives_the_sums_of_the_oracle(
-        size in 1usize..4, stride in 1usize..3, pad in 0usize..3, channels in 2usize..70, h in 1usize..6, w in 1usize..12,
+        size in 1usize..6, stride in 1usize..3, dilation in 1usize..3, pads in [0usize..3, 0usize..3, 0usize..3, 0usize..3],
+        channels in prop_oneof![2usize..70, 120usize..140], n in 1usize..3, h in 1usize..9, w in 1usize..15,
         is_signed: bool, zero in 0i32..256, seed in 0u64..1000,
     ) {
-        let window = Window { kernel: [size; 2], stride: [stride; 2], dilation: [1, 1], pads: [pad; 4] };
+        let window = Window { kernel: [size; 2], stride: [stride; 2], dilation: [dilation; 2], pads };
         prop_assume!(window.output_size(h, w).is_ok());
         let shape = ConvShape { window, c_in: channels, c_out: channels, groups: channels };
-        check_all_kernels(shape, Images { n: 1, h, w }, is_signed, zero, seed);
+        check_all_kernels(shape, Images { n, h, w }, is_signed, zero, seed);
     }
 }
 

@@ -1,21 +1,21 @@
 //! 6 rows by 8 columns; bytes are widened to 16 bits, because `vpmaddubsw` would saturate.
 
 use super::finish::{self, Finish};
-use super::tile::{ROW_STRIDE, Tile};
+use super::tile::Band;
 use crate::simd::F32x8;
 use std::arch::x86_64::*;
 
 /// # Safety
-/// `1 <= rows <= 6`, the panel is 4 or 8 wide, the pointers are as `Tile` says, and this CPU has AVX2.
+/// `1 <= n_rows <= 6`, the panel is 4 or 8 wide, the pointers are as `Band` says, and this CPU has AVX2.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn run(rows: usize, panel: usize, args: &Tile) {
+pub(super) unsafe fn run(args: &Band<'_>) {
     macro_rules! by_rows {
         ($($n:literal)*) => {
             // SAFETY: the caller's; the tile is as large as the caller says.
             unsafe {
-                match (rows, panel) {
+                match (args.n_rows, args.width) {
                     $(($n, 4) => tile::<$n, 1>(args), ($n, _) => tile::<$n, 2>(args),)*
-                    _ => unreachable!("a tile of {rows} rows"),
+                    _ => unreachable!("a tile of {} rows", args.n_rows),
                 }
             }
         };
@@ -27,37 +27,33 @@ pub(super) unsafe fn run(rows: usize, panel: usize, args: &Tile) {
 /// As [`run`], for `ROWS` rows and a panel of `VECTORS · 4` columns.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn tile<const ROWS: usize, const VECTORS: usize>(args: &Tile) {
+unsafe fn tile<const ROWS: usize, const VECTORS: usize>(args: &Band<'_>) {
     // SAFETY: the caller's.
     unsafe {
         // Two partial sums a column side by side, four columns a vector.
         let mut sums = [[_mm256_setzero_si256(); VECTORS]; ROWS];
-        let (mut a, mut b) = (args.a, args.b);
-        for _ in 0..args.groups {
+        let flip = _mm_set1_epi8(args.flip as i8);
+        let a: [*const u8; ROWS] = std::array::from_fn(|row| *args.rows.add(row));
+        for group in 0..args.n_groups {
+            let (offset, b) = (*args.offsets.add(group), args.b.add(group * VECTORS * 16));
             let mut columns = [_mm256_setzero_si256(); VECTORS];
             for (vector, columns) in columns.iter_mut().enumerate() {
                 *columns = _mm256_cvtepi8_epi16(_mm_loadu_si128(b.add(vector * 16).cast()));
             }
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let four = _mm_set1_epi32(a.add(row * ROW_STRIDE).cast::<i32>().read_unaligned());
-                let x = _mm256_cvtepu8_epi16(four);
+            for (a, sums) in a.iter().zip(&mut sums) {
+                let four = _mm_set1_epi32(a.add(offset).cast::<i32>().read_unaligned());
+                let x = _mm256_cvtepu8_epi16(_mm_xor_si128(four, flip));
                 for (sum, &columns) in sums.iter_mut().zip(&columns) {
                     *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(x, columns));
                 }
             }
-            a = a.add(4);
-            b = b.add(VECTORS * 16);
         }
         for (row, sums) in sums.iter().enumerate() {
             for (vector, &sum) in sums.iter().enumerate() {
                 let pairs = _mm256_hadd_epi32(sum, sum);
                 let ordered = _mm256_permute4x64_epi64::<0b1000>(pairs);
-                let mut four = _mm256_castsi256_si128(ordered);
-                let to = args.sums.add(row * args.sums_stride + vector * 4).cast();
-                if args.accumulate {
-                    four = _mm_add_epi32(four, _mm_loadu_si128(to));
-                }
-                _mm_storeu_si128(to, four);
+                let to = args.sums.add(row * VECTORS * 4 + vector * 4).cast();
+                _mm_storeu_si128(to, _mm256_castsi256_si128(ordered));
             }
         }
     }

@@ -1,22 +1,25 @@
 //! Splits an integer product into tasks and tiles.
 
-use super::PackedQB;
 use super::finish::Finish;
-use super::tile::{K_BLOCK, ROW_STRIDE, Tile};
+use super::packed::{PackedQB, Panel};
+use super::tile::Band;
 use crate::activation::Activation;
-use crate::gemm::driver::{Sizes, cut, part};
-use crate::gemm::packed::{Panel, panel};
+use crate::gemm::driver::part;
 use crate::threads::Threads;
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// Where the rows of A come from, as raw bytes.
+/// Where the rows of A lie, as raw bytes: each is some runs of bytes, the same distances apart for all rows.
 pub(crate) trait ByteRows: Sync {
-    /// Writes columns `ks` of the given rows to `to`, row after row, [`ROW_STRIDE`] apart.
-    ///
-    /// # Safety
-    /// `to` has room for `rows.len() * ROW_STRIDE` bytes, and `ks` is at most `K_BLOCK` long.
-    unsafe fn pack(&self, rows: Range<usize>, ks: Range<usize>, to: *mut u8);
+    /// Bytes that a row adds to what a task reads.
+    fn row_bytes(&self) -> usize;
+
+    /// Distances of the runs from the beginning of a row.
+    fn runs(&self) -> impl Iterator<Item = usize>;
+
+    /// Appends where the given rows begin. What cannot be read where it is goes to `copy`, which starts empty; the
+    /// pointers are valid, with every run rounded up to four bytes, until it changes.
+    fn locate(&self, rows: Range<usize>, copy: &mut Vec<u8>, pointers: &mut Vec<*const u8>);
 }
 
 /// One product: `m × k · k × n`, sums finished into the output that `finish` points to.
@@ -31,12 +34,21 @@ pub(crate) struct Product<'a, R> {
     pub activation: Activation,
 }
 
-/// Bytes of A packed at once; with a panel of B they stay in L2.
-const MAX_BLOCK: usize = 256 << 10;
+/// Bytes of A that stay in L2 beside a panel of B.
+const A_BLOCK: usize = 256 << 10;
+/// Bytes of B that stay in L2 while rows go by.
+const B_IN_L2: usize = 512 << 10;
+/// Bytes of B that stay in L1 beside a tile of A.
+const B_IN_L1: usize = 24 << 10;
+/// Rows that go through all panels together where B is in L1.
+const BAND_ROWS: usize = 48;
+/// Steps of four products worth a task of their own, a few microseconds.
+const TASK_WORK: usize = 1 << 18;
 
 #[derive(Default)]
 struct Scratch {
-    block: Vec<u8>,
+    copy: Vec<u8>,
+    pointers: Vec<*const u8>,
     row_sums: Vec<i32>,
     sums: Vec<i32>,
 }
@@ -45,138 +57,196 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
+/// How a product is cut: `row_parts × panel_parts` tasks.
+struct Cut {
+    tiles: usize,
+    row_parts: usize,
+    panels: usize,
+    panel_parts: usize,
+}
+
 impl<R: ByteRows> Product<'_, R> {
+    /// Cuts along columns if B is the larger side and does not stay in L2, because each part of the rows reads all of it.
+    fn cut(&self, n_threads: usize) -> Cut {
+        let (b, kernel) = (self.b, self.b.kernel);
+        let (tiles, panels) = (self.m.div_ceil(kernel.rows_for(b.n)), b.n.div_ceil(kernel.panel));
+        let work = self.m.saturating_mul(b.n).saturating_mul((b.k / 4).max(16));
+        let wanted = if n_threads == 1 { 1 } else { (work / TASK_WORK).clamp(1, 4 * n_threads) };
+        let a_bytes = self.a_bytes();
+        let by_size = a_bytes.div_ceil(A_BLOCK).clamp(1, tiles);
+        let is_by_columns = b.data.len() > a_bytes.max(B_IN_L2) && panels >= n_threads;
+        let (row_parts, panel_parts) = if is_by_columns {
+            (by_size, wanted.min(panels))
+        } else {
+            let row_parts = by_size.max(wanted).min(tiles);
+            (row_parts, (wanted / row_parts).clamp(1, panels))
+        };
+        Cut { tiles, row_parts, panels, panel_parts }
+    }
+
+    fn a_bytes(&self) -> usize {
+        self.m.saturating_mul(self.rows.row_bytes())
+    }
+
     /// # Safety
     /// `finish` is valid for `m` rows of `b.n` columns that nobody else uses.
     pub unsafe fn run(&self, threads: &Threads) {
-        let (k, n, kernel) = (self.b.k, self.b.n, self.b.kernel);
-        if self.m == 0 || n == 0 {
+        if self.m == 0 || self.b.n == 0 {
             return;
         }
-        let tile = [kernel.tile_rows, kernel.panel];
-        let work = self.m.saturating_mul(n).saturating_mul((k / 4).max(16));
-        let sizes =
-            Sizes { m: self.m, n, tile, work, a_bytes: self.m * k, b_bytes: self.b.data.len(), is_in_place: false };
-        let mut cut = cut(&sizes, threads.count());
-        // All of K is packed at once, so deep products take fewer rows at a time.
-        let row_bytes = k.div_ceil(K_BLOCK).max(1) * ROW_STRIDE;
-        let max_tiles = (MAX_BLOCK / row_bytes / kernel.tile_rows).max(1);
-        cut.row_parts = cut.row_parts.max(cut.tiles.div_ceil(max_tiles));
+        let cut = self.cut(threads.count());
+        let groups = self.b.segment.div_ceil(4);
+        let offsets: Vec<usize> = self.rows.runs().flat_map(|run| (0..groups).map(move |i| run + i * 4)).collect();
+        debug_assert!(offsets.len() == self.b.n_groups(), "the runs are those that B was packed for");
         threads.run(cut.row_parts * cut.panel_parts, |task| {
             let tiles = part(task / cut.panel_parts, cut.row_parts, cut.tiles);
             let panels = part(task % cut.panel_parts, cut.panel_parts, cut.panels);
-            if !tiles.is_empty() && !panels.is_empty() {
-                // SAFETY: the caller's; tasks are disjoint in tiles or panels.
-                SCRATCH.with_borrow_mut(|scratch| unsafe { self.run_part(cut.tiles, tiles, panels, scratch) });
+            let first_row = |tile: usize| tile * self.m / cut.tiles;
+            let rows = first_row(tiles.start)..first_row(tiles.end);
+            if !rows.is_empty() && !panels.is_empty() {
+                // SAFETY: the caller's; tasks are disjoint in rows or panels.
+                SCRATCH.with_borrow_mut(|scratch| unsafe { self.run_part(rows, panels, &offsets, scratch) });
             }
         });
     }
 
     /// # Safety
-    /// As [`Self::run`], and no other call works on these tiles of these panels.
-    unsafe fn run_part(&self, n_tiles: usize, tiles: Range<usize>, panels: Range<usize>, scratch: &mut Scratch) {
+    /// As [`Self::run`], and no other call works on these rows of these panels.
+    unsafe fn run_part(&self, rows: Range<usize>, panels: Range<usize>, offsets: &[usize], scratch: &mut Scratch) {
         let (b, kernel) = (self.b, self.b.kernel);
-        let first_row = |tile: usize| tile * self.m / n_tiles;
-        let rows = first_row(tiles.start)..first_row(tiles.end);
-        let block_len = rows.len() * ROW_STRIDE;
-        self.pack(&rows, scratch);
-        scratch.sums.resize(scratch.sums.len().max(kernel.tile_rows * kernel.panel), 0);
-        for index in panels {
-            let panel = panel(index, kernel.panel, b.k.next_multiple_of(4), b.n);
-            for tile in tiles.clone() {
-                let tile_rows = first_row(tile)..first_row(tile + 1);
-                let (first, count) = (tile_rows.start - rows.start, tile_rows.len());
-                // SAFETY: the block holds these rows.
-                unsafe {
-                    self.sum_tile(&scratch.block[first * ROW_STRIDE..], block_len, count, &panel, &mut scratch.sums)
-                };
+        self.locate(&rows, scratch);
+        let run = |index, band: &Range<usize>, scratch: &mut Scratch| {
+            // SAFETY: the caller's.
+            unsafe { self.run_band(&b.panel(index), band, rows.start, offsets, scratch) };
+        };
+        let tile_rows = kernel.rows_for(b.n);
+        scratch.sums.resize(scratch.sums.len().max(tile_rows * kernel.panel), 0);
+        let b_bytes = b.data.len() / b.n.div_ceil(kernel.panel) * panels.len();
+        let step = if !self.is_fused() {
+            tile_rows
+        } else if b_bytes <= B_IN_L1 {
+            BAND_ROWS
+        } else {
+            rows.len()
+        };
+        let bands = rows.clone().step_by(step).map(|first| first..rows.end.min(first + step));
+        if b_bytes <= B_IN_L1 {
+            bands.for_each(|band| panels.clone().for_each(|index| run(index, &band, scratch)));
+        } else {
+            panels.for_each(|index| bands.clone().for_each(|band| run(index, &band, scratch)));
+        }
+    }
+
+    /// True if sums are finished in registers.
+    fn is_fused(&self) -> bool {
+        self.b.kernel.fuses && !self.b.needs_row_sums && self.finish.fuses()
+    }
+
+    /// # Safety
+    /// As [`Self::run_part`], for these rows and this panel; `scratch` knows where the rows from `first_row` on are.
+    unsafe fn run_band(
+        &self,
+        panel: &Panel,
+        rows: &Range<usize>,
+        first_row: usize,
+        offsets: &[usize],
+        scratch: &mut Scratch,
+    ) {
+        let (b, kernel) = (self.b, self.b.kernel);
+        let finish = self.finish.at(rows.start, panel.col);
+        let is_fused = self.is_fused();
+        let first = rows.start - first_row;
+        let at = b.data.as_ptr().wrapping_add(panel.offset);
+        let band = Band {
+            rows: scratch.pointers[first..][..rows.len()].as_ptr(),
+            n_rows: rows.len(),
+            offsets: offsets.as_ptr(),
+            n_groups: offsets.len(),
+            flip: self.flip,
+            b: at,
+            // The larger side comes from further away.
+            next: if b.data.len() > self.a_bytes() {
+                at.wrapping_add(panel.width * offsets.len() * 4)
+            } else {
+                std::ptr::null()
+            },
+            width: panel.width,
+            n_cols: panel.n_cols,
+            sums: scratch.sums.as_mut_ptr(),
+            finish: is_fused.then_some(&finish),
+        };
+        // SAFETY: `locate` found these rows; the panel holds all of K; the sums have room; the rest is the caller's.
+        unsafe {
+            (kernel.run)(&band);
+            if !is_fused {
                 if b.needs_row_sums {
                     let zero_points = &b.zero_points[panel.col..][..panel.n_cols];
-                    for (row, sums) in scratch.sums.chunks_exact_mut(panel.width).take(count).enumerate() {
-                        let row_sum = scratch.row_sums[first + row];
+                    let row_sums = &scratch.row_sums[first..];
+                    for (sums, &row_sum) in scratch.sums.chunks_exact_mut(panel.width).zip(row_sums).take(rows.len()) {
                         for (sum, &zero) in sums.iter_mut().zip(zero_points) {
                             *sum = sum.wrapping_sub(zero.wrapping_mul(row_sum));
                         }
                     }
                 }
-                let finish = self.finish.at(tile_rows.start, panel.col);
-                // SAFETY: the caller's.
-                unsafe {
-                    (kernel.finish)(&finish, scratch.sums.as_ptr(), panel.width, count, panel.n_cols);
-                    finish.apply_curve(self.activation, count, panel.n_cols);
-                }
+                (kernel.finish)(&finish, scratch.sums.as_ptr(), panel.width, rows.len(), panel.n_cols);
             }
+            finish.apply_curve(self.activation, rows.len(), panel.n_cols);
         }
     }
 
-    /// Packs all of K of the given rows, block after block, and sums them if that is needed.
-    fn pack(&self, rows: &Range<usize>, scratch: &mut Scratch) {
-        let k = self.b.k;
-        let block_len = rows.len() * ROW_STRIDE;
-        let blocks = k.div_ceil(K_BLOCK).max(1);
-        scratch.block.resize(scratch.block.len().max(blocks * block_len), 0);
-        for index in 0..blocks {
-            let ks = index * K_BLOCK..k.min((index + 1) * K_BLOCK);
-            let block = &mut scratch.block[index * block_len..(index + 1) * block_len];
-            // SAFETY: the block has room for these rows.
-            unsafe { self.rows.pack(rows.clone(), ks.clone(), block.as_mut_ptr()) };
-            if self.flip != 0 {
-                for row in block.chunks_exact_mut(ROW_STRIDE) {
-                    row[..ks.len()].iter_mut().for_each(|byte| *byte ^= self.flip);
-                }
-            }
-        }
+    /// Finds or copies the given rows, and sums them if that is needed.
+    fn locate(&self, rows: &Range<usize>, scratch: &mut Scratch) {
+        let Scratch { copy, pointers, row_sums, .. } = scratch;
+        copy.clear();
+        pointers.clear();
+        self.rows.locate(rows.clone(), copy, pointers);
+        debug_assert!(pointers.len() == rows.len());
         if self.b.needs_row_sums {
-            scratch.row_sums.clear();
-            scratch.row_sums.extend((0..rows.len()).map(|row| row_sum(&scratch.block, row, block_len, k)));
-        }
-    }
-
-    /// Sums of the first `count` rows of `a`, blocks of K `block_len` apart, into `sums`, a whole panel wide.
-    ///
-    /// # Safety
-    /// `a` holds these rows, and `sums` has room for them.
-    unsafe fn sum_tile(&self, a: &[u8], block_len: usize, count: usize, panel: &Panel, sums: &mut [i32]) {
-        let b = self.b;
-        for index in 0..b.k.div_ceil(K_BLOCK).max(1) {
-            let k_start = index * K_BLOCK;
-            let tile = Tile {
-                a: a.as_ptr().wrapping_add(index * block_len),
-                b: b.data.as_ptr().wrapping_add(panel.offset + k_start * panel.width),
-                groups: (b.k - k_start).min(K_BLOCK).div_ceil(4),
-                sums: sums.as_mut_ptr(),
-                sums_stride: panel.width,
-                accumulate: index > 0,
-            };
-            // SAFETY: the caller's; the panel holds this part of K.
-            unsafe { (b.kernel.run)(count, panel.width, &tile) };
+            row_sums.clear();
+            row_sums.extend(pointers.iter().map(|row| {
+                let runs = self.rows.runs().map(|run| {
+                    // SAFETY: the row has these runs.
+                    let run = unsafe { std::slice::from_raw_parts(row.add(run), self.b.segment) };
+                    run.iter().map(|&x| i32::from(x ^ self.flip)).sum::<i32>()
+                });
+                runs.fold(0, i32::wrapping_add)
+            }));
         }
     }
 }
 
-/// Sum of the unsigned bytes of one packed row.
-fn row_sum(block: &[u8], row: usize, block_len: usize, k: usize) -> i32 {
-    let parts = block.chunks_exact(block_len).enumerate().take(k.div_ceil(K_BLOCK));
-    parts
-        .map(|(index, part)| {
-            let len = (k - index * K_BLOCK).min(K_BLOCK);
-            part[row * ROW_STRIDE..][..len].iter().map(|&x| i32::from(x)).sum::<i32>()
-        })
-        .fold(0, i32::wrapping_add)
-}
-
-/// Rows of a matrix of bytes, `stride` apart.
+/// Rows of a matrix of bytes, `k` long, `stride` apart.
 pub(crate) struct MatrixBytes<'a> {
     pub a: &'a [u8],
     pub stride: usize,
+    pub k: usize,
 }
 
 impl ByteRows for MatrixBytes<'_> {
-    unsafe fn pack(&self, rows: Range<usize>, ks: Range<usize>, to: *mut u8) {
-        for (index, row) in rows.enumerate() {
-            // SAFETY: the caller's.
-            let to = unsafe { std::slice::from_raw_parts_mut(to.add(index * ROW_STRIDE), ks.len()) };
-            to.copy_from_slice(&self.a[row * self.stride + ks.start..][..ks.len()]);
+    fn row_bytes(&self) -> usize {
+        self.k
+    }
+
+    fn runs(&self) -> impl Iterator<Item = usize> {
+        (self.k > 0).then_some(0).into_iter()
+    }
+
+    fn locate(&self, rows: Range<usize>, copy: &mut Vec<u8>, pointers: &mut Vec<*const u8>) {
+        if self.k.is_multiple_of(4) {
+            if let Some(last) = rows.clone().last() {
+                // All rows are there if the last one is.
+                assert!(self.a.len() >= last * self.stride + self.k, "rows inside of the matrix");
+                let first = self.a.as_ptr();
+                pointers.extend(rows.map(|row| first.wrapping_add(row * self.stride)));
+            }
+            return;
         }
+        let padded = self.k.next_multiple_of(4);
+        copy.reserve(rows.len() * padded);
+        for row in rows.clone() {
+            copy.extend_from_slice(&self.a[row * self.stride..][..self.k]);
+            copy.resize(copy.len().next_multiple_of(4), 0);
+        }
+        pointers.extend((0..rows.len()).map(|row| copy[row * padded..][..padded].as_ptr()));
     }
 }

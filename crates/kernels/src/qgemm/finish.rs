@@ -36,6 +36,8 @@ pub(crate) struct Requantized {
     pub max: f32,
     pub shift: f32,
     pub flip: u8,
+    /// No value before the clamp leaves i32, and none is NaN; the zero point fits 16 bits with room.
+    pub is_small: bool,
     pub out: *mut u8,
 }
 
@@ -56,6 +58,15 @@ unsafe impl Sync for Finish {}
 unsafe impl Send for Finish {}
 
 impl Finish {
+    /// True if vectors of sums can become what is stored while they are in registers.
+    pub fn fuses(&self) -> bool {
+        match &self.kind {
+            Kind::Bytes(kind) => kind.is_small,
+            Kind::F32(_) => true,
+            Kind::I32 { .. } => false,
+        }
+    }
+
     /// The same for the tile that begins at `row`, `col`.
     pub fn at(mut self, row: usize, col: usize) -> Self {
         let at = row * self.stride + col;

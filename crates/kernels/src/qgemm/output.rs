@@ -101,7 +101,7 @@ impl Output<'_> {
                     size,
                 )?;
                 let multipliers = one_a_column("multipliers", requantize.multipliers, n)?;
-                (Kind::Bytes(requantize.kind(out)), multipliers, requantize.bias, Activation::None)
+                (Kind::Bytes(requantize.kind(&multipliers, out)), multipliers, requantize.bias, Activation::None)
             }
             Self::F32(dequantize, out) => {
                 ShapeError::expect("out", out.len(), size)?;
@@ -130,7 +130,7 @@ fn one_a_column<'a>(what: &'static str, values: &'a [f32], n: usize) -> Result<C
 }
 
 impl Requantize<'_> {
-    fn kind(&self, out: &mut BytesMut<'_>) -> Requantized {
+    fn kind(&self, multipliers: &[f32], out: &mut BytesMut<'_>) -> Requantized {
         let (lowest, highest) = out.limits();
         let flip = if lowest < 0 { 0x80 } else { 0 };
         let (min, max) = (self.clamp[0].clamp(lowest, highest), self.clamp[1].clamp(lowest, highest));
@@ -146,7 +146,17 @@ impl Requantize<'_> {
             // Signed output is made 128 higher, as unsigned, and flipped.
             shift: self.zero_point as f32 + f32::from(flip),
             flip,
+            is_small: self.is_small(multipliers),
             out: out.as_mut_ptr(),
         }
+    }
+
+    /// True if no value before the clamp can leave i32: sums are below 2^31, and there is no NaN.
+    fn is_small(&self, multipliers: &[f32]) -> bool {
+        // Both sides of the comparison are taken at once, which is quicker than stopping early.
+        let are_small = multipliers.iter().fold(true, |all, multiplier| all & (multiplier.abs() < 0.25));
+        let is_near = |zero_point: i32| (-1000..=1000).contains(&zero_point);
+        let residual = self.residual.is_none_or(|r| r.multiplier.abs() < 1e5 && is_near(r.zero_point));
+        are_small && residual && is_near(self.zero_point)
     }
 }

@@ -1,8 +1,9 @@
 //! Integer weights in the order the inner loop reads them.
 
+use super::aligned::AlignedBytes;
 use super::{KERNELS, Kernel};
 use crate::error::ShapeError;
-use crate::gemm::packed::{Panel, packed_len, panel};
+pub(super) use crate::gemm::packed::Panel;
 use crate::quantize::Bytes;
 use std::sync::OnceLock;
 
@@ -12,8 +13,11 @@ pub struct PackedQB {
     pub(crate) kernel: &'static Kernel,
     pub(crate) k: usize,
     pub(crate) n: usize,
-    /// Panels of columns as for f32, each `[k / 4][columns][4]`, missing rows and columns 0.
-    pub(crate) data: Vec<i8>,
+    /// Rows that lie side by side in A; `k` is a multiple of it. Each segment begins a new group of four.
+    pub(crate) segment: usize,
+    /// Panels of `kernel.panel` columns, the last only as wide as it must be, each `[groups][columns][4]`, missing rows
+    /// and columns 0.
+    pub(crate) data: AlignedBytes,
     /// Sum of each column of `data`.
     pub(crate) column_sums: Vec<i32>,
     /// What is left of the zero point of each column after packing: 0 unless `b - zero point` does not fit i8.
@@ -54,18 +58,32 @@ impl PackedQB {
         n: usize,
         zero_points: &[i32],
     ) -> Result<Self, ShapeError> {
+        Self::in_segments(kernel, b, strides, k, n, zero_points, k)
+    }
+
+    /// [`Self::for_kernel`] for an A whose rows are runs of `segment` bytes.
+    pub(crate) fn in_segments(
+        kernel: &'static Kernel,
+        b: Bytes<'_>,
+        strides: [usize; 2],
+        k: usize,
+        n: usize,
+        zero_points: &[i32],
+        segment: usize,
+    ) -> Result<Self, ShapeError> {
         assert!((kernel.is_supported)(), "{} needs another CPU", kernel.name);
         crate::gemm::check_strides("b", b.len(), [k, n], strides)?;
-        ShapeError::product("b", &[k.next_multiple_of(4), n.next_multiple_of(kernel.panel)])?;
+        ShapeError::product("b", &[k, 4, n.next_multiple_of(kernel.panel)])?;
         if zero_points.len() > 1 {
             ShapeError::expect("zero_points", zero_points.len(), n)?;
         }
         let at = |row: usize, col: usize| i32::from(value(b, row * strides[0] + col * strides[1]));
-        let groups = k.div_ceil(4);
-        let mut data = vec![0i8; packed_len(kernel.panel, groups * 4, n)];
+        let segment = segment.max(1);
+        let groups = k / segment * segment.div_ceil(4);
+        let mut data = AlignedBytes::zeros(groups * 4 * n.next_multiple_of(kernel.lanes));
         let (mut column_sums, mut left_over) = (vec![0i32; n], vec![0i32; n]);
         for index in 0..n.div_ceil(kernel.panel) {
-            let Panel { col: first, width, n_cols, offset } = panel(index, kernel.panel, groups * 4, n);
+            let Panel { col: first, width, n_cols, offset } = panel(index, kernel, groups * 4, n);
             for i in 0..n_cols {
                 let col = first + i;
                 let zero = zero_points.get(if zero_points.len() == 1 { 0 } else { col }).copied().unwrap_or(0);
@@ -82,12 +100,13 @@ impl PackedQB {
                 for row in 0..k {
                     let packed = (at(row, col) - shift) as i8;
                     column_sums[col] = column_sums[col].wrapping_add(i32::from(packed));
-                    data[offset + (row / 4 * width + i) * 4 + row % 4] = packed;
+                    let (group, within) = (row / segment * segment.div_ceil(4) + row % segment / 4, row % segment % 4);
+                    data[offset + (group * width + i) * 4 + within] = packed;
                 }
             }
         }
         let needs_row_sums = left_over.iter().any(|&zero| zero != 0);
-        Ok(Self { kernel, k, n, data, column_sums, zero_points: left_over, needs_row_sums })
+        Ok(Self { kernel, k, n, segment, data, column_sums, zero_points: left_over, needs_row_sums })
     }
 
     /// Rows: the length of the sums.
@@ -110,6 +129,16 @@ impl PackedQB {
         self.data.len() + self.column_sums.len() * 8
     }
 
+    /// Groups of four along K.
+    pub(crate) fn n_groups(&self) -> usize {
+        self.k / self.segment * self.segment.div_ceil(4)
+    }
+
+    /// The `index`-th panel.
+    pub(crate) fn panel(&self, index: usize) -> Panel {
+        panel(index, self.kernel, self.n_groups() * 4, self.n)
+    }
+
     /// What is added to the sums of each column when the unsigned rows have zero point `zero`.
     pub(crate) fn offsets(&self, zero: i32, bias: Option<&[i32]>) -> Vec<i32> {
         let products = (self.k as i32).wrapping_mul(zero);
@@ -121,6 +150,13 @@ impl PackedQB {
             })
             .collect()
     }
+}
+
+/// The `index`-th panel of `n` columns, `k` bytes each.
+fn panel(index: usize, kernel: &Kernel, k: usize, n: usize) -> Panel {
+    let col = index * kernel.panel;
+    let n_cols = (n - col).min(kernel.panel);
+    Panel { col, width: n_cols.next_multiple_of(kernel.lanes), n_cols, offset: col * k }
 }
 
 fn value(bytes: Bytes<'_>, at: usize) -> i16 {
@@ -137,6 +173,11 @@ impl std::fmt::Debug for PackedQB {
 }
 
 impl Kernel {
+    /// Rows of a tile of a product with `n` columns.
+    pub(crate) fn rows_for(&self, n: usize) -> usize {
+        if n * 2 <= self.panel { self.narrow_rows } else { self.tile_rows }
+    }
+
     /// The first supported variant of [`KERNELS`].
     pub fn best() -> &'static Self {
         static BEST: OnceLock<&Kernel> = OnceLock::new();

@@ -1,23 +1,23 @@
 //! The plain version, for every CPU.
 
 use super::finish::{self, Finish};
-use super::tile::{ROW_STRIDE, Tile};
+use super::tile::Band;
 
 /// # Safety
-/// The panel is 4 or 8 wide and the pointers are as `Tile` says.
-pub(super) unsafe fn run(rows: usize, panel: usize, args: &Tile) {
-    for row in 0..rows {
-        // SAFETY: rows of A, whole panels of B and of the sums are there, as `Tile` says.
+/// The pointers are as `Band` says.
+pub(super) unsafe fn run(args: &Band<'_>) {
+    let panel = args.width;
+    for row in 0..args.n_rows {
+        // SAFETY: rows of A, whole panels of B and of the sums are there, as `Band` says.
         unsafe {
-            let a = std::slice::from_raw_parts(args.a.add(row * ROW_STRIDE), args.groups * 4);
-            let b = std::slice::from_raw_parts(args.b, args.groups * 4 * panel);
-            let sums = std::slice::from_raw_parts_mut(args.sums.add(row * args.sums_stride), panel);
-            if !args.accumulate {
-                sums.fill(0);
-            }
-            for (x, b) in a.chunks_exact(4).zip(b.chunks_exact(4 * panel)) {
+            let sums = std::slice::from_raw_parts_mut(args.sums.add(row * panel), panel);
+            sums.fill(0);
+            for group in 0..args.n_groups {
+                let a = (*args.rows.add(row)).add(*args.offsets.add(group));
+                let a = std::slice::from_raw_parts(a, 4);
+                let b = std::slice::from_raw_parts(args.b.add(group * 4 * panel), 4 * panel);
                 for (sum, b) in sums.iter_mut().zip(b.chunks_exact(4)) {
-                    let products = x.iter().zip(b).map(|(&x, &b)| i32::from(x) * i32::from(b));
+                    let products = a.iter().zip(b).map(|(&x, &b)| i32::from(x ^ args.flip) * i32::from(b));
                     *sum = sum.wrapping_add(products.sum());
                 }
             }

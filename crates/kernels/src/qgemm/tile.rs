@@ -1,23 +1,32 @@
 //! What one call of an integer microkernel computes.
 
-/// Depth of one block of K, in bytes.
-pub(crate) const K_BLOCK: usize = 1024;
-/// Bytes between the rows of a packed block of A; constant and no power of two, as for f32.
-pub(crate) const ROW_STRIDE: usize = K_BLOCK + 64;
+use super::finish::Finish;
 
-/// `sums = accumulate · sums + a · b` on one tile.
+/// `sums = a · b`: some rows of A, read where they lie, by one panel of B.
+///
+/// A row of A is `n_groups` groups of four bytes: they lie `offsets` after the row's pointer.
 ///
 /// | pointer | reads or writes |
 /// |---|---|
-/// | `a` | rows of u8, `ROW_STRIDE` apart, `4 · groups` each |
-/// | `b` | `groups` rows of one whole panel, four i8 a column |
-/// | `sums` | rows of i32, `sums_stride` apart, one whole panel each |
-pub(crate) struct Tile {
-    pub a: *const u8,
+/// | `rows` | a pointer to each of the `n_rows` rows of A |
+/// | `offsets` | `n_groups` of them, in bytes |
+/// | `b` | `n_groups` rows of one whole panel, four i8 a column |
+/// | `sums` | rows of i32, one whole panel each; only where there is no `finish` |
+pub(crate) struct Band<'a> {
+    pub rows: *const *const u8,
+    /// No more than a tile has where there is no `finish`.
+    pub n_rows: usize,
+    pub offsets: *const usize,
+    pub n_groups: usize,
+    /// Makes the raw bytes of A unsigned.
+    pub flip: u8,
     pub b: *const i8,
-    /// Groups of four elements along K.
-    pub groups: usize,
+    /// The panel after this one, only fetched; null if the next rows are to be fetched instead.
+    pub next: *const i8,
+    /// Columns in storage, and those that exist.
+    pub width: usize,
+    pub n_cols: usize,
     pub sums: *mut i32,
-    pub sums_stride: usize,
-    pub accumulate: bool,
+    /// At the first row and column: finished in registers. Only kernels that fuse are given one.
+    pub finish: Option<&'a Finish>,
 }
