@@ -13,18 +13,17 @@ mod scalar;
 mod shape;
 #[cfg(test)]
 mod tests;
+pub(crate) mod windows;
 
 pub use shape::{ConvShape, Images, Window};
 
 use crate::activation::Epilogue;
 use crate::error::ShapeError;
-use crate::gemm::driver::{MatrixRows, Product, Rows};
-use crate::gemm::tile::ROW_STRIDE;
+use crate::gemm::driver::{MatrixRows, Product};
 use crate::gemm::{self, PackedB, check_epilogue, pointer};
 use crate::threads::{Shareable, Threads};
-use gather::Pixels;
-use std::ops::Range;
 use std::sync::OnceLock;
+use windows::Windows;
 
 /// A variant of the depthwise loop.
 pub struct Depthwise {
@@ -156,13 +155,6 @@ pub(crate) fn taps_first<T: Copy + Default>(weight: &[T], c_out: usize, c_in: us
     to
 }
 
-impl Rows for Pixels<'_, f32> {
-    unsafe fn pack(&self, rows: Range<usize>, ks: Range<usize>, to: *mut f32) {
-        // SAFETY: the caller's.
-        unsafe { Pixels::pack(self, rows, ks, to, ROW_STRIDE) }
-    }
-}
-
 /// `out = activation(conv(input) + bias + residual)`.
 ///
 /// | value | shape |
@@ -227,12 +219,12 @@ fn run_group(
     let (c_stride, activation) = (shape.c_out, epilogue.activation);
     // SAFETY, both: all lengths were checked by `conv`; `PackedB` holds a kernel that this CPU supports.
     if shape.window.is_point() {
-        let rows = &MatrixRows { a: &input[channels.start..], row_stride: shape.c_in, col_stride: 1 };
+        let rows = &MatrixRows { a: &input[channels.start..], k, row_stride: shape.c_in, col_stride: 1 };
         let product = Product { kernel, m, k, n, rows, b, c, c_stride, bias, residual, activation };
         // SAFETY: above.
         unsafe { product.run(threads) };
     } else {
-        let rows = &Pixels { input, images, window: shape.window, out_size, c_in: shape.c_in, channels, pad: 0.0 };
+        let rows = &Windows::new(input, images, shape.window, out_size, shape.c_in, channels);
         let product = Product { kernel, m, k, n, rows, b, c, c_stride, bias, residual, activation };
         // SAFETY: above.
         unsafe { product.run(threads) };

@@ -1,7 +1,9 @@
 //! 6 rows by 2 vectors of 8: 12 sums, two vectors of B and one broadcast in the 16 registers.
 
-use super::tile::{Tile, tile};
+use super::tile::{Run, Tile, tile};
+use crate::conv::windows::Windows;
 use crate::simd::F32x8;
+use std::ops::Range;
 
 /// # Safety
 /// `1 <= rows <= 6`, the panel is 8 or 16 wide, the pointers are as `Tile` says, and this CPU has AVX2 and FMA.
@@ -19,4 +21,11 @@ pub(crate) unsafe fn run(rows: usize, panel: usize, args: &Tile) {
         };
     }
     by_rows!(1 2 3 4 5 6)
+}
+
+/// # Safety
+/// This CPU has AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(crate) unsafe fn locate(windows: &Windows<'_>, rows: Range<usize>, ks: Range<usize>, to: &mut [Run]) {
+    windows.locate(rows, ks, to);
 }

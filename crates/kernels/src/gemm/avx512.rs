@@ -1,7 +1,9 @@
 //! 13 rows by 2 vectors of 16: 26 sums, two vectors of B and a broadcast in the 32 registers (14 rows spill).
 
-use super::tile::{Tile, tile};
+use super::tile::{Run, Tile, tile};
+use crate::conv::windows::Windows;
 use crate::simd::F32x16;
+use std::ops::Range;
 
 /// # Safety
 /// `1 <= rows <= 13`, the panel is 16 or 32 wide, the pointers are as `Tile` says, and this CPU has AVX-512 F, BW, DQ, VL.
@@ -19,4 +21,11 @@ pub(crate) unsafe fn run(rows: usize, panel: usize, args: &Tile) {
         };
     }
     by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13)
+}
+
+/// # Safety
+/// This CPU has AVX-512 F, BW, DQ, VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+pub(crate) unsafe fn locate(windows: &Windows<'_>, rows: Range<usize>, ks: Range<usize>, to: &mut [Run]) {
+    windows.locate(rows, ks, to);
 }

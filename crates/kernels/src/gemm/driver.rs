@@ -2,7 +2,7 @@
 
 use super::Kernel;
 use super::packed::{Panel, panel};
-use super::tile::{Finish, K_BLOCK, LINE, ROW_STRIDE, Tile};
+use super::tile::{Finish, K_BLOCK, LINE, ROW_STRIDE, Run, SLOTS, Tile};
 use crate::activation::Activation;
 use crate::threads::{Shareable, Threads};
 use std::cell::RefCell;
@@ -10,15 +10,40 @@ use std::ops::Range;
 
 /// Where the rows of A come from: a matrix, or the pixels of a convolution.
 pub(crate) trait Rows: Sync {
-    /// Writes columns `ks` of the given rows to `to`, row after row, [`ROW_STRIDE`] apart.
+    /// Floats of one run: columns that lie side by side. Divides K.
+    fn run_len(&self) -> usize;
+
+    /// Floats that [`Self::locate`] copies for each row and column, 0 or 1.
+    fn is_copied(&self) -> bool {
+        false
+    }
+
+    /// Writes where the given rows have columns `ks` (whole runs, or a part of one) to `to`, one entry a run. What has to
+    /// be copied is appended to `copies`, which has room for it.
     ///
     /// # Safety
-    /// `to` has room for `rows.len() * ROW_STRIDE` floats, and `ks` is at most `K_BLOCK` long.
-    unsafe fn pack(&self, rows: Range<usize>, ks: Range<usize>, to: *mut f32);
+    /// The rows and columns exist, there are at most [`SLOTS`] rows, and this CPU can run `kernel`.
+    unsafe fn locate(
+        &self,
+        kernel: &Kernel,
+        rows: Range<usize>,
+        ks: Range<usize>,
+        to: &mut [Run],
+        copies: &mut Copies<'_>,
+    );
+}
 
-    /// Where row 0 begins and how far apart rows are, if they can be read where they are.
-    fn in_place(&self) -> Option<(*const f32, usize)> {
-        None
+/// Room for the parts of A that cannot be read where they are.
+pub(crate) struct Copies<'a> {
+    room: &'a mut [f32],
+}
+
+impl<'a> Copies<'a> {
+    /// The next `len` floats.
+    pub fn take(&mut self, len: usize) -> &'a mut [f32] {
+        let (taken, rest) = std::mem::take(&mut self.room).split_at_mut(len);
+        self.room = rest;
+        taken
     }
 }
 
@@ -49,8 +74,15 @@ const LARGE: usize = 1 << 20;
 /// Multiply-adds worth a task of their own, a few microseconds.
 const TASK_WORK: usize = 1 << 18;
 
+/// What a thread needs for a block of A.
+#[derive(Default)]
+struct Block {
+    runs: Vec<Run>,
+    copies: Vec<f32>,
+}
+
 thread_local! {
-    static BLOCK: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    static BLOCK: RefCell<Block> = RefCell::default();
 }
 
 /// How a product is cut: `row_parts × panel_parts` tasks.
@@ -112,7 +144,7 @@ impl<R: Rows> Product<'_, R> {
         let (m, n) = (self.m, self.n);
         let tile = [self.kernel.tile_rows, self.kernel.panel];
         let work = m.saturating_mul(n).saturating_mul(self.k.max(16));
-        let is_in_place = self.rows.in_place().is_some();
+        let is_in_place = !self.rows.is_copied();
         let (a_bytes, b_bytes) = (m * self.k * 4, self.b.len() * 4);
         let cut = cut(&Sizes { m, n, tile, work, a_bytes, b_bytes, is_in_place }, threads.count());
         threads.run(cut.row_parts * cut.panel_parts, |task| {
@@ -130,28 +162,19 @@ impl<R: Rows> Product<'_, R> {
     unsafe fn run_part(&self, cut: &Cut, tiles: Range<usize>, panels: Range<usize>) {
         let first_row = |tile: usize| tile * self.m / cut.tiles;
         let rows = first_row(tiles.start)..first_row(tiles.end);
+        // The larger side comes from further away, so that one is fetched ahead.
+        let is_large = self.b.len() > self.m * self.k;
         BLOCK.with_borrow_mut(|block| {
-            let in_place = self.rows.in_place();
-            // The larger side comes from further away, so that one is fetched ahead.
-            let is_large = self.b.len() > self.m * self.k;
-            if in_place.is_none() && block.len() < rows.len() * ROW_STRIDE {
-                block.resize(rows.len() * ROW_STRIDE, 0.0);
-            }
-            for k_start in (0..self.k.max(1)).step_by(K_BLOCK) {
-                let ks = k_start..self.k.min(k_start + K_BLOCK);
-                let (a, a_stride) = match in_place {
-                    Some((a, stride)) => (a.wrapping_add(rows.start * stride + k_start), stride),
-                    None => {
-                        // SAFETY: the block has room for these rows, resized above.
-                        unsafe { self.rows.pack(rows.clone(), ks.clone(), block.as_mut_ptr()) };
-                        (block.as_ptr(), ROW_STRIDE)
-                    }
-                };
+            let mut start = 0;
+            while start < self.k.max(1) {
+                let ks = start..self.block_end(start);
+                start = ks.end.max(1);
+                let n_runs = self.locate(cut, tiles.clone(), ks.clone(), block);
                 for index in panels.clone() {
                     let panel = panel(index, self.kernel.panel, self.k, self.n);
                     for tile in tiles.clone() {
                         let tile_rows = first_row(tile)..first_row(tile + 1);
-                        let a = a.wrapping_add((tile_rows.start - rows.start) * a_stride);
+                        let runs = &block.runs[(tile - tiles.start) * n_runs..][..n_runs];
                         let next = if is_large {
                             // The first tiles fetch the same rows of the next panel, a line a step each.
                             let fetched = (tile - tiles.start) * ks.len() * LINE;
@@ -159,10 +182,10 @@ impl<R: Rows> Product<'_, R> {
                             let ahead = panel.width * self.k + ks.start * panel.width + fetched;
                             self.b.as_ptr().wrapping_add(panel.offset + if is_due { ahead } else { 0 })
                         } else {
-                            a.wrapping_add(tile_rows.len() * a_stride)
+                            block.runs.get((tile + 1 - tiles.start) * n_runs).map_or(runs[0][0], |run| run[0])
                         };
-                        // SAFETY: `a` holds these rows, the rest is the caller's.
-                        unsafe { self.run_tile([a, next], a_stride, tile_rows, &panel, ks.clone()) };
+                        // SAFETY: the runs hold these rows, the rest is the caller's.
+                        unsafe { self.run_tile(runs, next, tile_rows, &panel, ks.clone()) };
                     }
                 }
             }
@@ -178,16 +201,49 @@ impl<R: Rows> Product<'_, R> {
         }
     }
 
+    /// Where the block of K that begins at `start` ends: whole runs, or parts of one, of about the same depth.
+    fn block_end(&self, start: usize) -> usize {
+        let run_len = self.rows.run_len();
+        if run_len > K_BLOCK {
+            let in_run = start % run_len;
+            let n_blocks = run_len.div_ceil(K_BLOCK);
+            let index = in_run * n_blocks / run_len;
+            let index = index + usize::from(part(index, n_blocks, run_len).end <= in_run);
+            return start - in_run + part(index, n_blocks, run_len).end;
+        }
+        if self.k == 0 {
+            return 0;
+        }
+        let (n_runs, at) = (self.k / run_len, start / run_len);
+        let n_blocks = n_runs.div_ceil(K_BLOCK / run_len);
+        let index = (0..n_blocks).find(|&index| part(index, n_blocks, n_runs).end > at).unwrap_or(n_blocks);
+        part(index, n_blocks, n_runs).end * run_len
+    }
+
+    /// Fills `block` with the runs of columns `ks` of `tiles`; returns how many a tile has.
+    fn locate(&self, cut: &Cut, tiles: Range<usize>, ks: Range<usize>, block: &mut Block) -> usize {
+        let n_runs = ks.len().div_ceil(self.rows.run_len().max(1)).max(1);
+        let first_row = |tile: usize| tile * self.m / cut.tiles;
+        block.runs.resize(n_runs * tiles.len(), [std::ptr::null(); SLOTS]);
+        if self.rows.is_copied() {
+            let n_rows = first_row(tiles.end) - first_row(tiles.start);
+            let len = n_rows * ROW_STRIDE;
+            if block.copies.len() < len {
+                block.copies.resize(len, 0.0);
+            }
+        }
+        let mut copies = Copies { room: &mut block.copies };
+        for (tile, to) in tiles.zip(block.runs.chunks_exact_mut(n_runs)) {
+            let rows = first_row(tile)..first_row(tile + 1);
+            // SAFETY: these are rows and columns of A, and the kernel is supported: the contract of `run`.
+            unsafe { self.rows.locate(self.kernel, rows, ks.clone(), to, &mut copies) };
+        }
+        n_runs
+    }
+
     /// # Safety
-    /// As [`Self::run_part`]; `a` holds the rows of this tile for `ks`, `a_stride` apart; `next` is only fetched.
-    unsafe fn run_tile(
-        &self,
-        [a, next]: [*const f32; 2],
-        a_stride: usize,
-        rows: Range<usize>,
-        panel: &Panel,
-        ks: Range<usize>,
-    ) {
+    /// As [`Self::run_part`]; `runs` hold the rows of this tile for `ks`; `next` is only fetched.
+    unsafe fn run_tile(&self, runs: &[Run], next: *const f32, rows: Range<usize>, panel: &Panel, ks: Range<usize>) {
         let at = rows.start * self.c_stride + panel.col;
         let finish = (ks.end == self.k).then(|| {
             let (min, max) = self.activation.clamp();
@@ -198,11 +254,11 @@ impl<R: Rows> Product<'_, R> {
         // SAFETY: the caller's.
         unsafe {
             let tile = Tile {
-                a,
-                a_stride,
+                runs: runs.as_ptr(),
+                n_runs: runs.len(),
+                run_len: ks.len() / runs.len(),
                 b: self.b.as_ptr().add(panel.offset + ks.start * panel.width),
                 next,
-                k: ks.len(),
                 c: self.c.at(at),
                 c_stride: self.c_stride,
                 n_cols: panel.n_cols,
@@ -217,33 +273,38 @@ impl<R: Rows> Product<'_, R> {
 /// Rows of a matrix.
 pub(crate) struct MatrixRows<'a> {
     pub a: &'a [f32],
+    pub k: usize,
     pub row_stride: usize,
     pub col_stride: usize,
 }
 
 impl Rows for MatrixRows<'_> {
-    fn in_place(&self) -> Option<(*const f32, usize)> {
+    fn run_len(&self) -> usize {
+        self.k
+    }
+
+    fn is_copied(&self) -> bool {
         // Rows a multiple of 4 KiB apart fall on the same cache sets and push each other out.
-        let is_crowded = (self.row_stride * 4).is_multiple_of(4096);
-        (self.col_stride == 1 && !is_crowded).then_some((self.a.as_ptr(), self.row_stride))
+        self.col_stride != 1 || (self.row_stride * 4).is_multiple_of(4096)
     }
 
     #[inline]
-    unsafe fn pack(&self, rows: Range<usize>, ks: Range<usize>, to: *mut f32) {
-        for (index, row) in rows.enumerate() {
-            // SAFETY: the caller's.
-            let to = unsafe { std::slice::from_raw_parts_mut(to.add(index * ROW_STRIDE), ks.len()) };
-            if ks.is_empty() {
+    unsafe fn locate(&self, _: &Kernel, rows: Range<usize>, ks: Range<usize>, to: &mut [Run], copies: &mut Copies<'_>) {
+        for (slot, row) in to[0].iter_mut().zip(rows) {
+            let at = row * self.row_stride + ks.start * self.col_stride;
+            if !self.is_copied() || ks.is_empty() {
+                *slot = self.a.as_ptr().wrapping_add(at);
                 continue;
             }
-            let from = &self.a[row * self.row_stride + ks.start * self.col_stride..];
+            let (copy, from) = (&mut copies.take(ROW_STRIDE)[..ks.len()], &self.a[at..]);
             if self.col_stride == 1 {
-                to.copy_from_slice(&from[..ks.len()]);
+                copy.copy_from_slice(&from[..ks.len()]);
             } else {
-                for (to, from) in to.iter_mut().zip(from.iter().step_by(self.col_stride)) {
+                for (to, from) in copy.iter_mut().zip(from.iter().step_by(self.col_stride)) {
                     *to = *from;
                 }
             }
+            *slot = copy.as_ptr();
         }
     }
 }

@@ -17,11 +17,13 @@ pub(crate) mod tile;
 pub use packed::PackedB;
 
 use crate::activation::{Activation, Epilogue};
+use crate::conv::windows::Windows;
 use crate::error::ShapeError;
 use crate::threads::{Shareable, Threads};
 use driver::{MatrixRows, Product};
 use std::cell::RefCell;
-use tile::Tile;
+use std::ops::Range;
+use tile::{Run, Tile};
 
 /// A variant of the inner loop.
 pub struct Kernel {
@@ -35,6 +37,8 @@ pub struct Kernel {
     pub panel: usize,
     /// `(rows, width of the panel, tile)`.
     run: unsafe fn(usize, usize, &Tile),
+    /// `Windows::locate`, compiled for the same instruction set.
+    pub(crate) locate: unsafe fn(&Windows<'_>, Range<usize>, Range<usize>, &mut [Run]),
 }
 
 impl std::fmt::Debug for Kernel {
@@ -52,10 +56,25 @@ pub static KERNELS: &[Kernel] = &[
         tile_rows: 13,
         panel: 32,
         run: avx512::run,
+        locate: avx512::locate,
     },
     #[cfg(target_arch = "x86_64")]
-    Kernel { name: "gemm_f32_6x16_avx2", is_supported: crate::isa::has_avx2, tile_rows: 6, panel: 16, run: avx2::run },
-    Kernel { name: "gemm_f32_4x8_scalar", is_supported: || true, tile_rows: 4, panel: 8, run: scalar::run },
+    Kernel {
+        name: "gemm_f32_6x16_avx2",
+        is_supported: crate::isa::has_avx2,
+        tile_rows: 6,
+        panel: 16,
+        run: avx2::run,
+        locate: avx2::locate,
+    },
+    Kernel {
+        name: "gemm_f32_4x8_scalar",
+        is_supported: || true,
+        tile_rows: 4,
+        panel: 8,
+        run: scalar::run,
+        locate: scalar::locate,
+    },
 ];
 
 /// A matrix seen through strides; element `[row, col]` is `data[row · row_stride + col · col_stride]`.
@@ -119,7 +138,7 @@ pub fn gemm(
         m,
         k: b.k,
         n: b.n,
-        rows: &MatrixRows { a, row_stride: b.k, col_stride: 1 },
+        rows: &MatrixRows { a, k: b.k, row_stride: b.k, col_stride: 1 },
         b: &b.data,
         c: Shareable(out.as_mut_ptr()),
         c_stride: b.n,
@@ -230,7 +249,7 @@ pub fn batched_with(
                 m,
                 k,
                 n,
-                rows: &MatrixRows { a: a.get(a_offset..).unwrap_or(&[]), row_stride, col_stride },
+                rows: &MatrixRows { a: a.get(a_offset..).unwrap_or(&[]), k, row_stride, col_stride },
                 b: panels,
                 // SAFETY: inside `out`, checked by `check_batch`.
                 c: Shareable(unsafe { c.at(c_offset) }),

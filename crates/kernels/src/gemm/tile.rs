@@ -4,29 +4,31 @@ use crate::simd::Lanes;
 
 /// Depth of one block of K: a panel block of B (32 columns, 32 KiB) stays in L1 while the rows of A pass by.
 pub(crate) const K_BLOCK: usize = 256;
-/// Floats between the rows of a packed block of A. A constant, so that every row is a fixed offset from one register;
-/// not a power of two, so that rows do not fall on the same cache sets.
+/// Floats between the rows of a packed block of A; not a power of two, so that rows do not fall on the same cache sets.
 pub(crate) const ROW_STRIDE: usize = K_BLOCK + 16;
 /// Floats of a cache line.
 pub(crate) const LINE: usize = 16;
-/// The most rows of a tile.
-const MAX_ROWS: usize = 13;
+/// Pointers of one run of a tile: at least the rows of the largest tile.
+pub(crate) const SLOTS: usize = 16;
+
+/// Where one run of columns of A begins, for each row of a tile; slots past the rows are not read.
+pub(crate) type Run = [*const f32; SLOTS];
 
 /// What one call of a microkernel computes: `c = finish(accumulate · c + a · b)` on one tile.
 ///
 /// | pointer | reads or writes |
 /// |---|---|
-/// | `a` | rows `a_stride` apart, `k` floats each |
-/// | `b` | `k` rows of one whole panel |
+/// | `runs` | `n_runs`, whose pointers have `run_len` floats each: the columns of A, run by run |
+/// | `b` | `n_runs · run_len` rows of one whole panel |
 /// | `c`, `residual` | rows `c_stride` apart, `n_cols` floats each |
 /// | `bias` | `n_cols` floats |
 pub(crate) struct Tile {
-    pub a: *const f32,
-    pub a_stride: usize,
+    pub runs: *const Run,
+    pub n_runs: usize,
+    pub run_len: usize,
     pub b: *const f32,
-    /// Fetched into L2 on the way, 64 bytes a step of `k`; need not be valid.
+    /// Fetched into L2 on the way, 64 bytes a step; need not be valid.
     pub next: *const f32,
-    pub k: usize,
     pub c: *mut f32,
     pub c_stride: usize,
     /// Columns of the panel that exist; the others of B are zeros and never stored.
@@ -63,27 +65,24 @@ pub(crate) unsafe fn tile<V: Lanes, const ROWS: usize, const VECTORS: usize>(til
                 }
             }
         }
-        // Every third row has a pointer; the two after it are one and two strides further, which addresses express.
-        let stride = tile.a_stride;
-        let mut a: [*const f32; MAX_ROWS.div_ceil(3)] =
-            std::array::from_fn(|third| tile.a.wrapping_add(3 * third * stride));
-        let mut b = tile.b;
-        for step in 0..tile.k {
-            prefetch(tile.next.wrapping_add(step * LINE));
-            let mut column = [V::splat(0.0); VECTORS];
-            for (vector, column) in column.iter_mut().enumerate() {
-                *column = V::load(b.add(vector * V::N));
-            }
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let x = V::splat(*a[row / 3].add(row % 3 * stride));
-                for (sum, &column) in sums.iter_mut().zip(&column) {
-                    *sum = x.mul_add(column, *sum);
+        let (mut b, mut next) = (tile.b, tile.next);
+        for run in 0..tile.n_runs {
+            let run = &*tile.runs.add(run);
+            for k in 0..tile.run_len {
+                prefetch(next);
+                next = next.wrapping_add(LINE);
+                let mut column = [V::splat(0.0); VECTORS];
+                for (vector, column) in column.iter_mut().enumerate() {
+                    *column = V::load(b.add(vector * V::N));
                 }
+                for (sums, a) in sums.iter_mut().zip(run) {
+                    let x = V::splat(*a.add(k));
+                    for (sum, &column) in sums.iter_mut().zip(&column) {
+                        *sum = x.mul_add(column, *sum);
+                    }
+                }
+                b = b.add(VECTORS * V::N);
             }
-            for a in &mut a {
-                *a = a.wrapping_add(1);
-            }
-            b = b.add(VECTORS * V::N);
         }
         if let Some(finish) = &tile.finish {
             end::<V, ROWS, VECTORS>(&mut sums, finish, tile);
