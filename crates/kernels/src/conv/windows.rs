@@ -3,7 +3,7 @@
 
 use super::shape::{Images, Window};
 use crate::gemm::Kernel;
-use crate::gemm::driver::{Copies, Rows};
+use crate::gemm::driver::{Copies, Rows, Tiles};
 use crate::gemm::tile::{K_BLOCK, Run, SLOTS};
 use std::ops::Range;
 
@@ -11,6 +11,9 @@ use std::ops::Range;
 static ZEROS: [f32; K_BLOCK] = [0.0; K_BLOCK];
 /// Fewer channels than this are read a whole row of taps at a time.
 const FEW_CHANNELS: usize = 16;
+
+/// Addresses in the largest vector.
+const LANES: usize = 8;
 
 /// The windows of one group of channels, as rows of `taps · channels` floats.
 pub(crate) struct Windows<'a> {
@@ -55,105 +58,154 @@ impl Rows for Windows<'_> {
         self.run_taps > 1
     }
 
-    unsafe fn locate(
-        &self,
-        kernel: &Kernel,
-        rows: Range<usize>,
-        ks: Range<usize>,
-        to: &mut [Run],
-        copies: &mut Copies<'_>,
-    ) {
-        // SAFETY: the caller's.
-        unsafe { (kernel.locate)(self, rows.clone(), ks.clone(), to) };
+    unsafe fn locate(&self, kernel: &Kernel, tiles: &Tiles, ks: Range<usize>, to: &mut [Run], copies: &mut Copies<'_>) {
+        // SAFETY: this CPU can run the kernel (the caller's).
+        unsafe { (kernel.locate)(self, tiles, ks.clone(), to) };
         if self.run_taps > 1 {
-            self.copy_edges(rows, ks, to, copies);
+            self.copy_edges(tiles, to, copies);
         }
     }
 }
 
-/// Top left corners of the windows of a tile, and where they are.
+/// Top left corners of the windows of a tile, and their addresses. Corners may lie outside of the image, so everything
+/// wraps; windows are so small that nothing else overflows.
 struct Corners {
-    y: [i64; SLOTS],
-    x: [i64; SLOTS],
-    at: Run,
+    y: [u64; SLOTS],
+    x: [u64; SLOTS],
+    at: [usize; SLOTS],
+}
+
+/// The first pixel of a run, seen from the corner, and how many bytes after it the run begins.
+struct Tap {
+    down: u64,
+    right: u64,
+    offset: usize,
+}
+
+/// An output pixel.
+struct Pixel {
+    x: usize,
+    y: usize,
+    image: usize,
 }
 
 impl Windows<'_> {
-    #[inline(always)]
-    fn corners(&self, rows: Range<usize>) -> Corners {
-        let ([out_h, out_w], Images { h, w, .. }) = (self.out_size, self.images);
-        let (mut x, mut y, mut image) = (rows.start % out_w, rows.start / out_w % out_h, rows.start / out_w / out_h);
-        let mut corners = Corners { y: [0; SLOTS], x: [0; SLOTS], at: [self.input.as_ptr(); SLOTS] };
-        for slot in 0..rows.len().min(SLOTS) {
-            let top = (y * self.window.stride[0]) as i64 - self.window.pads[0] as i64;
-            let left = (x * self.window.stride[1]) as i64 - self.window.pads[1] as i64;
-            let pixel = ((image * h) as i64 + top) * w as i64 + left;
-            corners.y[slot] = top;
-            corners.x[slot] = left;
-            let offset = pixel * self.c_in as i64 + self.first as i64;
-            corners.at[slot] = self.input.as_ptr().wrapping_offset(offset as isize);
-            x += 1;
-            if x == out_w {
-                (x, y) = (0, y + 1);
-                if y == out_h {
-                    (y, image) = (0, image + 1);
-                }
+    fn pixel(&self, index: usize) -> Pixel {
+        let [out_h, out_w] = self.out_size;
+        Pixel { x: index % out_w, y: index / out_w % out_h, image: index / out_w / out_h }
+    }
+
+    /// To the next row or image, if the pixel is past the last column.
+    fn wrap(&self, pixel: &mut Pixel) {
+        if pixel.x == self.out_size[1] {
+            (pixel.x, pixel.y) = (0, pixel.y + 1);
+            if pixel.y == self.out_size[0] {
+                (pixel.y, pixel.image) = (0, pixel.image + 1);
             }
         }
-        corners
+    }
+
+    /// Corners of `count` windows from `pixel` on, which moves past them.
+    #[inline(always)]
+    fn corners(&self, pixel: &mut Pixel, count: usize, corners: &mut Corners) {
+        let ([stride_y, stride_x], [pad_y, pad_x, ..]) = (self.window.stride, self.window.pads);
+        let input = self.input.as_ptr().expose_provenance().wrapping_add(self.first * 4);
+        let step = stride_x * self.c_in * 4;
+        let mut slot = 0;
+        while slot < count.min(SLOTS) {
+            // Outputs of one row.
+            let end = count.min(SLOTS).min(slot + self.out_size[1] - pixel.x);
+            let top = (pixel.y * stride_y).wrapping_sub(pad_y);
+            let mut left = (pixel.x * stride_x).wrapping_sub(pad_x);
+            let at = (pixel.image * self.images.h).wrapping_add(top).wrapping_mul(self.images.w).wrapping_add(left);
+            let mut at = input.wrapping_add(at.wrapping_mul(self.c_in * 4));
+            pixel.x += end - slot;
+            for slot in slot..end {
+                corners.y[slot] = top as u64;
+                corners.x[slot] = left as u64;
+                corners.at[slot] = at;
+                left = left.wrapping_add(stride_x);
+                at = at.wrapping_add(step);
+            }
+            slot = end;
+            self.wrap(pixel);
+        }
+        // Rows of taps that reach over an edge are copied later.
+        if self.run_taps > 1 {
+            corners.x = [0; SLOTS];
+        }
+    }
+
+    fn taps(&self, ks: Range<usize>, n_runs: usize) -> Vec<Tap> {
+        let runs_a_row = self.window.kernel[1] / self.run_taps;
+        let first = ks.start / self.run_len.max(1);
+        let skip = ks.start - first * self.run_len;
+        let tap = |run: usize| {
+            let down = run / runs_a_row * self.window.dilation[0];
+            let right = run % runs_a_row * self.window.dilation[1];
+            let offset = ((down * self.images.w + right) * self.c_in + skip) * 4;
+            Tap { down: down as u64, right: right as u64, offset }
+        };
+        (first..first + n_runs).map(tap).collect()
     }
 
     /// Fills `to` for runs of one tap; for runs of a row of taps as if the image were wide enough.
     #[inline(always)]
-    pub fn locate(&self, rows: Range<usize>, ks: Range<usize>, to: &mut [Run]) {
-        let corners = self.corners(rows);
-        let runs_a_row = self.window.kernel[1] / self.run_taps;
-        let first_run = ks.start / self.run_len.max(1);
-        let skip = ks.start - first_run * self.run_len;
+    pub fn locate(&self, tiles: &Tiles, ks: Range<usize>, to: &mut [Run]) {
+        let n_runs = to.len() / tiles.range.len().max(1);
+        let taps = self.taps(ks, n_runs);
         let (h, w) = (self.images.h as u64, self.images.w as u64);
-        let (mut tap_y, mut tap_x) = (first_run / runs_a_row, first_run % runs_a_row);
-        for run in to {
-            let (down, right) = (tap_y * self.window.dilation[0], tap_x * self.window.dilation[1]);
-            let offset = (down * self.images.w + right) * self.c_in + skip;
-            for slot in 0..SLOTS {
-                let is_inside = ((corners.y[slot] + down as i64) as u64) < h
-                    && (self.run_taps > 1 || ((corners.x[slot] + right as i64) as u64) < w);
-                run[slot] = if is_inside { corners.at[slot].wrapping_add(offset) } else { ZEROS.as_ptr() };
-            }
-            tap_x += 1;
-            if tap_x == runs_a_row {
-                (tap_x, tap_y) = (0, tap_y + 1);
+        let zeros = ZEROS.as_ptr().expose_provenance();
+        let mut pixel = self.pixel(tiles.rows(tiles.range.start).start);
+        let mut corners = Corners { y: [0; SLOTS], x: [0; SLOTS], at: [0; SLOTS] };
+        for (tile, to) in tiles.range.clone().zip(to.chunks_exact_mut(n_runs.max(1))) {
+            let count = tiles.rows(tile).len();
+            self.corners(&mut pixel, count, &mut corners);
+            for (run, tap) in to.iter_mut().zip(&taps) {
+                for (chunk, to) in run.as_chunks_mut::<LANES>().0.iter_mut().take(count.div_ceil(LANES)).enumerate() {
+                    // Addresses, because the compiler does not turn arithmetic of pointers into vectors.
+                    for (lane, to) in to.iter_mut().enumerate() {
+                        let slot = chunk * LANES + lane;
+                        let is_inside = (corners.y[slot].wrapping_add(tap.down) < h)
+                            & (corners.x[slot].wrapping_add(tap.right) < w);
+                        let address = corners.at[slot].wrapping_add(tap.offset);
+                        *to = std::ptr::with_exposed_provenance(if is_inside { address } else { zeros });
+                    }
+                }
             }
         }
     }
 
     /// Copies the rows of taps that reach over the left or right edge, with zeros outside.
-    #[cold]
-    fn copy_edge(&self, run: &mut *const f32, left: i64, copies: &mut Copies<'_>) {
-        let n_channels = self.c_in;
-        let first = (-left).clamp(0, self.run_taps as i64) as usize * n_channels;
-        let end = (self.images.w as i64 - left).clamp(0, self.run_taps as i64) as usize * n_channels;
+    fn copy_edges(&self, tiles: &Tiles, to: &mut [Run], copies: &mut Copies<'_>) {
+        let n_runs = to.len() / tiles.range.len().max(1);
+        let mut pixel = self.pixel(tiles.rows(tiles.range.start).start);
+        for (tile, to) in tiles.range.clone().zip(to.chunks_exact_mut(n_runs.max(1))) {
+            for slot in 0..tiles.rows(tile).len() {
+                let left = (pixel.x * self.window.stride[1]) as i64 - self.window.pads[1] as i64;
+                if left < 0 || left + self.run_taps as i64 > self.images.w as i64 {
+                    for run in to.iter_mut().filter(|run| !std::ptr::eq(run[slot], ZEROS.as_ptr())) {
+                        run[slot] = self.copy_edge(run[slot], left, copies);
+                    }
+                }
+                pixel.x += 1;
+                self.wrap(&mut pixel);
+            }
+        }
+    }
+
+    /// A copy of the row of taps at `from`, whose first column is `left`.
+    fn copy_edge(&self, from: *const f32, left: i64, copies: &mut Copies<'_>) -> *const f32 {
+        let taps = self.run_taps as i64;
+        let first = (-left).clamp(0, taps) as usize * self.c_in;
+        let end = (self.images.w as i64 - left).clamp(0, taps) as usize * self.c_in;
         let copy = copies.take(self.run_len);
         copy.fill(0.0);
         if first < end {
             // SAFETY: this row of taps is inside of the image vertically, and from `first` to `end` horizontally.
-            let from = unsafe { std::slice::from_raw_parts(run.wrapping_add(first), end - first) };
+            let from = unsafe { std::slice::from_raw_parts(from.wrapping_add(first), end - first) };
             copy[first..end].copy_from_slice(from);
         }
-        *run = copy.as_ptr();
-    }
-
-    fn copy_edges(&self, rows: Range<usize>, _ks: Range<usize>, to: &mut [Run], copies: &mut Copies<'_>) {
-        let out_w = self.out_size[1];
-        let mut x = rows.start % out_w;
-        for slot in 0..rows.len() {
-            let left = (x * self.window.stride[1]) as i64 - self.window.pads[1] as i64;
-            if left < 0 || left + self.run_taps as i64 > self.images.w as i64 {
-                for run in to.iter_mut().filter(|run| !std::ptr::eq(run[slot], ZEROS.as_ptr())) {
-                    self.copy_edge(&mut run[slot], left, copies);
-                }
-            }
-            x = if x + 1 == out_w { 0 } else { x + 1 };
-        }
+        copy.as_ptr()
     }
 }

@@ -1,5 +1,6 @@
 //! 6 rows by 2 vectors of 8: 12 sums, two vectors of B and one broadcast in the 16 registers.
 
+use super::driver::Tiles;
 use super::tile::{Run, Tile, tile};
 use crate::conv::windows::Windows;
 use crate::simd::F32x8;
@@ -10,22 +11,23 @@ use std::ops::Range;
 #[target_feature(enable = "avx2,fma")]
 pub(crate) unsafe fn run(rows: usize, panel: usize, args: &Tile) {
     macro_rules! by_rows {
-        ($($n:literal)*) => {
+        ($($n:literal)*; $($narrow:literal)*) => {
             // SAFETY: the caller's; the tile is as large as the caller says.
             unsafe {
                 match (rows, panel) {
                     $(($n, 8) => tile::<F32x8, $n, 1>(args), ($n, _) => tile::<F32x8, $n, 2>(args),)*
+                    $(($narrow, 8) => tile::<F32x8, $narrow, 1>(args),)*
                     _ => unreachable!("a tile of {rows} rows"),
                 }
             }
         };
     }
-    by_rows!(1 2 3 4 5 6)
+    by_rows!(1 2 3 4 5 6; 7 8 9 10 11 12)
 }
 
 /// # Safety
 /// This CPU has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
-pub(crate) unsafe fn locate(windows: &Windows<'_>, rows: Range<usize>, ks: Range<usize>, to: &mut [Run]) {
-    windows.locate(rows, ks, to);
+pub(crate) unsafe fn locate(windows: &Windows<'_>, tiles: &Tiles, ks: Range<usize>, to: &mut [Run]) {
+    windows.locate(tiles, ks, to);
 }

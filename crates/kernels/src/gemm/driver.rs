@@ -18,19 +18,26 @@ pub(crate) trait Rows: Sync {
         false
     }
 
-    /// Writes where the given rows have columns `ks` (whole runs, or a part of one) to `to`, one entry a run. What has to
-    /// be copied is appended to `copies`, which has room for it.
+    /// Writes where the rows of `tiles` have columns `ks` (whole runs, or a part of one) to `to`, tile after tile, an entry
+    /// a run. What cannot be read where it is goes into `copies`, which has room for every row of a block.
     ///
     /// # Safety
-    /// The rows and columns exist, there are at most [`SLOTS`] rows, and this CPU can run `kernel`.
-    unsafe fn locate(
-        &self,
-        kernel: &Kernel,
-        rows: Range<usize>,
-        ks: Range<usize>,
-        to: &mut [Run],
-        copies: &mut Copies<'_>,
-    );
+    /// The rows and columns exist, tiles have at most [`SLOTS`] rows, and this CPU can run `kernel`.
+    unsafe fn locate(&self, kernel: &Kernel, tiles: &Tiles, ks: Range<usize>, to: &mut [Run], copies: &mut Copies<'_>);
+}
+
+/// Some of the tiles that `m` rows are divided into, all nearly equal.
+pub(crate) struct Tiles {
+    m: usize,
+    n_tiles: usize,
+    pub range: Range<usize>,
+}
+
+impl Tiles {
+    /// The rows of one tile.
+    pub fn rows(&self, tile: usize) -> Range<usize> {
+        part(tile, self.n_tiles, self.m)
+    }
 }
 
 /// Room for the parts of A that cannot be read where they are.
@@ -142,7 +149,9 @@ impl<R: Rows> Product<'_, R> {
             return;
         }
         let (m, n) = (self.m, self.n);
-        let tile = [self.kernel.tile_rows, self.kernel.panel];
+        let is_narrow = n * 2 <= self.kernel.panel;
+        let tile_rows = if is_narrow { self.kernel.narrow_rows } else { self.kernel.tile_rows };
+        let tile = [tile_rows, self.kernel.panel];
         let work = m.saturating_mul(n).saturating_mul(self.k.max(16));
         let is_in_place = !self.rows.is_copied();
         let (a_bytes, b_bytes) = (m * self.k * 4, self.b.len() * 4);
@@ -160,8 +169,7 @@ impl<R: Rows> Product<'_, R> {
     /// # Safety
     /// As [`Self::run`], and no other call works on these tiles of these panels.
     unsafe fn run_part(&self, cut: &Cut, tiles: Range<usize>, panels: Range<usize>) {
-        let first_row = |tile: usize| tile * self.m / cut.tiles;
-        let rows = first_row(tiles.start)..first_row(tiles.end);
+        let tiles = &Tiles { m: self.m, n_tiles: cut.tiles, range: tiles };
         // The larger side comes from further away, so that one is fetched ahead.
         let is_large = self.b.len() > self.m * self.k;
         BLOCK.with_borrow_mut(|block| {
@@ -169,23 +177,22 @@ impl<R: Rows> Product<'_, R> {
             while start < self.k.max(1) {
                 let ks = start..self.block_end(start);
                 start = ks.end.max(1);
-                let n_runs = self.locate(cut, tiles.clone(), ks.clone(), block);
-                for index in panels.clone() {
-                    let panel = panel(index, self.kernel.panel, self.k, self.n);
-                    for tile in tiles.clone() {
-                        let tile_rows = first_row(tile)..first_row(tile + 1);
-                        let runs = &block.runs[(tile - tiles.start) * n_runs..][..n_runs];
+                let n_runs = self.locate(tiles, ks.clone(), block);
+                for panel_index in panels.clone() {
+                    let panel = panel(panel_index, self.kernel.panel, self.k, self.n);
+                    for (index, tile) in tiles.range.clone().enumerate() {
+                        let runs = &block.runs[index * n_runs..][..n_runs];
                         let next = if is_large {
                             // The first tiles fetch the same rows of the next panel, a line a step each.
-                            let fetched = (tile - tiles.start) * ks.len() * LINE;
-                            let is_due = fetched < ks.len() * panel.width && index + 1 < panels.end;
+                            let fetched = index * ks.len() * LINE;
+                            let is_due = fetched < ks.len() * panel.width && panel_index + 1 < panels.end;
                             let ahead = panel.width * self.k + ks.start * panel.width + fetched;
                             self.b.as_ptr().wrapping_add(panel.offset + if is_due { ahead } else { 0 })
                         } else {
-                            block.runs.get((tile + 1 - tiles.start) * n_runs).map_or(runs[0][0], |run| run[0])
+                            block.runs.get((index + 1) * n_runs).map_or(runs[0][0], |run| run[0])
                         };
                         // SAFETY: the runs hold these rows, the rest is the caller's.
-                        unsafe { self.run_tile(runs, next, tile_rows, &panel, ks.clone()) };
+                        unsafe { self.run_tile(runs, next, tiles.rows(tile), &panel, ks.clone()) };
                     }
                 }
             }
@@ -193,7 +200,7 @@ impl<R: Rows> Product<'_, R> {
         if self.activation.is_curve() {
             let start = panels.start * self.kernel.panel;
             let end = self.n.min(panels.end * self.kernel.panel);
-            for row in rows {
+            for row in tiles.range.clone().flat_map(|tile| tiles.rows(tile)) {
                 // SAFETY: this part of C is ours.
                 let c = unsafe { std::slice::from_raw_parts_mut(self.c.at(row * self.c_stride + start), end - start) };
                 self.activation.apply(c);
@@ -221,23 +228,18 @@ impl<R: Rows> Product<'_, R> {
     }
 
     /// Fills `block` with the runs of columns `ks` of `tiles`; returns how many a tile has.
-    fn locate(&self, cut: &Cut, tiles: Range<usize>, ks: Range<usize>, block: &mut Block) -> usize {
+    fn locate(&self, tiles: &Tiles, ks: Range<usize>, block: &mut Block) -> usize {
         let n_runs = ks.len().div_ceil(self.rows.run_len().max(1)).max(1);
-        let first_row = |tile: usize| tile * self.m / cut.tiles;
-        block.runs.resize(n_runs * tiles.len(), [std::ptr::null(); SLOTS]);
+        block.runs.resize(n_runs * tiles.range.len(), [std::ptr::null(); SLOTS]);
         if self.rows.is_copied() {
-            let n_rows = first_row(tiles.end) - first_row(tiles.start);
-            let len = n_rows * ROW_STRIDE;
+            let len = tiles.range.clone().map(|tile| tiles.rows(tile).len()).sum::<usize>() * ROW_STRIDE;
             if block.copies.len() < len {
                 block.copies.resize(len, 0.0);
             }
         }
         let mut copies = Copies { room: &mut block.copies };
-        for (tile, to) in tiles.zip(block.runs.chunks_exact_mut(n_runs)) {
-            let rows = first_row(tile)..first_row(tile + 1);
-            // SAFETY: these are rows and columns of A, and the kernel is supported: the contract of `run`.
-            unsafe { self.rows.locate(self.kernel, rows, ks.clone(), to, &mut copies) };
-        }
+        // SAFETY: these are rows and columns of A, and the kernel is supported: the contract of `run`.
+        unsafe { self.rows.locate(self.kernel, tiles, ks, &mut block.runs, &mut copies) };
         n_runs
     }
 
@@ -288,23 +290,25 @@ impl Rows for MatrixRows<'_> {
         self.col_stride != 1 || (self.row_stride * 4).is_multiple_of(4096)
     }
 
-    #[inline]
-    unsafe fn locate(&self, _: &Kernel, rows: Range<usize>, ks: Range<usize>, to: &mut [Run], copies: &mut Copies<'_>) {
-        for (slot, row) in to[0].iter_mut().zip(rows) {
-            let at = row * self.row_stride + ks.start * self.col_stride;
-            if !self.is_copied() || ks.is_empty() {
-                *slot = self.a.as_ptr().wrapping_add(at);
-                continue;
-            }
-            let (copy, from) = (&mut copies.take(ROW_STRIDE)[..ks.len()], &self.a[at..]);
-            if self.col_stride == 1 {
-                copy.copy_from_slice(&from[..ks.len()]);
-            } else {
-                for (to, from) in copy.iter_mut().zip(from.iter().step_by(self.col_stride)) {
-                    *to = *from;
+    unsafe fn locate(&self, _: &Kernel, tiles: &Tiles, ks: Range<usize>, to: &mut [Run], copies: &mut Copies<'_>) {
+        let is_copied = self.is_copied() && !ks.is_empty();
+        for (tile, run) in tiles.range.clone().zip(to) {
+            for (slot, row) in run.iter_mut().zip(tiles.rows(tile)) {
+                let at = row * self.row_stride + ks.start * self.col_stride;
+                if !is_copied {
+                    *slot = self.a.as_ptr().wrapping_add(at);
+                    continue;
                 }
+                let (copy, from) = (&mut copies.take(ROW_STRIDE)[..ks.len()], &self.a[at..]);
+                if self.col_stride == 1 {
+                    copy.copy_from_slice(&from[..ks.len()]);
+                } else {
+                    for (to, from) in copy.iter_mut().zip(from.iter().step_by(self.col_stride)) {
+                        *to = *from;
+                    }
+                }
+                *slot = copy.as_ptr();
             }
-            *slot = copy.as_ptr();
         }
     }
 }

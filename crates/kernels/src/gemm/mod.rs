@@ -20,7 +20,7 @@ use crate::activation::{Activation, Epilogue};
 use crate::conv::windows::Windows;
 use crate::error::ShapeError;
 use crate::threads::{Shareable, Threads};
-use driver::{MatrixRows, Product};
+use driver::{MatrixRows, Product, Tiles};
 use std::cell::RefCell;
 use std::ops::Range;
 use tile::{Run, Tile};
@@ -33,12 +33,14 @@ pub struct Kernel {
     pub is_supported: fn() -> bool,
     /// Rows of C in registers.
     pub tile_rows: usize,
+    /// Rows of C in registers where half a panel is enough for all columns.
+    pub narrow_rows: usize,
     /// Columns of a panel of B.
     pub panel: usize,
     /// `(rows, width of the panel, tile)`.
     run: unsafe fn(usize, usize, &Tile),
     /// `Windows::locate`, compiled for the same instruction set.
-    pub(crate) locate: unsafe fn(&Windows<'_>, Range<usize>, Range<usize>, &mut [Run]),
+    pub(crate) locate: unsafe fn(&Windows<'_>, &Tiles, Range<usize>, &mut [Run]),
 }
 
 impl std::fmt::Debug for Kernel {
@@ -54,6 +56,7 @@ pub static KERNELS: &[Kernel] = &[
         name: "gemm_f32_13x32_avx512",
         is_supported: crate::isa::has_avx512,
         tile_rows: 13,
+        narrow_rows: 26,
         panel: 32,
         run: avx512::run,
         locate: avx512::locate,
@@ -63,6 +66,7 @@ pub static KERNELS: &[Kernel] = &[
         name: "gemm_f32_6x16_avx2",
         is_supported: crate::isa::has_avx2,
         tile_rows: 6,
+        narrow_rows: 12,
         panel: 16,
         run: avx2::run,
         locate: avx2::locate,
@@ -71,6 +75,7 @@ pub static KERNELS: &[Kernel] = &[
         name: "gemm_f32_4x8_scalar",
         is_supported: || true,
         tile_rows: 4,
+        narrow_rows: 4,
         panel: 8,
         run: scalar::run,
         locate: scalar::locate,

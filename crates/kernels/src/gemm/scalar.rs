@@ -1,5 +1,6 @@
 //! The plain version, for every CPU: panels of 8 columns, which the compiler may turn into what vectors it has.
 
+use super::driver::Tiles;
 use super::tile::{Run, Tile};
 use crate::conv::windows::Windows;
 use std::ops::Range;
@@ -43,6 +44,6 @@ pub(crate) unsafe fn run(rows: usize, panel: usize, args: &Tile) {
 }
 
 /// `Windows::locate` for any CPU.
-pub(crate) fn locate(windows: &Windows<'_>, rows: Range<usize>, ks: Range<usize>, to: &mut [Run]) {
-    windows.locate(rows, ks, to);
+pub(crate) fn locate(windows: &Windows<'_>, tiles: &Tiles, ks: Range<usize>, to: &mut [Run]) {
+    windows.locate(tiles, ks, to);
 }

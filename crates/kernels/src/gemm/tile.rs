@@ -9,7 +9,7 @@ pub(crate) const ROW_STRIDE: usize = K_BLOCK + 16;
 /// Floats of a cache line.
 pub(crate) const LINE: usize = 16;
 /// Pointers of one run of a tile: at least the rows of the largest tile.
-pub(crate) const SLOTS: usize = 16;
+pub(crate) const SLOTS: usize = 32;
 
 /// Where one run of columns of A begins, for each row of a tile; slots past the rows are not read.
 pub(crate) type Run = [*const f32; SLOTS];
@@ -58,11 +58,10 @@ pub(crate) unsafe fn tile<V: Lanes, const ROWS: usize, const VECTORS: usize>(til
         let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
         let is_whole = tile.n_cols == VECTORS * V::N;
         if tile.accumulate {
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let c = tile.c.add(row * tile.c_stride);
-                for (vector, sum) in sums.iter_mut().enumerate() {
-                    *sum = load(c, vector, tile.n_cols, is_whole);
-                }
+            if is_whole {
+                add_rows::<V, ROWS, VECTORS, true>(&mut sums, tile.c, tile);
+            } else {
+                add_rows::<V, ROWS, VECTORS, false>(&mut sums, tile.c, tile);
             }
         }
         let (mut b, mut next) = (tile.b, tile.next);
@@ -84,19 +83,10 @@ pub(crate) unsafe fn tile<V: Lanes, const ROWS: usize, const VECTORS: usize>(til
                 b = b.add(VECTORS * V::N);
             }
         }
-        if let Some(finish) = &tile.finish {
-            end::<V, ROWS, VECTORS>(&mut sums, finish, tile);
-        }
-        for (row, sums) in sums.iter().enumerate() {
-            let c = tile.c.add(row * tile.c_stride);
-            for (vector, sum) in sums.iter().enumerate() {
-                if is_whole {
-                    sum.store(c.add(vector * V::N));
-                } else {
-                    let n = tile.n_cols.saturating_sub(vector * V::N).min(V::N);
-                    sum.store_first(c.wrapping_add(vector * V::N), n);
-                }
-            }
+        if is_whole {
+            end::<V, ROWS, VECTORS, true>(&mut sums, tile);
+        } else {
+            end::<V, ROWS, VECTORS, false>(&mut sums, tile);
         }
     }
 }
@@ -113,13 +103,15 @@ fn prefetch(at: *const f32) {
     let _ = at;
 }
 
+/// Loads the `vector`-th vector of a row, the columns that exist.
+///
 /// # Safety
 /// As [`tile`].
 #[inline(always)]
-unsafe fn load<V: Lanes>(from: *const f32, vector: usize, n_cols: usize, is_whole: bool) -> V {
+unsafe fn load<V: Lanes, const WHOLE: bool>(from: *const f32, vector: usize, n_cols: usize) -> V {
     // SAFETY: only existing columns are read.
     unsafe {
-        if is_whole {
+        if WHOLE {
             V::load(from.add(vector * V::N))
         } else {
             V::load_first(from.wrapping_add(vector * V::N), n_cols.saturating_sub(vector * V::N).min(V::N))
@@ -127,37 +119,63 @@ unsafe fn load<V: Lanes>(from: *const f32, vector: usize, n_cols: usize, is_whol
     }
 }
 
+// Each loop over the rows below is short, or the compiler would not unroll it and would keep the sums in memory.
+
+/// # Safety
+/// As [`tile`]; `from` has rows like `c`.
+#[inline(always)]
+unsafe fn add_rows<V: Lanes, const ROWS: usize, const VECTORS: usize, const WHOLE: bool>(
+    sums: &mut [[V; VECTORS]; ROWS],
+    from: *const f32,
+    tile: &Tile,
+) {
+    for (row, sums) in sums.iter_mut().enumerate() {
+        for (vector, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: the caller's.
+            unsafe { *sum = sum.add(load::<V, WHOLE>(from.add(row * tile.c_stride), vector, tile.n_cols)) };
+        }
+    }
+}
+
+/// Finishes and stores.
+///
 /// # Safety
 /// As [`tile`].
 #[inline(always)]
-unsafe fn end<V: Lanes, const ROWS: usize, const VECTORS: usize>(
+unsafe fn end<V: Lanes, const ROWS: usize, const VECTORS: usize, const WHOLE: bool>(
     sums: &mut [[V; VECTORS]; ROWS],
-    finish: &Finish,
     tile: &Tile,
 ) {
     // SAFETY: the caller's.
     unsafe {
-        let is_whole = tile.n_cols == VECTORS * V::N;
-        if !finish.bias.is_null() {
-            for vector in 0..VECTORS {
-                let bias = load::<V>(finish.bias, vector, tile.n_cols, is_whole);
-                for sums in sums.iter_mut() {
-                    sums[vector] = sums[vector].add(bias);
+        if let Some(finish) = &tile.finish {
+            if !finish.bias.is_null() {
+                for vector in 0..VECTORS {
+                    let bias = load::<V, WHOLE>(finish.bias, vector, tile.n_cols);
+                    for sums in sums.iter_mut() {
+                        sums[vector] = sums[vector].add(bias);
+                    }
+                }
+            }
+            if !finish.residual.is_null() {
+                add_rows::<V, ROWS, VECTORS, WHOLE>(sums, finish.residual, tile);
+            }
+            let (min, max) = (V::splat(finish.min), V::splat(finish.max));
+            for sums in sums.iter_mut() {
+                for sum in sums {
+                    *sum = sum.at_least(min).at_most(max);
                 }
             }
         }
-        if !finish.residual.is_null() {
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let residual = finish.residual.add(row * tile.c_stride);
-                for (vector, sum) in sums.iter_mut().enumerate() {
-                    *sum = sum.add(load(residual, vector, tile.n_cols, is_whole));
+        for (row, sums) in sums.iter().enumerate() {
+            let c = tile.c.add(row * tile.c_stride);
+            for (vector, sum) in sums.iter().enumerate() {
+                if WHOLE {
+                    sum.store(c.add(vector * V::N));
+                } else {
+                    let n = tile.n_cols.saturating_sub(vector * V::N).min(V::N);
+                    sum.store_first(c.wrapping_add(vector * V::N), n);
                 }
-            }
-        }
-        let (min, max) = (V::splat(finish.min), V::splat(finish.max));
-        for sums in sums.iter_mut() {
-            for sum in sums.iter_mut() {
-                *sum = sum.at_least(min).at_most(max);
             }
         }
     }
