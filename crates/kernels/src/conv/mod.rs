@@ -64,7 +64,7 @@ pub struct PackedConv {
 enum Weight {
     /// One product a group, `[taps · c_in / groups, c_out / groups]`.
     Products(Vec<PackedB>),
-    /// `[taps, channels]`.
+    /// `[taps, channels]`, then a row of zeros.
     Depthwise(&'static Depthwise, Vec<f32>),
 }
 
@@ -101,7 +101,8 @@ impl PackedConv {
         let taps = shape.window.taps();
         if shape.is_depthwise() {
             assert!((depthwise.is_supported)(), "{} needs another CPU", depthwise.name);
-            let weight = taps_first(weight, shape.c_out, 1, taps);
+            let mut weight = taps_first(weight, shape.c_out, 1, taps);
+            weight.resize(weight.len() + shape.c_out, 0.0);
             return Ok(Self { shape, weight: Weight::Depthwise(depthwise, weight) });
         }
         let (c_in, c_out) = (shape.c_in / shape.groups, shape.c_out / shape.groups);
@@ -249,6 +250,7 @@ fn run_depthwise(
     let to = Shareable(out.as_mut_ptr());
     let (bias, residual) = (pointer(epilogue.bias) as usize, pointer(epilogue.residual) as usize);
     // Neighbouring rows share input lines, so a task is a band of them.
+    let (weight, zeros) = weight.split_at(weight.len() - channels);
     let band = (1usize << 14).div_ceil((row_len * shape.window.taps()).max(1));
     let rows = n * out_h;
     threads.run(rows.div_ceil(band), |task| {
@@ -266,6 +268,7 @@ fn run_depthwise(
                     out_w,
                     image: &input[image * h * w * channels..],
                     weight,
+                    zeros: zeros.as_ptr(),
                     y,
                     out: to.at(at),
                     bias: bias as *const f32,

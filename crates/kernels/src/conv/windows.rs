@@ -95,16 +95,6 @@ impl Windows<'_> {
         Pixel { x: index % out_w, y: index / out_w % out_h, image: index / out_w / out_h }
     }
 
-    /// To the next row or image, if the pixel is past the last column.
-    fn wrap(&self, pixel: &mut Pixel) {
-        if pixel.x == self.out_size[1] {
-            (pixel.x, pixel.y) = (0, pixel.y + 1);
-            if pixel.y == self.out_size[0] {
-                (pixel.y, pixel.image) = (0, pixel.image + 1);
-            }
-        }
-    }
-
     /// Corners of `count` windows from `pixel` on, which moves past them.
     #[inline(always)]
     fn corners(&self, pixel: &mut Pixel, count: usize, corners: &mut Corners) {
@@ -128,7 +118,12 @@ impl Windows<'_> {
                 at = at.wrapping_add(step);
             }
             slot = end;
-            self.wrap(pixel);
+            if pixel.x == self.out_size[1] {
+                (pixel.x, pixel.y) = (0, pixel.y + 1);
+            }
+            if pixel.y == self.out_size[0] {
+                (pixel.y, pixel.image) = (0, pixel.image + 1);
+            }
         }
         // Rows of taps that reach over an edge are copied later.
         if self.run_taps > 1 {
@@ -178,18 +173,22 @@ impl Windows<'_> {
 
     /// Copies the rows of taps that reach over the left or right edge, with zeros outside.
     fn copy_edges(&self, tiles: &Tiles, to: &mut [Run], copies: &mut Copies<'_>) {
+        let out_w = self.out_size[1];
         let n_runs = to.len() / tiles.range.len().max(1);
-        let mut pixel = self.pixel(tiles.rows(tiles.range.start).start);
+        let interior = self.window.interior(self.images.w, out_w);
         for (tile, to) in tiles.range.clone().zip(to.chunks_exact_mut(n_runs.max(1))) {
-            for slot in 0..tiles.rows(tile).len() {
-                let left = (pixel.x * self.window.stride[1]) as i64 - self.window.pads[1] as i64;
-                if left < 0 || left + self.run_taps as i64 > self.images.w as i64 {
+            let rows = tiles.rows(tile);
+            for line in (rows.start - rows.start % out_w..rows.end).step_by(out_w) {
+                for x in (0..interior.start).chain(interior.end..out_w) {
+                    if !rows.contains(&(line + x)) {
+                        continue;
+                    }
+                    let left = (x * self.window.stride[1]) as i64 - self.window.pads[1] as i64;
+                    let slot = line + x - rows.start;
                     for run in to.iter_mut().filter(|run| !std::ptr::eq(run[slot], ZEROS.as_ptr())) {
                         run[slot] = self.copy_edge(run[slot], left, copies);
                     }
                 }
-                pixel.x += 1;
-                self.wrap(&mut pixel);
             }
         }
     }
