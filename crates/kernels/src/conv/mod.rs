@@ -220,7 +220,7 @@ fn run_group(
     let (c_stride, activation) = (shape.c_out, epilogue.activation);
     // SAFETY, both: all lengths were checked by `conv`; `PackedB` holds a kernel that this CPU supports.
     if shape.window.is_point() {
-        let rows = &MatrixRows { a: &input[channels.start..], k, row_stride: shape.c_in, col_stride: 1 };
+        let rows = &MatrixRows { a: &input[channels.start..], m, k, row_stride: shape.c_in, col_stride: 1 };
         let product = Product { kernel, m, k, n, rows, b, c, c_stride, bias, residual, activation };
         // SAFETY: above.
         unsafe { product.run(threads) };

@@ -13,9 +13,14 @@ pub(crate) trait Rows: Sync {
     /// Floats of one run: columns that lie side by side. Divides K.
     fn run_len(&self) -> usize;
 
-    /// Floats that [`Self::locate`] copies for each row and column, 0 or 1.
+    /// Whether [`Self::locate`] copies what it finds, wholly or in part.
     fn is_copied(&self) -> bool {
         false
+    }
+
+    /// The most columns of one block.
+    fn block_len(&self) -> usize {
+        K_BLOCK
     }
 
     /// Writes where the rows of `tiles` have columns `ks` (whole runs, or a part of one) to `to`, tile after tile, an entry
@@ -76,6 +81,8 @@ unsafe impl<R: Sync> Sync for Product<'_, R> {}
 
 /// Rows of A packed at once: 16 tiles of 13, 220 KB of L2.
 const MAX_ROWS: usize = 208;
+/// Rows that fit in one tile and in cache, however far apart they are.
+const FEW_ROWS: usize = 6;
 /// Bytes of B that do not stay in L2 beside A.
 const LARGE: usize = 1 << 20;
 /// Multiply-adds worth a task of their own, a few microseconds.
@@ -120,14 +127,21 @@ pub(crate) fn cut(sizes: &Sizes, n_threads: usize) -> Cut {
     let [tile_rows, panel] = sizes.tile;
     let (tiles, panels) = (sizes.m.div_ceil(tile_rows), sizes.n.div_ceil(panel));
     let by_size = tiles.div_ceil(MAX_ROWS / tile_rows);
-    let wanted = if n_threads == 1 { 1 } else { (sizes.work / TASK_WORK).clamp(1, 4 * n_threads) };
+    // A multiple of the threads, or one of them has more to do.
+    let wanted = match sizes.work / TASK_WORK {
+        wanted @ 2.. if n_threads > 1 => wanted.next_multiple_of(n_threads).min(4 * n_threads),
+        _ => 1,
+    };
+    let even = |parts: usize| if parts > n_threads { parts - parts % n_threads } else { parts };
+    let waste = |units: usize| (units.next_multiple_of(n_threads) - units) as f64 / units as f64;
     let is_by_columns = sizes.b_bytes > if sizes.is_in_place { sizes.a_bytes } else { LARGE };
-    let (row_parts, panel_parts) = if is_by_columns || tiles < n_threads {
+    let is_better_by_columns = sizes.is_in_place && wanted > 1 && panels > 0 && waste(panels) < waste(tiles);
+    let (row_parts, panel_parts) = if is_by_columns || tiles < n_threads || is_better_by_columns {
         // Where each part packs the same rows again, there are fewer.
         let most = if sizes.is_in_place { 4 * n_threads } else { 2 * n_threads };
-        (by_size, panels.min(wanted).min(most))
+        (by_size, even(panels.min(wanted).min(most)))
     } else {
-        let row_parts = by_size.max(wanted.min(tiles));
+        let row_parts = by_size.max(even(wanted.min(tiles)));
         (row_parts, (wanted / row_parts).clamp(1, panels.max(1)))
     };
     Cut { tiles, row_parts, panels, panel_parts }
@@ -210,10 +224,10 @@ impl<R: Rows> Product<'_, R> {
 
     /// Where the block of K that begins at `start` ends: whole runs, or parts of one, of about the same depth.
     fn block_end(&self, start: usize) -> usize {
-        let run_len = self.rows.run_len();
-        if run_len > K_BLOCK {
+        let (run_len, block_len) = (self.rows.run_len(), self.rows.block_len());
+        if run_len > block_len {
             let in_run = start % run_len;
-            let n_blocks = run_len.div_ceil(K_BLOCK);
+            let n_blocks = run_len.div_ceil(block_len);
             let index = in_run * n_blocks / run_len;
             let index = index + usize::from(part(index, n_blocks, run_len).end <= in_run);
             return start - in_run + part(index, n_blocks, run_len).end;
@@ -222,7 +236,7 @@ impl<R: Rows> Product<'_, R> {
             return 0;
         }
         let (n_runs, at) = (self.k / run_len, start / run_len);
-        let n_blocks = n_runs.div_ceil(K_BLOCK / run_len);
+        let n_blocks = n_runs.div_ceil(block_len / run_len);
         let index = (0..n_blocks).find(|&index| part(index, n_blocks, n_runs).end > at).unwrap_or(n_blocks);
         part(index, n_blocks, n_runs).end * run_len
     }
@@ -275,6 +289,7 @@ impl<R: Rows> Product<'_, R> {
 /// Rows of a matrix.
 pub(crate) struct MatrixRows<'a> {
     pub a: &'a [f32],
+    pub m: usize,
     pub k: usize,
     pub row_stride: usize,
     pub col_stride: usize,
@@ -286,8 +301,13 @@ impl Rows for MatrixRows<'_> {
     }
 
     fn is_copied(&self) -> bool {
-        // Rows a multiple of 4 KiB apart fall on the same cache sets and push each other out.
-        self.col_stride != 1 || (self.row_stride * 4).is_multiple_of(4096)
+        // Many rows a multiple of 4 KiB apart fall on the same cache sets and push each other out.
+        self.col_stride != 1 || self.m > FEW_ROWS && (self.row_stride * 4).is_multiple_of(4096)
+    }
+
+    fn block_len(&self) -> usize {
+        // B is read once for a few rows, so it goes by in the order it lies in.
+        if self.m <= FEW_ROWS && !self.is_copied() { usize::MAX } else { K_BLOCK }
     }
 
     unsafe fn locate(&self, _: &Kernel, tiles: &Tiles, ks: Range<usize>, to: &mut [Run], copies: &mut Copies<'_>) {

@@ -143,7 +143,7 @@ pub fn gemm(
         m,
         k: b.k,
         n: b.n,
-        rows: &MatrixRows { a, k: b.k, row_stride: b.k, col_stride: 1 },
+        rows: &MatrixRows { a, m, k: b.k, row_stride: b.k, col_stride: 1 },
         b: &b.data,
         c: Shareable(out.as_mut_ptr()),
         c_stride: b.n,
@@ -254,7 +254,7 @@ pub fn batched_with(
                 m,
                 k,
                 n,
-                rows: &MatrixRows { a: a.get(a_offset..).unwrap_or(&[]), k, row_stride, col_stride },
+                rows: &MatrixRows { a: a.get(a_offset..).unwrap_or(&[]), m, k, row_stride, col_stride },
                 b: panels,
                 // SAFETY: inside `out`, checked by `check_batch`.
                 c: Shareable(unsafe { c.at(c_offset) }),
