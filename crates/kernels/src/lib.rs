@@ -5,7 +5,7 @@
 //! - **Threads.** Every function that is worth splitting takes a [`Threads`] handle (clone it, share it; make one a
 //!   session). Tasks write disjoint outputs and no sum is ever split, so results are the same bytes at any number of
 //!   threads. They may differ between instruction sets; integer kernels are equal on all.
-//! - **Constants are packed once**: [`gemm::PackedB`], [`conv::PackedConv`], [`qgemm::PackedQB`], [`qconv::PackedQConv`].
+//! - **Constants are packed once**: [`gemm::PackedB`], [`conv::PackedConv`], [`bgemm::PackedBf16`], [`qgemm::PackedQB`], [`qconv::PackedQConv`].
 //!   Packing picks the fastest variant of this CPU.
 //! - **Checked.** Lengths are compared before anything is written; what does not fit is a [`ShapeError`], never a panic.
 //! - **NaN** goes through every f32 function (`relu(NaN)` is NaN), except into integers, where it becomes the smallest.
@@ -19,6 +19,7 @@
 //! | `[m, k] · constant [k, n]` + bias + residual, activation | [`gemm::gemm`] with a [`gemm::PackedB`], an [`Epilogue`] |
 //! | many products of two variable sides, any strides (attention) | [`gemm::batched`] with a [`gemm::Batch`] |
 //! | convolution, grouped, depthwise, dilated + the same epilogue | [`conv::conv`] with a [`conv::PackedConv`] |
+//! | the same products and convolutions in bf16, summed in f32 | [`bgemm::bgemm`], [`bgemm::bconv`] with a [`bgemm::PackedBf16`] |
 //! | integer product, integer convolution | [`qgemm::qgemm`], [`qconv::qconv`] into a [`qgemm::Output`] |
 //! | f32 to u8/i8 and back | [`quantize::quantize`], [`quantize::dequantize`] |
 //! | relu, sigmoid, gelu, exp, … | [`elementwise::unary`], [`elementwise::unary_in_place`] |
@@ -52,6 +53,7 @@
 //! ```
 
 pub mod activation;
+pub mod bgemm;
 pub mod conv;
 pub mod elementwise;
 pub mod error;

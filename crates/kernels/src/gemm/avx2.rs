@@ -1,7 +1,7 @@
 //! 6 rows by 2 vectors of 8: 12 sums, two vectors of B and one broadcast in the 16 registers.
 
 use super::driver::Tiles;
-use super::tile::{Run, Tile, tile};
+use super::tile::{One, Run, Tile, tile};
 use crate::conv::windows::Windows;
 use crate::simd::F32x8;
 use std::ops::Range;
@@ -15,8 +15,8 @@ pub(crate) unsafe fn run(rows: usize, panel: usize, args: &Tile) {
             // SAFETY: the caller's; the tile is as large as the caller says.
             unsafe {
                 match (rows, panel) {
-                    $(($n, 8) => tile::<F32x8, $n, 1>(args), ($n, _) => tile::<F32x8, $n, 2>(args),)*
-                    $(($narrow, 8) => tile::<F32x8, $narrow, 1>(args),)*
+                    $(($n, 8) => tile::<F32x8, One, $n, 1>(args), ($n, _) => tile::<F32x8, One, $n, 2>(args),)*
+                    $(($narrow, 8) => tile::<F32x8, One, $narrow, 1>(args),)*
                     _ => unreachable!("a tile of {rows} rows"),
                 }
             }

@@ -1,7 +1,7 @@
 //! 13 rows by 2 vectors of 16: 26 sums, two vectors of B and a broadcast in the 32 registers (14 rows spill).
 
 use super::driver::Tiles;
-use super::tile::{Run, Tile, tile};
+use super::tile::{One, Run, Tile, tile};
 use crate::conv::windows::Windows;
 use crate::simd::F32x16;
 use std::ops::Range;
@@ -15,8 +15,8 @@ pub(crate) unsafe fn run(rows: usize, panel: usize, args: &Tile) {
             // SAFETY: the caller's; the tile is as large as the caller says.
             unsafe {
                 match (rows, panel) {
-                    $(($n, 16) => tile::<F32x16, $n, 1>(args), ($n, _) => tile::<F32x16, $n, 2>(args),)*
-                    $(($narrow, 16) => tile::<F32x16, $narrow, 1>(args),)*
+                    $(($n, 16) => tile::<F32x16, One, $n, 1>(args), ($n, _) => tile::<F32x16, One, $n, 2>(args),)*
+                    $(($narrow, 16) => tile::<F32x16, One, $narrow, 1>(args),)*
                     _ => unreachable!("a tile of {rows} rows"),
                 }
             }

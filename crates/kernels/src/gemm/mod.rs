@@ -9,7 +9,7 @@ mod avx2;
 mod avx512;
 pub(crate) mod driver;
 pub(crate) mod packed;
-mod scalar;
+pub(crate) mod scalar;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tile;
@@ -38,7 +38,7 @@ pub struct Kernel {
     /// Columns of a panel of B.
     pub panel: usize,
     /// `(rows, width of the panel, tile)`.
-    run: unsafe fn(usize, usize, &Tile),
+    pub(crate) run: unsafe fn(usize, usize, &Tile),
     /// `Windows::locate`, compiled for the same instruction set.
     pub(crate) locate: unsafe fn(&Windows<'_>, &Tiles, Range<usize>, &mut [Run]),
 }

@@ -10,6 +10,15 @@ const PANEL: usize = 8;
 /// # Safety
 /// The panel is 4 or 8 wide and the pointers are as `Tile` says.
 pub(crate) unsafe fn run(rows: usize, panel: usize, args: &Tile) {
+    // SAFETY: the caller's.
+    unsafe { run_with(rows, panel, args, |sum, x, b| sum + x * b) }
+}
+
+/// [`run`] with another step than adding a product.
+///
+/// # Safety
+/// As [`run`].
+pub(crate) unsafe fn run_with(rows: usize, panel: usize, args: &Tile, add: impl Fn(f32, f32, f32) -> f32) {
     for row in 0..rows {
         let mut sums = [0.0f32; PANEL];
         // SAFETY: rows of A, whole panels of B and `n_cols` of C are there, as `Tile` says.
@@ -23,7 +32,7 @@ pub(crate) unsafe fn run(rows: usize, panel: usize, args: &Tile) {
             }
             for (x, b) in a.zip(b.chunks_exact(panel)) {
                 for (sum, b) in sums.iter_mut().zip(b) {
-                    *sum += x * b;
+                    *sum = add(*sum, *x, *b);
                 }
             }
             for (col, (c, mut sum)) in c.iter_mut().zip(sums).enumerate() {

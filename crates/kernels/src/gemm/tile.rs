@@ -1,4 +1,6 @@
 //! The inner loop, written once: a tile of `ROWS` rows and `VECTORS` vectors of C stays in registers.
+//!
+//! Elements of A and B are f32 or, for `bgemm`, pairs of bf16 in the bits of one; then a depth is a number of pairs.
 
 use crate::simd::Lanes;
 
@@ -48,11 +50,29 @@ pub(crate) struct Finish {
     pub max: f32,
 }
 
+/// What one step adds to a sum: a product, or the products of a pair.
+pub(crate) trait Terms<V> {
+    /// # Safety
+    /// As the functions of [`Lanes`].
+    unsafe fn add(x: V, column: V, sum: V) -> V;
+}
+
+/// One product: elements are f32.
+pub(crate) struct One;
+
+impl<V: Lanes> Terms<V> for One {
+    #[inline(always)]
+    unsafe fn add(x: V, column: V, sum: V) -> V {
+        // SAFETY: the caller's.
+        unsafe { x.mul_add(column, sum) }
+    }
+}
+
 /// # Safety
 /// The pointers of `tile` are valid as its table says for `ROWS` rows, `n_cols <= VECTORS · V::N`, and this CPU has the
 /// instruction set of `V`.
 #[inline(always)]
-pub(crate) unsafe fn tile<V: Lanes, const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
+pub(crate) unsafe fn tile<V: Lanes, T: Terms<V>, const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
     // SAFETY: the caller's; every access below is inside what the table of `Tile` promises.
     unsafe {
         let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
@@ -77,7 +97,7 @@ pub(crate) unsafe fn tile<V: Lanes, const ROWS: usize, const VECTORS: usize>(til
                 for (sums, a) in sums.iter_mut().zip(run) {
                     let x = V::splat(*a.add(k));
                     for (sum, &column) in sums.iter_mut().zip(&column) {
-                        *sum = x.mul_add(column, *sum);
+                        *sum = T::add(x, column, *sum);
                     }
                 }
                 b = b.add(VECTORS * V::N);
