@@ -1,8 +1,10 @@
-//! Times of the kernels in the layers of ResNet-20, ResNet-50, MobileNetV1 and MiniLM-6 (128 tokens), batch 1, f32 and int8.
+//! Times of the kernels in the layers of ResNet-20, ResNet-50, MobileNetV1, MiniLM-6 (128 tokens) and an MLP, batch 1,
+//! f32, bf16 and int8.
 //!
 //! `cargo run --release -p lissom-kernels --example shapes [threads]`. The layers of a network run one after the other,
 //! each with its own weights, so that caches are as warm as in use; a line is the best of several rounds.
 
+use lissom_kernels::bgemm::{PackedBf16, bconv, bgemm};
 use lissom_kernels::conv::{ConvShape, Images, PackedConv, Window, conv};
 use lissom_kernels::elementwise::{Operand, Unary};
 use lissom_kernels::gemm::{Batch, PackedB, batched, gemm};
@@ -30,7 +32,13 @@ fn main() {
     run("resnet20 f32", small.iter().map(|layer| conv_step(threads, layer)).collect());
     run("resnet50 f32", resnet.iter().map(|layer| conv_step(threads, layer)).collect());
     run("mobilenetv1 f32", mobilenet.iter().map(|layer| conv_step(threads, layer)).collect());
-    run("minilm6 f32", minilm6(threads));
+    run("minilm6 f32", minilm6(threads, product_step));
+    run("mlp f32", mlp(threads, product_step));
+    run("resnet20 bf16", small.iter().map(|layer| bconv_step(threads, layer)).collect());
+    run("resnet50 bf16", resnet.iter().map(|layer| bconv_step(threads, layer)).collect());
+    run("mobilenetv1 bf16", mobilenet.iter().map(|layer| bconv_step(threads, layer)).collect());
+    run("minilm6 bf16", minilm6(threads, bf16_step));
+    run("mlp bf16", mlp(threads, bf16_step));
     run("resnet20 int8", small.iter().map(|layer| qconv_step(threads, layer)).collect());
     run("resnet50 int8", resnet.iter().map(|layer| qconv_step(threads, layer)).collect());
     run("mobilenetv1 int8", mobilenet.iter().map(|layer| qconv_step(threads, layer)).collect());
@@ -98,6 +106,18 @@ fn product_step(threads: &Threads, m: usize, k: usize, n: usize, activation: Act
     let work = move || {
         let epilogue = Epilogue { bias: Some(&bias), activation, ..Epilogue::default() };
         gemm(threads, &a, m, &packed, &epilogue, &mut out).expect("sizes fit");
+    };
+    Step { name: format!("gemm {m}x{k}x{n}"), macs: m * k * n, work: Box::new(work) }
+}
+
+/// `product_step` in bf16.
+fn bf16_step(threads: &Threads, m: usize, k: usize, n: usize, activation: Activation) -> Step<'_> {
+    let (a, bias) = (vec![0.5f32; m * k], vec![1.0f32; n]);
+    let packed = PackedBf16::linear(&vec![0.25f32; k * n], k, n, false).expect("sizes fit");
+    let mut out = vec![0.0f32; m * n];
+    let work = move || {
+        let epilogue = Epilogue { bias: Some(&bias), activation, ..Epilogue::default() };
+        bgemm(threads, &a, m, &packed, &epilogue, &mut out).expect("sizes fit");
     };
     Step { name: format!("gemm {m}x{k}x{n}"), macs: m * k * n, work: Box::new(work) }
 }
@@ -189,6 +209,20 @@ fn conv_step<'a>(threads: &'a Threads, layer: &Layer) -> Step<'a> {
     Step { name, macs: shape.macs(pixels), work: Box::new(work) }
 }
 
+/// `conv_step` in bf16.
+fn bconv_step<'a>(threads: &'a Threads, layer: &Layer) -> Step<'a> {
+    let (shape, images, name, pixels) = shape_of(layer);
+    let packed = PackedBf16::conv(shape, &vec![0.01; shape.weight_len()]).expect("sizes fit");
+    let input = vec![0.5f32; images.h * images.w * shape.c_in];
+    let bias = vec![0.1f32; shape.c_out];
+    let mut out = vec![0.0f32; pixels * shape.c_out];
+    let work = move || {
+        let epilogue = Epilogue { bias: Some(&bias), residual: None, activation: Activation::Relu };
+        bconv(threads, &input, images, &packed, &epilogue, &mut out).expect("sizes fit");
+    };
+    Step { name, macs: shape.macs(pixels), work: Box::new(work) }
+}
+
 fn qconv_step<'a>(threads: &'a Threads, layer: &Layer) -> Step<'a> {
     let (shape, images, name, pixels) = shape_of(layer);
     let packed = PackedQConv::new(shape, Bytes::I8(&vec![3; shape.weight_len()]), &[]).expect("sizes fit");
@@ -204,16 +238,23 @@ fn qconv_step<'a>(threads: &'a Threads, layer: &Layer) -> Step<'a> {
     Step { name, macs: shape.macs(pixels), work: Box::new(work) }
 }
 
-fn minilm6(threads: &Threads) -> Vec<Step<'_>> {
+/// A product of `(threads, m, k, n)` with an activation.
+type Product<'a> = fn(&'a Threads, usize, usize, usize, Activation) -> Step<'a>;
+
+fn mlp<'a>(threads: &'a Threads, product: Product<'a>) -> Vec<Step<'a>> {
+    [(784, 1024), (1024, 1024), (1024, 10)].map(|(k, n)| product(threads, 1, k, n, Activation::Relu)).into()
+}
+
+fn minilm6<'a>(threads: &'a Threads, product: Product<'a>) -> Vec<Step<'a>> {
     let (tokens, width, heads) = (128, 384, 12);
     let mut steps = Vec::new();
     for _ in 0..6 {
-        steps.extend((0..3).map(|_| product_step(threads, tokens, width, width, Activation::None)));
+        steps.extend((0..3).map(|_| product(threads, tokens, width, width, Activation::None)));
         steps.extend(attention(threads, heads, tokens, width / heads));
-        steps.push(product_step(threads, tokens, width, width, Activation::None));
+        steps.push(product(threads, tokens, width, width, Activation::None));
         steps.push(norm_step(threads, tokens, width));
-        steps.push(product_step(threads, tokens, width, 4 * width, Activation::Curve(Unary::Gelu)));
-        steps.push(product_step(threads, tokens, 4 * width, width, Activation::None));
+        steps.push(product(threads, tokens, width, 4 * width, Activation::Curve(Unary::Gelu)));
+        steps.push(product(threads, tokens, 4 * width, width, Activation::None));
         steps.push(norm_step(threads, tokens, width));
     }
     steps

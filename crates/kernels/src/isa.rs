@@ -19,6 +19,12 @@ pub(crate) fn has_avx512vnni_vbmi() -> bool {
     has_avx512vnni() && std::arch::is_x86_feature_detected!("avx512vbmi")
 }
 
+/// [`has_avx512`] and BF16: products of pairs of bf16 summed into an f32.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn has_avx512bf16() -> bool {
+    has_avx512() && std::arch::is_x86_feature_detected!("avx512bf16")
+}
+
 /// AVX2 and FMA.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn has_avx2() -> bool {

@@ -5,8 +5,8 @@
 //! - **Threads.** Every function that is worth splitting takes a [`Threads`] handle (clone it, share it; make one a
 //!   session). Tasks write disjoint outputs and no sum is ever split, so results are the same bytes at any number of
 //!   threads. They may differ between instruction sets; integer kernels are equal on all.
-//! - **Constants are packed once**: [`gemm::PackedB`], [`conv::PackedConv`], [`qgemm::PackedQB`], [`qconv::PackedQConv`],
-//!   [`spmm::PackedSpmm`], [`spmv::PackedSpmv`]. Packing picks the fastest variant of this CPU.
+//! - **Constants are packed once**: [`gemm::PackedB`], [`conv::PackedConv`], [`bgemm::PackedBf16`], [`qgemm::PackedQB`],
+//!   [`qconv::PackedQConv`], [`spmm::PackedSpmm`], [`spmv::PackedSpmv`]. Packing picks the fastest variant of this CPU.
 //! - **Checked.** Lengths are compared before anything is written; what does not fit is a [`ShapeError`], never a panic.
 //! - **NaN** goes through every f32 function (`relu(NaN)` is NaN), except into integers, where it becomes the smallest.
 //! - Sizes of 0 are fine wherever the mathematics says what the answer is.
@@ -20,6 +20,7 @@
 //! | many products of two variable sides, any strides (attention) | [`gemm::batched`] with a [`gemm::Batch`] |
 //! | the same of weights that are mostly zeros | [`spmm::spmm`] with a [`spmm::PackedSpmm`]; few rows: [`spmv::spmv`] |
 //! | convolution, grouped, depthwise, dilated + the same epilogue | [`conv::conv`] with a [`conv::PackedConv`] |
+//! | the same products and convolutions in bf16, summed in f32 | [`bgemm::bgemm`], [`bgemm::bconv`] with a [`bgemm::PackedBf16`] |
 //! | integer product, integer convolution | [`qgemm::qgemm`], [`qconv::qconv`] into a [`qgemm::Output`] |
 //! | the same with weights that are mostly zero | [`qspmm::qspmm`] with a [`qspmm::PackedQSpmm`] |
 //! | f32 to u8/i8 and back | [`quantize::quantize`], [`quantize::dequantize`] |
@@ -54,6 +55,7 @@
 //! ```
 
 pub mod activation;
+pub mod bgemm;
 pub mod conv;
 pub mod elementwise;
 pub mod error;

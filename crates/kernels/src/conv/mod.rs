@@ -13,18 +13,17 @@ mod scalar;
 mod shape;
 #[cfg(test)]
 mod tests;
+pub(crate) mod windows;
 
 pub use shape::{Channels, ConvShape, Images, Window};
 
 use crate::activation::Epilogue;
 use crate::error::ShapeError;
-use crate::gemm::driver::{MatrixRows, Product, Rows};
-use crate::gemm::tile::ROW_STRIDE;
+use crate::gemm::driver::{MatrixRows, Product};
 use crate::gemm::{self, PackedB, check_epilogue, pointer};
 use crate::threads::{Shareable, Threads};
-use gather::Pixels;
-use std::ops::Range;
 use std::sync::OnceLock;
+use windows::Windows;
 
 /// A variant of the depthwise loop.
 pub struct Depthwise {
@@ -65,7 +64,7 @@ pub struct PackedConv {
 enum Weight {
     /// One product a group, `[taps · c_in / groups, c_out / groups]`.
     Products(Vec<PackedB>),
-    /// `[taps, channels]`.
+    /// `[taps, channels]`, then a row of zeros.
     Depthwise(&'static Depthwise, Vec<f32>),
 }
 
@@ -102,7 +101,8 @@ impl PackedConv {
         let taps = shape.window.taps();
         if shape.is_depthwise() {
             assert!((depthwise.is_supported)(), "{} needs another CPU", depthwise.name);
-            let weight = taps_first(weight, shape.c_out, 1, taps);
+            let mut weight = taps_first(weight, shape.c_out, 1, taps);
+            weight.resize(weight.len() + shape.c_out, 0.0);
             return Ok(Self { shape, weight: Weight::Depthwise(depthwise, weight) });
         }
         let (c_in, c_out) = (shape.c_in / shape.groups, shape.c_out / shape.groups);
@@ -154,13 +154,6 @@ pub(crate) fn taps_first<T: Copy + Default>(weight: &[T], c_out: usize, c_in: us
         }
     }
     to
-}
-
-impl Rows for Pixels<'_, f32> {
-    unsafe fn pack(&self, rows: Range<usize>, ks: Range<usize>, to: *mut f32) {
-        // SAFETY: the caller's.
-        unsafe { Pixels::pack(self, rows, ks, to, ROW_STRIDE) }
-    }
 }
 
 /// `out = activation(conv(input) + bias + residual)`.
@@ -227,12 +220,12 @@ fn run_group(
     let (c_stride, activation) = (shape.c_out, epilogue.activation);
     // SAFETY, both: all lengths were checked by `conv`; `PackedB` holds a kernel that this CPU supports.
     if shape.window.is_point() {
-        let rows = &MatrixRows { a: &input[channels.start..], row_stride: shape.c_in, col_stride: 1 };
+        let rows = &MatrixRows { a: &input[channels.start..], m, k, row_stride: shape.c_in, col_stride: 1 };
         let product = Product { kernel, m, k, n, rows, b, c, c_stride, bias, residual, activation };
         // SAFETY: above.
         unsafe { product.run(threads) };
     } else {
-        let rows = &Pixels { input, images, window: shape.window, out_size, c_in: shape.c_in, channels, pad: 0.0 };
+        let rows = &Windows::new(input, images, shape.window, out_size, shape.c_in, channels);
         let product = Product { kernel, m, k, n, rows, b, c, c_stride, bias, residual, activation };
         // SAFETY: above.
         unsafe { product.run(threads) };
@@ -257,6 +250,7 @@ fn run_depthwise(
     let to = Shareable(out.as_mut_ptr());
     let (bias, residual) = (pointer(epilogue.bias) as usize, pointer(epilogue.residual) as usize);
     // Neighbouring rows share input lines, so a task is a band of them.
+    let (weight, zeros) = weight.split_at(weight.len() - channels);
     let band = (1usize << 14).div_ceil((row_len * shape.window.taps()).max(1));
     let rows = n * out_h;
     threads.run(rows.div_ceil(band), |task| {
@@ -274,6 +268,7 @@ fn run_depthwise(
                     out_w,
                     image: &input[image * h * w * channels..],
                     weight,
+                    zeros: zeros.as_ptr(),
                     y,
                     out: to.at(at),
                     bias: bias as *const f32,

@@ -1,22 +1,33 @@
 //! 6 rows by 2 vectors of 8: 12 sums, two vectors of B and one broadcast in the 16 registers.
 
-use super::tile::{Tile, tile};
+use super::driver::Tiles;
+use super::tile::{One, Run, Tile, tile};
+use crate::conv::windows::Windows;
 use crate::simd::F32x8;
+use std::ops::Range;
 
 /// # Safety
 /// `1 <= rows <= 6`, the panel is 8 or 16 wide, the pointers are as `Tile` says, and this CPU has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 pub(crate) unsafe fn run(rows: usize, panel: usize, args: &Tile) {
     macro_rules! by_rows {
-        ($($n:literal)*) => {
+        ($($n:literal)*; $($narrow:literal)*) => {
             // SAFETY: the caller's; the tile is as large as the caller says.
             unsafe {
                 match (rows, panel) {
-                    $(($n, 8) => tile::<F32x8, $n, 1>(args), ($n, _) => tile::<F32x8, $n, 2>(args),)*
+                    $(($n, 8) => tile::<F32x8, One, $n, 1>(args), ($n, _) => tile::<F32x8, One, $n, 2>(args),)*
+                    $(($narrow, 8) => tile::<F32x8, One, $narrow, 1>(args),)*
                     _ => unreachable!("a tile of {rows} rows"),
                 }
             }
         };
     }
-    by_rows!(1 2 3 4 5 6)
+    by_rows!(1 2 3 4 5 6; 7 8 9 10 11 12)
+}
+
+/// # Safety
+/// This CPU has AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(crate) unsafe fn locate(windows: &Windows<'_>, tiles: &Tiles, ks: Range<usize>, to: &mut [Run]) {
+    windows.locate(tiles, ks, to);
 }

@@ -2,7 +2,7 @@
 
 use super::Kernel;
 use super::packed::{Panel, panel};
-use super::tile::{Finish, K_BLOCK, LINE, ROW_STRIDE, Tile};
+use super::tile::{Finish, K_BLOCK, LINE, ROW_STRIDE, Run, SLOTS, Tile};
 use crate::activation::Activation;
 use crate::threads::{Shareable, Threads};
 use std::cell::RefCell;
@@ -10,15 +10,52 @@ use std::ops::Range;
 
 /// Where the rows of A come from: a matrix, or the pixels of a convolution.
 pub(crate) trait Rows: Sync {
-    /// Writes columns `ks` of the given rows to `to`, row after row, [`ROW_STRIDE`] apart.
+    /// Floats of one run: columns that lie side by side. Divides K.
+    fn run_len(&self) -> usize;
+
+    /// Whether [`Self::locate`] copies what it finds, wholly or in part.
+    fn is_copied(&self) -> bool {
+        false
+    }
+
+    /// The most columns of one block.
+    fn block_len(&self) -> usize {
+        K_BLOCK
+    }
+
+    /// Writes where the rows of `tiles` have columns `ks` (whole runs, or a part of one) to `to`, tile after tile, an entry
+    /// a run. What cannot be read where it is goes into `copies`, which has room for every row of a block.
     ///
     /// # Safety
-    /// `to` has room for `rows.len() * ROW_STRIDE` floats, and `ks` is at most `K_BLOCK` long.
-    unsafe fn pack(&self, rows: Range<usize>, ks: Range<usize>, to: *mut f32);
+    /// The rows and columns exist, tiles have at most [`SLOTS`] rows, and this CPU can run `kernel`.
+    unsafe fn locate(&self, kernel: &Kernel, tiles: &Tiles, ks: Range<usize>, to: &mut [Run], copies: &mut Copies<'_>);
+}
 
-    /// Where row 0 begins and how far apart rows are, if they can be read where they are.
-    fn in_place(&self) -> Option<(*const f32, usize)> {
-        None
+/// Some of the tiles that `m` rows are divided into, all nearly equal.
+pub(crate) struct Tiles {
+    m: usize,
+    n_tiles: usize,
+    pub range: Range<usize>,
+}
+
+impl Tiles {
+    /// The rows of one tile.
+    pub fn rows(&self, tile: usize) -> Range<usize> {
+        part(tile, self.n_tiles, self.m)
+    }
+}
+
+/// Room for the parts of A that cannot be read where they are.
+pub(crate) struct Copies<'a> {
+    room: &'a mut [f32],
+}
+
+impl<'a> Copies<'a> {
+    /// The next `len` floats.
+    pub fn take(&mut self, len: usize) -> &'a mut [f32] {
+        let (taken, rest) = std::mem::take(&mut self.room).split_at_mut(len);
+        self.room = rest;
+        taken
     }
 }
 
@@ -44,13 +81,22 @@ unsafe impl<R: Sync> Sync for Product<'_, R> {}
 
 /// Rows of A packed at once: 16 tiles of 13, 220 KB of L2.
 const MAX_ROWS: usize = 208;
+/// Rows that fit in one tile and in cache, however far apart they are.
+const FEW_ROWS: usize = 6;
 /// Bytes of B that do not stay in L2 beside A.
 const LARGE: usize = 1 << 20;
 /// Multiply-adds worth a task of their own, a few microseconds.
 const TASK_WORK: usize = 1 << 18;
 
+/// What a thread needs for a block of A.
+#[derive(Default)]
+struct Block {
+    runs: Vec<Run>,
+    copies: Vec<f32>,
+}
+
 thread_local! {
-    static BLOCK: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    static BLOCK: RefCell<Block> = RefCell::default();
 }
 
 /// How a product is cut: `row_parts × panel_parts` tasks.
@@ -81,14 +127,21 @@ pub(crate) fn cut(sizes: &Sizes, n_threads: usize) -> Cut {
     let [tile_rows, panel] = sizes.tile;
     let (tiles, panels) = (sizes.m.div_ceil(tile_rows), sizes.n.div_ceil(panel));
     let by_size = tiles.div_ceil(MAX_ROWS / tile_rows);
-    let wanted = if n_threads == 1 { 1 } else { (sizes.work / TASK_WORK).clamp(1, 4 * n_threads) };
+    // A multiple of the threads, or one of them has more to do.
+    let wanted = match sizes.work / TASK_WORK {
+        wanted @ 2.. if n_threads > 1 => wanted.next_multiple_of(n_threads).min(4 * n_threads),
+        _ => 1,
+    };
+    let even = |parts: usize| if parts > n_threads { parts - parts % n_threads } else { parts };
+    let waste = |units: usize| (units.next_multiple_of(n_threads) - units) as f64 / units as f64;
     let is_by_columns = sizes.b_bytes > if sizes.is_in_place { sizes.a_bytes } else { LARGE };
-    let (row_parts, panel_parts) = if is_by_columns || tiles < n_threads {
+    let is_better_by_columns = sizes.is_in_place && wanted > 1 && panels > 0 && waste(panels) < waste(tiles);
+    let (row_parts, panel_parts) = if is_by_columns || tiles < n_threads || is_better_by_columns {
         // Where each part packs the same rows again, there are fewer.
         let most = if sizes.is_in_place { 4 * n_threads } else { 2 * n_threads };
-        (by_size, panels.min(wanted).min(most))
+        (by_size, even(panels.min(wanted).min(most)))
     } else {
-        let row_parts = by_size.max(wanted.min(tiles));
+        let row_parts = by_size.max(even(wanted.min(tiles)));
         (row_parts, (wanted / row_parts).clamp(1, panels.max(1)))
     };
     Cut { tiles, row_parts, panels, panel_parts }
@@ -110,9 +163,11 @@ impl<R: Rows> Product<'_, R> {
             return;
         }
         let (m, n) = (self.m, self.n);
-        let tile = [self.kernel.tile_rows, self.kernel.panel];
+        let is_narrow = n * 2 <= self.kernel.panel;
+        let tile_rows = if is_narrow { self.kernel.narrow_rows } else { self.kernel.tile_rows };
+        let tile = [tile_rows, self.kernel.panel];
         let work = m.saturating_mul(n).saturating_mul(self.k.max(16));
-        let is_in_place = self.rows.in_place().is_some();
+        let is_in_place = !self.rows.is_copied();
         let (a_bytes, b_bytes) = (m * self.k * 4, self.b.len() * 4);
         let cut = cut(&Sizes { m, n, tile, work, a_bytes, b_bytes, is_in_place }, threads.count());
         threads.run(cut.row_parts * cut.panel_parts, |task| {
@@ -128,41 +183,30 @@ impl<R: Rows> Product<'_, R> {
     /// # Safety
     /// As [`Self::run`], and no other call works on these tiles of these panels.
     unsafe fn run_part(&self, cut: &Cut, tiles: Range<usize>, panels: Range<usize>) {
-        let first_row = |tile: usize| tile * self.m / cut.tiles;
-        let rows = first_row(tiles.start)..first_row(tiles.end);
+        let tiles = &Tiles { m: self.m, n_tiles: cut.tiles, range: tiles };
+        // The larger side comes from further away, so that one is fetched ahead.
+        let is_large = self.b.len() > self.m * self.k;
         BLOCK.with_borrow_mut(|block| {
-            let in_place = self.rows.in_place();
-            // The larger side comes from further away, so that one is fetched ahead.
-            let is_large = self.b.len() > self.m * self.k;
-            if in_place.is_none() && block.len() < rows.len() * ROW_STRIDE {
-                block.resize(rows.len() * ROW_STRIDE, 0.0);
-            }
-            for k_start in (0..self.k.max(1)).step_by(K_BLOCK) {
-                let ks = k_start..self.k.min(k_start + K_BLOCK);
-                let (a, a_stride) = match in_place {
-                    Some((a, stride)) => (a.wrapping_add(rows.start * stride + k_start), stride),
-                    None => {
-                        // SAFETY: the block has room for these rows, resized above.
-                        unsafe { self.rows.pack(rows.clone(), ks.clone(), block.as_mut_ptr()) };
-                        (block.as_ptr(), ROW_STRIDE)
-                    }
-                };
-                for index in panels.clone() {
-                    let panel = panel(index, self.kernel.panel, self.k, self.n);
-                    for tile in tiles.clone() {
-                        let tile_rows = first_row(tile)..first_row(tile + 1);
-                        let a = a.wrapping_add((tile_rows.start - rows.start) * a_stride);
+            let mut start = 0;
+            while start < self.k.max(1) {
+                let ks = start..self.block_end(start);
+                start = ks.end.max(1);
+                let n_runs = self.locate(tiles, ks.clone(), block);
+                for panel_index in panels.clone() {
+                    let panel = panel(panel_index, self.kernel.panel, self.k, self.n);
+                    for (index, tile) in tiles.range.clone().enumerate() {
+                        let runs = &block.runs[index * n_runs..][..n_runs];
                         let next = if is_large {
                             // The first tiles fetch the same rows of the next panel, a line a step each.
-                            let fetched = (tile - tiles.start) * ks.len() * LINE;
-                            let is_due = fetched < ks.len() * panel.width && index + 1 < panels.end;
+                            let fetched = index * ks.len() * LINE;
+                            let is_due = fetched < ks.len() * panel.width && panel_index + 1 < panels.end;
                             let ahead = panel.width * self.k + ks.start * panel.width + fetched;
                             self.b.as_ptr().wrapping_add(panel.offset + if is_due { ahead } else { 0 })
                         } else {
-                            a.wrapping_add(tile_rows.len() * a_stride)
+                            block.runs.get((index + 1) * n_runs).map_or(runs[0][0], |run| run[0])
                         };
-                        // SAFETY: `a` holds these rows, the rest is the caller's.
-                        unsafe { self.run_tile([a, next], a_stride, tile_rows, &panel, ks.clone()) };
+                        // SAFETY: the runs hold these rows, the rest is the caller's.
+                        unsafe { self.run_tile(runs, next, tiles.rows(tile), &panel, ks.clone()) };
                     }
                 }
             }
@@ -170,7 +214,7 @@ impl<R: Rows> Product<'_, R> {
         if self.activation.is_curve() {
             let start = panels.start * self.kernel.panel;
             let end = self.n.min(panels.end * self.kernel.panel);
-            for row in rows {
+            for row in tiles.range.clone().flat_map(|tile| tiles.rows(tile)) {
                 // SAFETY: this part of C is ours.
                 let c = unsafe { std::slice::from_raw_parts_mut(self.c.at(row * self.c_stride + start), end - start) };
                 self.activation.apply(c);
@@ -178,16 +222,44 @@ impl<R: Rows> Product<'_, R> {
         }
     }
 
+    /// Where the block of K that begins at `start` ends: whole runs, or parts of one, of about the same depth.
+    fn block_end(&self, start: usize) -> usize {
+        let (run_len, block_len) = (self.rows.run_len(), self.rows.block_len());
+        if run_len > block_len {
+            let in_run = start % run_len;
+            let n_blocks = run_len.div_ceil(block_len);
+            let index = in_run * n_blocks / run_len;
+            let index = index + usize::from(part(index, n_blocks, run_len).end <= in_run);
+            return start - in_run + part(index, n_blocks, run_len).end;
+        }
+        if self.k == 0 {
+            return 0;
+        }
+        let (n_runs, at) = (self.k / run_len, start / run_len);
+        let n_blocks = n_runs.div_ceil(block_len / run_len);
+        let index = (0..n_blocks).find(|&index| part(index, n_blocks, n_runs).end > at).unwrap_or(n_blocks);
+        part(index, n_blocks, n_runs).end * run_len
+    }
+
+    /// Fills `block` with the runs of columns `ks` of `tiles`; returns how many a tile has.
+    fn locate(&self, tiles: &Tiles, ks: Range<usize>, block: &mut Block) -> usize {
+        let n_runs = ks.len().div_ceil(self.rows.run_len().max(1)).max(1);
+        block.runs.resize(n_runs * tiles.range.len(), [std::ptr::null(); SLOTS]);
+        if self.rows.is_copied() {
+            let len = tiles.range.clone().map(|tile| tiles.rows(tile).len()).sum::<usize>() * ROW_STRIDE;
+            if block.copies.len() < len {
+                block.copies.resize(len, 0.0);
+            }
+        }
+        let mut copies = Copies { room: &mut block.copies };
+        // SAFETY: these are rows and columns of A, and the kernel is supported: the contract of `run`.
+        unsafe { self.rows.locate(self.kernel, tiles, ks, &mut block.runs, &mut copies) };
+        n_runs
+    }
+
     /// # Safety
-    /// As [`Self::run_part`]; `a` holds the rows of this tile for `ks`, `a_stride` apart; `next` is only fetched.
-    unsafe fn run_tile(
-        &self,
-        [a, next]: [*const f32; 2],
-        a_stride: usize,
-        rows: Range<usize>,
-        panel: &Panel,
-        ks: Range<usize>,
-    ) {
+    /// As [`Self::run_part`]; `runs` hold the rows of this tile for `ks`; `next` is only fetched.
+    unsafe fn run_tile(&self, runs: &[Run], next: *const f32, rows: Range<usize>, panel: &Panel, ks: Range<usize>) {
         let at = rows.start * self.c_stride + panel.col;
         let finish = (ks.end == self.k).then(|| {
             let (min, max) = self.activation.clamp();
@@ -198,11 +270,11 @@ impl<R: Rows> Product<'_, R> {
         // SAFETY: the caller's.
         unsafe {
             let tile = Tile {
-                a,
-                a_stride,
+                runs: runs.as_ptr(),
+                n_runs: runs.len(),
+                run_len: ks.len() / runs.len(),
                 b: self.b.as_ptr().add(panel.offset + ks.start * panel.width),
                 next,
-                k: ks.len(),
                 c: self.c.at(at),
                 c_stride: self.c_stride,
                 n_cols: panel.n_cols,
@@ -217,32 +289,45 @@ impl<R: Rows> Product<'_, R> {
 /// Rows of a matrix.
 pub(crate) struct MatrixRows<'a> {
     pub a: &'a [f32],
+    pub m: usize,
+    pub k: usize,
     pub row_stride: usize,
     pub col_stride: usize,
 }
 
 impl Rows for MatrixRows<'_> {
-    fn in_place(&self) -> Option<(*const f32, usize)> {
-        // Rows a multiple of 4 KiB apart fall on the same cache sets and push each other out.
-        let is_crowded = (self.row_stride * 4).is_multiple_of(4096);
-        (self.col_stride == 1 && !is_crowded).then_some((self.a.as_ptr(), self.row_stride))
+    fn run_len(&self) -> usize {
+        self.k
     }
 
-    #[inline]
-    unsafe fn pack(&self, rows: Range<usize>, ks: Range<usize>, to: *mut f32) {
-        for (index, row) in rows.enumerate() {
-            // SAFETY: the caller's.
-            let to = unsafe { std::slice::from_raw_parts_mut(to.add(index * ROW_STRIDE), ks.len()) };
-            if ks.is_empty() {
-                continue;
-            }
-            let from = &self.a[row * self.row_stride + ks.start * self.col_stride..];
-            if self.col_stride == 1 {
-                to.copy_from_slice(&from[..ks.len()]);
-            } else {
-                for (to, from) in to.iter_mut().zip(from.iter().step_by(self.col_stride)) {
-                    *to = *from;
+    fn is_copied(&self) -> bool {
+        // Many rows a multiple of 4 KiB apart fall on the same cache sets and push each other out.
+        self.col_stride != 1 || self.m > FEW_ROWS && (self.row_stride * 4).is_multiple_of(4096)
+    }
+
+    fn block_len(&self) -> usize {
+        // B is read once for a few rows, so it goes by in the order it lies in.
+        if self.m <= FEW_ROWS && !self.is_copied() { usize::MAX } else { K_BLOCK }
+    }
+
+    unsafe fn locate(&self, _: &Kernel, tiles: &Tiles, ks: Range<usize>, to: &mut [Run], copies: &mut Copies<'_>) {
+        let is_copied = self.is_copied() && !ks.is_empty();
+        for (tile, run) in tiles.range.clone().zip(to) {
+            for (slot, row) in run.iter_mut().zip(tiles.rows(tile)) {
+                let at = row * self.row_stride + ks.start * self.col_stride;
+                if !is_copied {
+                    *slot = self.a.as_ptr().wrapping_add(at);
+                    continue;
                 }
+                let (copy, from) = (&mut copies.take(ROW_STRIDE)[..ks.len()], &self.a[at..]);
+                if self.col_stride == 1 {
+                    copy.copy_from_slice(&from[..ks.len()]);
+                } else {
+                    for (to, from) in copy.iter_mut().zip(from.iter().step_by(self.col_stride)) {
+                        *to = *from;
+                    }
+                }
+                *slot = copy.as_ptr();
             }
         }
     }

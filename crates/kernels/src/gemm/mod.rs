@@ -9,7 +9,7 @@ mod avx2;
 mod avx512;
 pub(crate) mod driver;
 pub(crate) mod packed;
-mod scalar;
+pub(crate) mod scalar;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tile;
@@ -17,11 +17,13 @@ pub(crate) mod tile;
 pub use packed::PackedB;
 
 use crate::activation::{Activation, Epilogue};
+use crate::conv::windows::Windows;
 use crate::error::ShapeError;
 use crate::threads::{Shareable, Threads};
-use driver::{MatrixRows, Product};
+use driver::{MatrixRows, Product, Tiles};
 use std::cell::RefCell;
-use tile::Tile;
+use std::ops::Range;
+use tile::{Run, Tile};
 
 /// A variant of the inner loop.
 pub struct Kernel {
@@ -31,10 +33,14 @@ pub struct Kernel {
     pub is_supported: fn() -> bool,
     /// Rows of C in registers.
     pub tile_rows: usize,
+    /// Rows of C in registers where half a panel is enough for all columns.
+    pub narrow_rows: usize,
     /// Columns of a panel of B.
     pub panel: usize,
     /// `(rows, width of the panel, tile)`.
-    run: unsafe fn(usize, usize, &Tile),
+    pub(crate) run: unsafe fn(usize, usize, &Tile),
+    /// `Windows::locate`, compiled for the same instruction set.
+    pub(crate) locate: unsafe fn(&Windows<'_>, &Tiles, Range<usize>, &mut [Run]),
 }
 
 impl std::fmt::Debug for Kernel {
@@ -50,12 +56,30 @@ pub static KERNELS: &[Kernel] = &[
         name: "gemm_f32_13x32_avx512",
         is_supported: crate::isa::has_avx512,
         tile_rows: 13,
+        narrow_rows: 26,
         panel: 32,
         run: avx512::run,
+        locate: avx512::locate,
     },
     #[cfg(target_arch = "x86_64")]
-    Kernel { name: "gemm_f32_6x16_avx2", is_supported: crate::isa::has_avx2, tile_rows: 6, panel: 16, run: avx2::run },
-    Kernel { name: "gemm_f32_4x8_scalar", is_supported: || true, tile_rows: 4, panel: 8, run: scalar::run },
+    Kernel {
+        name: "gemm_f32_6x16_avx2",
+        is_supported: crate::isa::has_avx2,
+        tile_rows: 6,
+        narrow_rows: 12,
+        panel: 16,
+        run: avx2::run,
+        locate: avx2::locate,
+    },
+    Kernel {
+        name: "gemm_f32_4x8_scalar",
+        is_supported: || true,
+        tile_rows: 4,
+        narrow_rows: 4,
+        panel: 8,
+        run: scalar::run,
+        locate: scalar::locate,
+    },
 ];
 
 /// A matrix seen through strides; element `[row, col]` is `data[row · row_stride + col · col_stride]`.
@@ -119,7 +143,7 @@ pub fn gemm(
         m,
         k: b.k,
         n: b.n,
-        rows: &MatrixRows { a, row_stride: b.k, col_stride: 1 },
+        rows: &MatrixRows { a, m, k: b.k, row_stride: b.k, col_stride: 1 },
         b: &b.data,
         c: Shareable(out.as_mut_ptr()),
         c_stride: b.n,
@@ -230,7 +254,7 @@ pub fn batched_with(
                 m,
                 k,
                 n,
-                rows: &MatrixRows { a: a.get(a_offset..).unwrap_or(&[]), row_stride, col_stride },
+                rows: &MatrixRows { a: a.get(a_offset..).unwrap_or(&[]), m, k, row_stride, col_stride },
                 b: panels,
                 // SAFETY: inside `out`, checked by `check_batch`.
                 c: Shareable(unsafe { c.at(c_offset) }),
