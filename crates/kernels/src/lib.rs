@@ -17,7 +17,8 @@
 //! | to do | call |
 //! |---|---|
 //! | `[m, k] · constant [k, n]` + bias + residual, activation | [`gemm::gemm`] with a [`gemm::PackedB`], an [`Epilogue`] |
-//! | many products of two variable sides, any strides (attention) | [`gemm::batched`] with a [`gemm::Batch`] |
+//! | many products of two variable sides, any strides | [`gemm::batched`] with a [`gemm::Batch`] |
+//! | softmax(scale · Q Kᵀ + mask) · V of many heads | [`attention::attention`] with an [`attention::Attention`] |
 //! | convolution, grouped, depthwise, dilated + the same epilogue | [`conv::conv`] with a [`conv::PackedConv`] |
 //! | integer product, integer convolution | [`qgemm::qgemm`], [`qconv::qconv`] into a [`qgemm::Output`] |
 //! | f32 to u8/i8 and back | [`quantize::quantize`], [`quantize::dequantize`] |
@@ -52,6 +53,7 @@
 //! ```
 
 pub mod activation;
+pub mod attention;
 pub mod conv;
 pub mod elementwise;
 pub mod error;

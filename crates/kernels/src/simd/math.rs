@@ -38,6 +38,21 @@ pub(crate) unsafe fn exp<V: Lanes>(x: V) -> V {
     }
 }
 
+/// `e^x` for `x <= 0`, as softmax needs it: relative error below 2e-7 + 1e-8 · |x|; 0 below -104.
+///
+/// # Safety
+/// As [`Lanes`].
+#[inline(always)]
+pub(crate) unsafe fn exp_of_negative<V: Lanes>(x: V) -> V {
+    // SAFETY: the caller's.
+    unsafe {
+        let x = x.at_least(V::splat(-105.0));
+        let n = x.mul(V::splat(std::f32::consts::LOG2_E)).round();
+        let r = n.mul_add(V::splat(-std::f32::consts::LN_2), x);
+        polynomial(r, [1.0, 0.999_999_7, 0.499_991_5, 0.166_676_37, 0.041_897_964, 0.008_290_307]).ldexp(n)
+    }
+}
+
 /// `1 / (1 + e^-x)`, relative error below 5e-7.
 ///
 /// # Safety

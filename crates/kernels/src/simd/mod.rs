@@ -53,6 +53,10 @@ pub(crate) trait Lanes: Copy {
     unsafe fn if_less(self, limit: Self, yes: Self, no: Self) -> Self;
     /// Sum of all lanes, in a fixed order.
     unsafe fn sum(self) -> f32;
+    /// The largest lane; any lane if one is NaN.
+    unsafe fn largest(self) -> f32;
+    /// Writes the transpose of a square of `N` rows of `N` floats, rows `from_stride` and `to_stride` apart.
+    unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
     /// Rounds to nearest even, saturates to `0..=255` and stores `N` bytes.
     unsafe fn store_u8(self, to: *mut u8);
     /// Adds `N` pairs of integers, wrapping, and converts the sums, rounding to nearest even.

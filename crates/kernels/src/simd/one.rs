@@ -92,6 +92,15 @@ impl Lanes for f32 {
         self
     }
     #[inline(always)]
+    unsafe fn largest(self) -> f32 {
+        self
+    }
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, _: usize, to: *mut f32, _: usize) {
+        // SAFETY: the contract of `Lanes`.
+        unsafe { to.write(from.read()) }
+    }
+    #[inline(always)]
     unsafe fn store_u8(self, to: *mut u8) {
         // SAFETY: the contract of `Lanes`. `as` saturates and turns NaN into 0.
         unsafe { to.write(self.round_ties_even() as u8) }
