@@ -52,23 +52,15 @@ pub(super) unsafe fn part<V: Lanes>(part: &Part<'_>, run: RunTile) {
             product(part, run, rows.len(), [part.packed_q, part.packed_k], part.q_stride, [d, keys], {
                 (part.scores, part.score_stride, keys.next_multiple_of(V::N))
             });
-            let mut shares = [0.0; MAX_ROWS];
-            for (row, share) in rows.clone().zip(&mut shares) {
-                let scores = part.scores.add((row - rows.start) * part.score_stride);
-                let mask = if part.mask.is_null() {
-                    part.mask
-                } else {
-                    part.mask.add(row * part.shape.mask_stride)
-                };
-                *share = 1.0 / powers::<V>(scores, keys, mask);
-            }
+            let sums = powers::<V>(part, rows.clone());
             let out = part.out.add(rows.start * out_stride);
             product(part, run, rows.len(), [part.scores, part.packed_v], part.score_stride, [keys, d_v], {
                 (out, out_stride, d_v)
             });
             if keys > 0 {
-                for (row, &share) in shares[..rows.len()].iter().enumerate() {
-                    scale_row::<V>(out.add(row * out_stride), d_v, share, out.add(row * out_stride));
+                for (row, sum) in sums[..rows.len()].iter().enumerate() {
+                    let out = out.add(row * out_stride);
+                    scale_row::<V>(out, d_v, 1.0 / sum.sum(), out);
                 }
             }
         }
@@ -114,40 +106,45 @@ unsafe fn product(
     }
 }
 
-/// Scores, `mask` added to them unless it is null, become `e^(score - largest)`; gives their sum.
+/// The scores of these rows, the mask added to them if there is one, become `e^(score - largest of the row)`; gives the
+/// sums of each row, lane by lane.
 ///
 /// # Safety
-/// As [`part`]; `scores` has room for `n` rounded up to a whole vector, `mask` holds `n`.
+/// As [`part`].
 #[inline(always)]
-unsafe fn powers<V: Lanes>(scores: *mut f32, n: usize, mask: *const f32) -> f32 {
-    // SAFETY: the caller's.
+unsafe fn powers<V: Lanes>(part: &Part<'_>, rows: Range<usize>) -> [V; MAX_ROWS] {
+    let n = part.shape.keys;
+    let padded = n.next_multiple_of(V::N);
+    // SAFETY: the caller's; rows of scores have room for whole vectors.
     unsafe {
-        let padded = n.next_multiple_of(V::N);
-        for i in n..padded {
-            *scores.add(i) = f32::NEG_INFINITY;
-        }
-        // A NaN need not survive here, because its power is NaN whatever is subtracted.
-        let mut top = V::splat(f32::NEG_INFINITY);
-        if mask.is_null() {
-            for i in (0..padded).step_by(V::N) {
-                top = V::load(scores.add(i)).at_least(top);
+        // One row after the other would wait for each row's largest: so first all of them, then all powers.
+        let mut tops = [V::splat(f32::NEG_INFINITY); MAX_ROWS];
+        for (index, (row, top)) in rows.clone().zip(&mut tops).enumerate() {
+            let scores = part.scores.add(index * part.score_stride);
+            for i in n..padded {
+                *scores.add(i) = f32::NEG_INFINITY;
             }
-        } else {
+            if !part.mask.is_null() {
+                let mask = part.mask.add(row * part.shape.mask_stride);
+                for i in (0..padded).step_by(V::N) {
+                    V::load(scores.add(i)).add(load(mask, i, n)).store(scores.add(i));
+                }
+            }
+            // A NaN need not survive here, because its power is NaN whatever is subtracted.
             for i in (0..padded).step_by(V::N) {
-                let mask = V::load_first(mask.add(i), V::N.min(n - i));
-                let score = V::load(scores.add(i)).add(mask);
-                score.store(scores.add(i));
-                top = score.at_least(top);
+                *top = V::load(scores.add(i)).at_least(*top);
             }
         }
-        let top = V::splat(top.largest());
-        let mut sum = V::splat(0.0);
-        for i in (0..padded).step_by(V::N) {
-            let power = math::exp_of_negative(V::load(scores.add(i)).sub(top));
-            power.store(scores.add(i));
-            sum = sum.add(power);
+        let mut sums = [V::splat(0.0); MAX_ROWS];
+        for (index, (top, sum)) in tops[..rows.len()].iter().zip(&mut sums).enumerate() {
+            let (scores, top) = (part.scores.add(index * part.score_stride), V::splat(top.largest()));
+            for i in (0..padded).step_by(V::N) {
+                let power = math::exp_of_negative(V::load(scores.add(i)).sub(top));
+                power.store(scores.add(i));
+                *sum = sum.add(power);
+            }
         }
-        sum.sum()
+        sums
     }
 }
 
@@ -211,6 +208,22 @@ unsafe fn pack_values<V: Lanes>(part: &Part<'_>) {
     }
 }
 
+/// The vector at `i` of `n` floats, zeros after them. A mask that is computed costs more than the choice.
+///
+/// # Safety
+/// As [`Lanes`].
+#[inline(always)]
+unsafe fn load<V: Lanes>(from: *const f32, i: usize, n: usize) -> V {
+    // SAFETY: the caller's.
+    unsafe {
+        if i + V::N <= n {
+            V::load(from.wrapping_add(i))
+        } else {
+            V::load_first(from.wrapping_add(i), n.saturating_sub(i))
+        }
+    }
+}
+
 /// Copies `rows` rows of `n` elements, `stride` apart, into rows of `width`, filled up with zeros.
 ///
 /// # Safety
@@ -220,9 +233,9 @@ unsafe fn copy_rows<V: Lanes>(from: *const f32, stride: usize, to: *mut f32, row
     // SAFETY: the caller's.
     unsafe {
         for row in 0..rows {
+            let (from, to) = (from.wrapping_add(row * stride), to.add(row * width));
             for i in (0..width).step_by(V::N) {
-                let len = n.saturating_sub(i).min(V::N);
-                V::load_first(from.wrapping_add(row * stride + i), len).store(to.add(row * width + i));
+                load::<V>(from, i, n).store(to.add(i));
             }
         }
     }
@@ -257,9 +270,12 @@ unsafe fn scale_row<V: Lanes>(from: *const f32, n: usize, factor: f32, to: *mut 
     // SAFETY: the caller's.
     unsafe {
         let factor = V::splat(factor);
-        for i in (0..n).step_by(V::N) {
-            let len = V::N.min(n - i);
-            V::load_first(from.add(i), len).mul(factor).store_first(to.add(i), len);
+        let whole = n - n % V::N;
+        for i in (0..whole).step_by(V::N) {
+            V::load(from.add(i)).mul(factor).store(to.add(i));
+        }
+        if whole < n {
+            V::load_first(from.add(whole), n - whole).mul(factor).store_first(to.add(whole), n - whole);
         }
     }
 }
