@@ -32,6 +32,14 @@ pub(crate) enum Op {
     },
     /// a, b, neither a plain weight.
     MatMul,
+    /// q, k, v, mask?: `softmax(scale · q · k + mask) · v`, `k` being `[.., d, keys]`. The mask spreads over the scores.
+    Attention {
+        scale: f32,
+        /// The scores are rounded to this grid, and then times this factor.
+        score_grid: Option<(Grid, f32)>,
+        /// What softmax gives is rounded to this one.
+        weight_grid: Option<Grid>,
+    },
     Unary(Unary),
     Binary(Binary),
     /// x, then constants scale, bias, mean, variance.

@@ -1,6 +1,6 @@
 //! The loops of one part of a head, written once for all instruction sets.
 
-use super::Attention;
+use super::{Attention, Grid};
 use crate::gemm::packed::{Panel, panel};
 use crate::gemm::tile::Tile;
 use crate::simd::{Lanes, math};
@@ -52,15 +52,22 @@ pub(super) unsafe fn part<V: Lanes>(part: &Part<'_>, run: RunTile) {
             product(part, run, rows.len(), [part.packed_q, part.packed_k], part.q_stride, [d, keys], {
                 (part.scores, part.score_stride, keys.next_multiple_of(V::N))
             });
-            let sums = powers::<V>(part, rows.clone());
+            let mut shares = powers::<V>(part, rows.clone()).map(|sum| 1.0 / sum.sum());
+            if let Some(grid) = &part.shape.weight_grid {
+                for (row, share) in shares[..rows.len()].iter_mut().enumerate() {
+                    let weights = part.scores.add(row * part.score_stride);
+                    round_row::<V>(weights, keys.next_multiple_of(V::N), *share, grid);
+                    *share = 1.0;
+                }
+            }
             let out = part.out.add(rows.start * out_stride);
             product(part, run, rows.len(), [part.scores, part.packed_v], part.score_stride, [keys, d_v], {
                 (out, out_stride, d_v)
             });
             if keys > 0 {
-                for (row, sum) in sums[..rows.len()].iter().enumerate() {
+                for (row, share) in shares[..rows.len()].iter().enumerate() {
                     let out = out.add(row * out_stride);
-                    scale_row::<V>(out, d_v, 1.0 / sum.sum(), out);
+                    scale_row::<V>(out, d_v, *share, out);
                 }
             }
         }
@@ -121,6 +128,9 @@ unsafe fn powers<V: Lanes>(part: &Part<'_>, rows: Range<usize>) -> [V; MAX_ROWS]
         let mut tops = [V::splat(f32::NEG_INFINITY); MAX_ROWS];
         for (index, (row, top)) in rows.clone().zip(&mut tops).enumerate() {
             let scores = part.scores.add(index * part.score_stride);
+            if let Some(grid) = &part.shape.score_grid {
+                round_row::<V>(scores, padded, 1.0, grid);
+            }
             for i in n..padded {
                 *scores.add(i) = f32::NEG_INFINITY;
             }
@@ -145,6 +155,24 @@ unsafe fn powers<V: Lanes>(part: &Part<'_>, rows: Range<usize>) -> [V; MAX_ROWS]
             }
         }
         sums
+    }
+}
+
+/// Multiplies `n` numbers, whole vectors, by `factor` and rounds them to a grid.
+///
+/// # Safety
+/// As [`Lanes`].
+#[inline(always)]
+unsafe fn round_row<V: Lanes>(x: *mut f32, n: usize, factor: f32, grid: &Grid) {
+    // SAFETY: the caller's.
+    unsafe {
+        let (factor, step) = (V::splat(factor / grid.scale), V::splat(grid.step));
+        // Codes without their zero point; the limits stay where `x` is NaN.
+        let [low, high] = grid.codes.map(|code| V::splat((code - grid.zero_point) as f32));
+        for i in (0..n).step_by(V::N) {
+            let code = V::load(x.add(i)).mul(factor).round();
+            low.at_least(code).at_most(high).mul(step).store(x.add(i));
+        }
     }
 }
 

@@ -47,6 +47,24 @@ pub struct Attention<'a> {
     pub offsets: &'a [Offsets],
     /// Multiplied into the scores before the mask is added.
     pub scale: f32,
+    /// Rounds the scores before the mask is added, as a quantized network does.
+    pub score_grid: Option<Grid>,
+    /// Rounds what softmax gives.
+    pub weight_grid: Option<Grid>,
+}
+
+/// What quantizing and dequantizing makes of `x`: `(clamp(round(x / scale) + zero_point, codes) - zero_point) · step`, ties
+/// to even; NaN becomes the smallest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Grid {
+    /// Distance of two numbers that are told apart.
+    pub scale: f32,
+    /// The code of 0.
+    pub zero_point: i32,
+    /// The smallest and the largest code.
+    pub codes: [i32; 2],
+    /// Distance of two numbers of the result: `scale`, unless a factor follows.
+    pub step: f32,
 }
 
 /// Where a head begins in each slice.
@@ -101,13 +119,7 @@ pub static KERNELS: &[Kernel] = &[
         panel: 16,
         run: avx2::part,
     },
-    Kernel {
-        name: "attention_f32_4x8_scalar",
-        is_supported: || true,
-        tile_rows: 4,
-        panel: 8,
-        run: scalar::part,
-    },
+    Kernel { name: "attention_f32_4x8_scalar", is_supported: || true, tile_rows: 4, panel: 8, run: scalar::part },
 ];
 
 /// f32 of a cache line; every part of the scratch memory begins on one.

@@ -27,18 +27,24 @@ fn oracle(shape: &Attention<'_>, [q, k, v]: [&[f32]; 3], mask: Option<&[f32]>, o
                 let dot = |i| at(q, from.q, shape.q_strides, query, i) * at(k, from.k, shape.k_strides, key, i);
                 let product: f64 = (0..shape.d).map(dot).sum();
                 let mask = mask.map_or(0.0, |mask| f64::from(mask[from.mask + query * shape.mask_stride + key]));
-                product * f64::from(shape.scale) + mask
+                rounded(product * f64::from(shape.scale), shape.score_grid) + mask
             };
             let scores: Vec<f64> = (0..shape.keys).map(score).collect();
             let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let total: f64 = scores.iter().map(|score| (score - top).exp()).sum();
+            let weight = |key: usize| rounded((scores[key] - top).exp() / total, shape.weight_grid);
             for i in 0..shape.d_v {
-                let weighed =
-                    |key: usize| (scores[key] - top).exp() / total * at(v, from.v, shape.v_strides, key, i);
+                let weighed = |key: usize| weight(key) * at(v, from.v, shape.v_strides, key, i);
                 out[from.out + query * shape.out_stride + i] = (0..shape.keys).map(weighed).sum();
             }
         }
     }
+}
+
+fn rounded(x: f64, grid: Option<Grid>) -> f64 {
+    let Some(Grid { scale, zero_point, codes, step }) = grid else { return x };
+    let code = (x / f64::from(scale)).round_ties_even() + f64::from(zero_point);
+    (code.max(codes[0].into()).min(codes[1].into()) - f64::from(zero_point)) * f64::from(step)
 }
 
 fn assert_agrees(shape: &Attention<'_>, [q, k, v]: [&[f32]; 3], mask: Option<&[f32]>, out_len: usize) {
@@ -106,6 +112,8 @@ proptest! {
             mask_stride: if is_shared_mask { 0 } else { keys },
             out_stride: heads * d_v,
             scale: if is_large { 30.0 } else { 0.3 },
+            score_grid: None,
+            weight_grid: None,
         };
         let factor = if is_large { 1.0 } else { 0.5 };
         let q: Vec<f32> = noise(heads * queries * d, seed).iter().map(|x| (x * factor * 64.0).round() / 64.0).collect();
@@ -132,7 +140,36 @@ fn one_head(offsets: &[Offsets]) -> Attention<'_> {
         out_stride: 2,
         offsets,
         scale: 1.0,
+        score_grid: None,
+        weight_grid: None,
     }
+}
+
+#[test]
+fn grids_round_scores_and_weights() {
+    // Queries, keys and grid are such that no score lies between two codes, and no weight near the middle of two.
+    let (queries, keys, d, d_v) = (15, 37, 3, 18);
+    let offsets = [Offsets::default()];
+    let coarse = |len, seed| noise(len, seed).iter().map(|x| (x * 4.0).round()).collect::<Vec<f32>>();
+    let (q, k, v) = (coarse(queries * d, 1), coarse(keys * d, 2), noise(keys * d_v, 3));
+    let mask: Vec<f32> = (0..keys).map(|key| if key % 5 == 3 { f32::MIN } else { 0.0 }).collect();
+    let shape = Attention {
+        queries,
+        keys,
+        d,
+        d_v,
+        q_strides: [d, 1],
+        k_strides: [d, 1],
+        v_strides: [d_v, 1],
+        mask_stride: 0,
+        out_stride: d_v,
+        offsets: &offsets,
+        scale: 0.25,
+        score_grid: Some(Grid { scale: 0.25, zero_point: 3, codes: [-10, 12], step: 0.125 }),
+        weight_grid: Some(Grid { scale: 1.0 / 255.0, zero_point: 0, codes: [0, 255], step: 1.0 / 255.0 }),
+    };
+    assert_agrees(&shape, [&q, &k, &v], Some(&mask), queries * d_v);
+    assert_agrees(&Attention { weight_grid: None, ..shape }, [&q, &k, &v], None, queries * d_v);
 }
 
 #[test]

@@ -126,6 +126,16 @@ impl Lanes for F32x8 {
         }
     }
     #[inline(always)]
+    unsafe fn lookup(self, table: &[f32; 16]) -> Self {
+        unsafe {
+            // The permutation looks at three bits; the fourth chooses the half of the table.
+            let index = _mm256_castps_si256(self.0);
+            let low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table.as_ptr()), index);
+            let high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table.as_ptr().add(8)), index);
+            Self(_mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32::<28>(index))))
+        }
+    }
+    #[inline(always)]
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
         unsafe {
             let mut pairs = [_mm256_setzero_ps(); 8];

@@ -105,6 +105,10 @@ impl Lanes for F32x16 {
         unsafe { _mm512_reduce_max_ps(self.0) }
     }
     #[inline(always)]
+    unsafe fn lookup(self, table: &[f32; 16]) -> Self {
+        unsafe { Self(_mm512_permutexvar_ps(_mm512_castps_si512(self.0), _mm512_loadu_ps(table.as_ptr()))) }
+    }
+    #[inline(always)]
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
         unsafe {
             let mut pairs = [_mm512_setzero_ps(); 16];

@@ -55,6 +55,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn sum(self) -> f32;
     /// The largest lane; any lane if one is NaN.
     unsafe fn largest(self) -> f32;
+    /// The elements of `table` at the lowest four bits of each lane.
+    unsafe fn lookup(self, table: &[f32; 16]) -> Self;
     /// Writes the transpose of a square of `N` rows of `N` floats, rows `from_stride` and `to_stride` apart.
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
     /// Rounds to nearest even, saturates to `0..=255` and stores `N` bytes.

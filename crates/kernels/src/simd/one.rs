@@ -96,6 +96,10 @@ impl Lanes for f32 {
         self
     }
     #[inline(always)]
+    unsafe fn lookup(self, table: &[f32; 16]) -> Self {
+        table[(self.to_bits() & 15) as usize]
+    }
+    #[inline(always)]
     unsafe fn transpose(from: *const f32, _: usize, to: *mut f32, _: usize) {
         // SAFETY: the contract of `Lanes`.
         unsafe { to.write(from.read()) }

@@ -4,6 +4,7 @@
 //! (images as `[n, spatial.., c]`), or a tensor outside of the arena. A form that is missing is converted once, where it is
 //! first needed. Permutations and dequantizations are put off until a step needs their result: often none does.
 
+mod attention;
 mod elementwise;
 mod epilogue;
 mod linear;
@@ -143,6 +144,9 @@ impl<'n, 'a> Builder<'n, 'a> {
             Op::Conv { window, groups } => self.conv(index, *window, *groups)?,
             Op::Linear { is_transposed, alpha, beta } => self.linear(index, *is_transposed, *alpha, *beta)?,
             Op::MatMul => self.products(index)?,
+            Op::Attention { scale, score_grid, weight_grid } => {
+                self.attention(index, *scale, *score_grid, *weight_grid)?
+            }
             Op::Unary(op) => self.unary(index, *op)?,
             Op::Binary(op) => self.binary(index, *op)?,
             Op::BatchNorm { epsilon } => self.batch_norm(index, *epsilon)?,
