@@ -17,6 +17,7 @@
 //! | to do | call |
 //! |---|---|
 //! | `[m, k] · constant [k, n]` + bias + residual, activation | [`gemm::gemm`] with a [`gemm::PackedB`], an [`Epilogue`] |
+//! | few rows times a constant in 8- or 4-bit codes | [`wgemm::wgemm`] with a [`wgemm::PackedW`] |
 //! | many products of two variable sides, any strides | [`gemm::batched`] with a [`gemm::Batch`] |
 //! | softmax(scale · Q Kᵀ + mask) · V of many heads | [`attention::attention`] with an [`attention::Attention`] |
 //! | convolution, grouped, depthwise, dilated + the same epilogue | [`conv::conv`] with a [`conv::PackedConv`] |
@@ -67,6 +68,7 @@ pub mod quantize;
 pub mod rows;
 mod simd;
 pub mod threads;
+pub mod wgemm;
 
 pub use activation::{Activation, Epilogue};
 pub use error::ShapeError;

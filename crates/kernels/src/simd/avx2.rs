@@ -177,6 +177,15 @@ impl Lanes for F32x8 {
         }
     }
     #[inline(always)]
+    unsafe fn load_halves(from: *const u8) -> [Self; 2] {
+        unsafe {
+            let bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()));
+            let eight = _mm256_set1_epi32(8);
+            let half = |x| Self(_mm256_cvtepi32_ps(_mm256_sub_epi32(x, eight)));
+            [half(_mm256_and_si256(bytes, _mm256_set1_epi32(15))), half(_mm256_srli_epi32::<4>(bytes))]
+        }
+    }
+    #[inline(always)]
     unsafe fn load_u8(from: *const u8) -> Self {
         unsafe { Self(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast())))) }
     }

@@ -156,6 +156,16 @@ impl Lanes for F32x16 {
         }
     }
     #[inline(always)]
+    unsafe fn load_halves(from: *const u8) -> [Self; 2] {
+        unsafe {
+            // The permutation looks at four bits of an index, so it takes the half and converts it in one.
+            let values = _mm512_set_ps(7., 6., 5., 4., 3., 2., 1., 0., -1., -2., -3., -4., -5., -6., -7., -8.);
+            let bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()));
+            let high = _mm512_srli_epi32::<4>(bytes);
+            [Self(_mm512_permutexvar_ps(bytes, values)), Self(_mm512_permutexvar_ps(high, values))]
+        }
+    }
+    #[inline(always)]
     unsafe fn load_u8(from: *const u8) -> Self {
         unsafe { Self(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast())))) }
     }

@@ -63,6 +63,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn store_u8(self, to: *mut u8);
     /// Adds `N` pairs of integers, wrapping, and converts the sums, rounding to nearest even.
     unsafe fn load_i32_sum(a: *const i32, b: *const i32) -> Self;
+    /// The low, then the high halves of `N` bytes, less 8.
+    unsafe fn load_halves(from: *const u8) -> [Self; 2];
     /// Converts `N` bytes.
     unsafe fn load_u8(from: *const u8) -> Self;
     /// Converts `N` signed bytes.

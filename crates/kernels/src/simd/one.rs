@@ -115,6 +115,12 @@ impl Lanes for f32 {
         unsafe { a.read().wrapping_add(b.read()) as f32 }
     }
     #[inline(always)]
+    unsafe fn load_halves(from: *const u8) -> [Self; 2] {
+        // SAFETY: the contract of `Lanes`.
+        let byte = unsafe { from.read() };
+        [f32::from(byte & 15) - 8.0, f32::from(byte >> 4) - 8.0]
+    }
+    #[inline(always)]
     unsafe fn load_u8(from: *const u8) -> Self {
         // SAFETY: the contract of `Lanes`.
         f32::from(unsafe { from.read() })
