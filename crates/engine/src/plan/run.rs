@@ -8,7 +8,7 @@ use lissom_kernels::pool::{self, PoolShape};
 use lissom_kernels::qgemm::Dequantize;
 use lissom_kernels::quantize::{self, Bytes, BytesMut};
 use lissom_kernels::rows::{self, LayerNorm, Mask};
-use lissom_kernels::{Epilogue, ShapeError, Threads, conv, permute};
+use lissom_kernels::{Epilogue, ShapeError, Threads, conv, permute, wgemm};
 use lissom_tensor::{DType, Element, Storage, Tensor};
 
 use super::memory::Arena;
@@ -224,6 +224,11 @@ fn run_kernel(operands: &Operands<'_>, words: &mut [f32], len: usize, threads: &
             let Packed::Linear(packed, bias) = &**packed else { return Ok(()) };
             let epilogue = Epilogue { bias: bias.as_deref(), residual: optional(1)?, activation: *activation };
             gemm::gemm(threads, x(0)?, *m, packed, &epilogue, words)
+        }
+        Kind::FewRows { packed, m, bias, activation } => {
+            let Packed::FewRows(packed) = &**packed else { return Ok(()) };
+            let epilogue = Epilogue { bias: bias.as_deref(), residual: optional(1)?, activation: *activation };
+            wgemm::wgemm(threads, x(0)?, *m, packed, &epilogue, words)
         }
         Kind::Products(products) => {
             let batch = Batch {

@@ -174,6 +174,13 @@ pub(crate) enum Kind {
         m: usize,
         activation: Activation,
     },
+    /// x, residual?; the weight is codes that are decoded in registers.
+    FewRows {
+        packed: Arc<Packed>,
+        m: usize,
+        bias: Option<Vec<f32>>,
+        activation: Activation,
+    },
     /// a, b.
     Products(Box<Products>),
     /// q, k, v, mask?

@@ -9,6 +9,7 @@ use lissom_kernels::conv::{ConvShape, PackedConv};
 use lissom_kernels::gemm::PackedB;
 use lissom_kernels::qconv::PackedQConv;
 use lissom_kernels::qgemm::PackedQB;
+use lissom_kernels::wgemm::PackedW;
 use lissom_tensor::{Tensor, Weight};
 
 /// A packed weight with its bias, everything folded in.
@@ -18,6 +19,8 @@ pub(crate) enum Packed {
     Linear(PackedB, Option<Vec<f32>>),
     QConv(PackedQConv),
     QLinear(PackedQB),
+    /// Codes that few rows in f32 are multiplied with.
+    FewRows(PackedW),
 }
 
 /// What decides the packed form.
@@ -42,6 +45,9 @@ pub(crate) enum Form {
     },
     QConv(ConvShape),
     QLinear {
+        is_transposed: bool,
+    },
+    FewRows {
         is_transposed: bool,
     },
 }
@@ -94,6 +100,7 @@ impl WeightCache {
                 Packed::Linear(matrix, _) => matrix.size_bytes(),
                 Packed::QConv(conv) => conv.size_bytes(),
                 Packed::QLinear(matrix) => matrix.size_bytes(),
+                Packed::FewRows(matrix) => matrix.size_bytes(),
             })
             .sum()
     }

@@ -7,6 +7,7 @@
 mod attention;
 mod elementwise;
 mod epilogue;
+mod few_rows;
 mod linear;
 mod movement;
 mod products;
