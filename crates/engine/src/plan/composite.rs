@@ -9,7 +9,7 @@ use lissom_kernels::rows::Reduction;
 use lissom_tensor::{DType, Weight};
 
 use super::step::Grid;
-use super::work::{Network, Op, Work};
+use super::work::{Network, Op, Scaling, Work};
 
 /// Applies all rules.
 pub(super) fn recognise(network: &mut Network<'_>) {
@@ -300,7 +300,8 @@ fn attention(network: &Network<'_>, index: usize) -> Option<Work> {
             with(a, b).or_else(|| with(b, a))?
         }
     };
-    let Scores { q, k, value, scale, grid } = scores;
+    let Scores { q, k, value, scale, sides: [q_grid, k_grid], grid } = scores;
+    let (v, v_grid) = unrounded(network, v).unwrap_or((v, None));
     let rank = out.len();
     let shapes = [network.shape(q)?, network.shape(k)?, network.shape(v)?];
     let fits = |mask: ValueId| {
@@ -316,9 +317,9 @@ fn attention(network: &Network<'_>, index: usize) -> Option<Work> {
         && shape[..rank - 2] == out[..rank - 2]
         && shape[rank - 1] == n
         && mask.is_none_or(|mask| fits(mask).unwrap_or(false));
-    let op = Op::Attention { scale, score_grid: grid, weight_grid };
+    let scaling = Scaling { scale, sides: [q_grid, k_grid, v_grid], scores: grid, weights: weight_grid };
     let inputs = [Some(q), Some(k), Some(v)].into_iter().chain(mask.map(Some)).collect();
-    is_fit.then(|| replaced(network, index, op, inputs))
+    is_fit.then(|| replaced(network, index, Op::Attention(scaling), inputs))
 }
 
 /// A scaled product of queries and keys.
@@ -329,7 +330,9 @@ struct Scores {
     /// The product itself.
     value: ValueId,
     scale: f32,
-    /// The grid they are rounded to, and a factor after it.
+    /// The grids that queries and keys are rounded to.
+    sides: [Option<Grid>; 2],
+    /// The grid the scores are rounded to, and a factor after it.
     grid: Option<(Grid, f32)>,
 }
 
@@ -340,9 +343,22 @@ impl Scores {
         let (value, before) = if grid.is_some() { unscaled(network, rounded)? } else { (rounded, 1.0) };
         let work = inner(network, value)?;
         let (Op::MatMul, &[Some(q), Some(k)]) = (&work.op, &work.inputs[..]) else { return None };
-        let ((q, q_scale), (k, k_scale)) = (scaled_side(network, q), scaled_side(network, k));
-        let scale = before * q_scale * k_scale * if grid.is_some() { 1.0 } else { after };
-        (scale.is_finite() && after.is_finite()).then_some(Self { q, k, value, scale, grid: grid.map(|g| (g, after)) })
+        let (mut side_scale, mut sides) = (1.0, [None; 2]);
+        let [q, k] = [(q, 0), (k, 1)].map(|(side, at)| {
+            let (x, scale, grid) = side_of(network, side);
+            side_scale *= scale;
+            sides[at] = grid;
+            x
+        });
+        let scale = before * side_scale * if grid.is_some() { 1.0 } else { after };
+        (scale.is_finite() && after.is_finite()).then_some(Self {
+            q,
+            k,
+            value,
+            scale,
+            sides,
+            grid: grid.map(|grid| (grid, after)),
+        })
     }
 }
 
@@ -362,10 +378,14 @@ fn unscaled(network: &Network<'_>, id: ValueId) -> Option<(ValueId, f32)> {
     Some(found.filter(|&(x, _)| network.shape(x) == network.shape(id)).unwrap_or((id, 1.0)))
 }
 
-/// One side of a product before a scalar factor, whoever else uses it.
-fn scaled_side(network: &Network<'_>, id: ValueId) -> (ValueId, f32) {
+/// One side of a product before it was rounded, or before a scalar factor, whoever else uses that.
+fn side_of(network: &Network<'_>, id: ValueId) -> (ValueId, f32, Option<Grid>) {
+    if let Some((x, Some(grid))) = unrounded(network, id) {
+        return (x, 1.0, Some(grid));
+    }
     let found = with_scalar(network, id, Binary::Mul).filter(|&(x, _)| network.shape(x) == network.shape(id));
-    found.unwrap_or((id, 1.0))
+    let (x, scale) = found.unwrap_or((id, 1.0));
+    (x, scale, None)
 }
 
 /// The value before it was quantized and dequantized, and the grid; the value itself if it was not. Nobody else may use

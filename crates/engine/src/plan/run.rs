@@ -257,6 +257,7 @@ fn run_kernel(operands: &Operands<'_>, words: &mut [f32], len: usize, threads: &
                 out_stride: own.out_stride,
                 offsets: &own.offsets,
                 scale: own.scale,
+                side_grids: own.side_grids,
                 score_grid: own.score_grid,
                 weight_grid: own.weight_grid,
             };

@@ -130,6 +130,7 @@ pub(crate) struct Attention {
     pub out_stride: usize,
     pub offsets: Vec<attention::Offsets>,
     pub scale: f32,
+    pub side_grids: [Option<attention::Grid>; 3],
     pub score_grid: Option<attention::Grid>,
     pub weight_grid: Option<attention::Grid>,
 }

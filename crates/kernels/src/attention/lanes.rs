@@ -1,7 +1,7 @@
 //! The loops of one part of a head, written once for all instruction sets.
 
 use super::{Attention, Grid};
-use crate::gemm::packed::{Panel, panel};
+use crate::gemm::packed::{Panel, packed_len, panel};
 use crate::gemm::tile::Tile;
 use crate::simd::{Lanes, math};
 use std::ops::Range;
@@ -46,6 +46,13 @@ pub(super) unsafe fn part<V: Lanes>(part: &Part<'_>, run: RunTile) {
     unsafe {
         pack_keys::<V>(part);
         pack_values::<V>(part);
+        let [_, k_grid, v_grid] = &part.shape.side_grids;
+        if let Some(grid) = k_grid {
+            round_row::<V>(part.packed_k, packed_len(part.panel, d, keys), 1.0, grid);
+        }
+        if let Some(grid) = v_grid {
+            round_row::<V>(part.packed_v, packed_len(part.panel, keys, d_v), 1.0, grid);
+        }
         for tile in part.tiles.clone() {
             let rows = tile * queries / n_tiles..(tile + 1) * queries / n_tiles;
             pack_queries::<V>(part, rows.clone());
@@ -275,17 +282,21 @@ unsafe fn copy_rows<V: Lanes>(from: *const f32, stride: usize, to: *mut f32, row
 /// As [`part`].
 #[inline(always)]
 unsafe fn pack_queries<V: Lanes>(part: &Part<'_>, rows: Range<usize>) {
-    let Attention { d, q_strides: [token, element], scale, .. } = part.shape;
+    let Attention { d, q_strides: [token, element], scale, side_grids: [grid, ..], .. } = part.shape;
+    let factor = if grid.is_some() { 1.0 } else { scale };
     for (index, row) in rows.enumerate() {
-        // SAFETY: the caller's.
+        // SAFETY: the caller's; a packed query has room for whole vectors.
         unsafe {
             let (from, to) = (part.q.add(row * token), part.packed_q.add(index * part.q_stride));
             if element == 1 {
-                scale_row::<V>(from, d, scale, to);
+                scale_row::<V>(from, d, factor, to);
             } else {
                 for i in 0..d {
-                    *to.add(i) = *from.add(i * element) * scale;
+                    *to.add(i) = *from.add(i * element) * factor;
                 }
+            }
+            if let Some(grid) = grid {
+                round_row::<V>(to, d.next_multiple_of(V::N), 1.0, &Grid { step: grid.step * scale, ..grid });
             }
         }
     }

@@ -47,7 +47,9 @@ pub struct Attention<'a> {
     pub offsets: &'a [Offsets],
     /// Multiplied into the scores before the mask is added.
     pub scale: f32,
-    /// Rounds the scores before the mask is added, as a quantized network does.
+    /// Round Q, K and V when they are read, Q before it is scaled, as a quantized network does.
+    pub side_grids: [Option<Grid>; 3],
+    /// Rounds the scores before the mask is added.
     pub score_grid: Option<Grid>,
     /// Rounds what softmax gives.
     pub weight_grid: Option<Grid>,

@@ -18,13 +18,13 @@ fn supported() -> impl Iterator<Item = &'static Kernel> {
 
 /// The definition, in f64. Elements outside of all heads stay as they are.
 fn oracle(shape: &Attention<'_>, [q, k, v]: [&[f32]; 3], mask: Option<&[f32]>, out: &mut [f64]) {
-    let at = |x: &[f32], start: usize, [token, element]: [usize; 2], row: usize, col: usize| {
-        f64::from(x[start + row * token + col * element])
+    let at = |x: &[f32], start: usize, [token, element]: [usize; 2], row: usize, col: usize, side: usize| {
+        rounded(f64::from(x[start + row * token + col * element]), shape.side_grids[side])
     };
     for from in shape.offsets {
         for query in 0..shape.queries {
             let score = |key: usize| {
-                let dot = |i| at(q, from.q, shape.q_strides, query, i) * at(k, from.k, shape.k_strides, key, i);
+                let dot = |i| at(q, from.q, shape.q_strides, query, i, 0) * at(k, from.k, shape.k_strides, key, i, 1);
                 let product: f64 = (0..shape.d).map(dot).sum();
                 let mask = mask.map_or(0.0, |mask| f64::from(mask[from.mask + query * shape.mask_stride + key]));
                 rounded(product * f64::from(shape.scale), shape.score_grid) + mask
@@ -34,7 +34,7 @@ fn oracle(shape: &Attention<'_>, [q, k, v]: [&[f32]; 3], mask: Option<&[f32]>, o
             let total: f64 = scores.iter().map(|score| (score - top).exp()).sum();
             let weight = |key: usize| rounded((scores[key] - top).exp() / total, shape.weight_grid);
             for i in 0..shape.d_v {
-                let weighed = |key: usize| weight(key) * at(v, from.v, shape.v_strides, key, i);
+                let weighed = |key: usize| weight(key) * at(v, from.v, shape.v_strides, key, i, 2);
                 out[from.out + query * shape.out_stride + i] = (0..shape.keys).map(weighed).sum();
             }
         }
@@ -112,14 +112,16 @@ proptest! {
             mask_stride: if is_shared_mask { 0 } else { keys },
             out_stride: heads * d_v,
             scale: if is_large { 30.0 } else { 0.3 },
-            score_grid: None,
+            side_grids: [None; 3],
+        score_grid: None,
             weight_grid: None,
         };
         let factor = if is_large { 1.0 } else { 0.5 };
         let q: Vec<f32> = noise(heads * queries * d, seed).iter().map(|x| (x * factor * 64.0).round() / 64.0).collect();
         let (k, v) = (noise(heads * keys * d, seed ^ 1), noise(heads * keys * d_v, seed ^ 2));
         let k: Vec<f32> = k.iter().map(|x| (x * 64.0).round() / 64.0).collect();
-        let mut mask = noise(queries * keys, seed ^ 3);
+        // As the sides: sums that f32 holds exactly, because a large score is known to fewer digits than its power needs.
+        let mut mask: Vec<f32> = noise(queries * keys, seed ^ 3).iter().map(|x| (x * 64.0).round() / 64.0).collect();
         mask.iter_mut().skip(1).step_by(4).for_each(|x| *x = f32::NEG_INFINITY);
         mask.iter_mut().skip(2).step_by(4).for_each(|x| *x = f32::MIN);
         let mask = if is_shared_mask { &mask[..keys.min(mask.len())] } else { &mask[..] };
@@ -140,6 +142,7 @@ fn one_head(offsets: &[Offsets]) -> Attention<'_> {
         out_stride: 2,
         offsets,
         scale: 1.0,
+        side_grids: [None; 3],
         score_grid: None,
         weight_grid: None,
     }
@@ -165,10 +168,16 @@ fn grids_round_scores_and_weights() {
         out_stride: d_v,
         offsets: &offsets,
         scale: 0.25,
+        side_grids: [None; 3],
         score_grid: Some(Grid { scale: 0.25, zero_point: 3, codes: [-10, 12], step: 0.125 }),
         weight_grid: Some(Grid { scale: 1.0 / 255.0, zero_point: 0, codes: [0, 255], step: 1.0 / 255.0 }),
     };
     assert_agrees(&shape, [&q, &k, &v], Some(&mask), queries * d_v);
+    assert_agrees(&Attention { weight_grid: None, ..shape }, [&q, &k, &v], None, queries * d_v);
+    // Multiples of a quarter and thirds are far from the middle of two codes.
+    let side = |scale: f32| Some(Grid { scale, zero_point: 120, codes: [0, 255], step: scale });
+    let v: Vec<f32> = v.iter().map(|x| (x * 8.0).round() / 8.0).collect();
+    let shape = Attention { side_grids: [side(0.3), side(0.7), side(0.03)], score_grid: None, ..shape };
     assert_agrees(&Attention { weight_grid: None, ..shape }, [&q, &k, &v], None, queries * d_v);
 }
 

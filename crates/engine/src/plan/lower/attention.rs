@@ -1,22 +1,21 @@
 //! Attention as one step: two products with a softmax between them.
 
+use lissom_graph::ValueId;
 use lissom_kernels::attention;
 
 use super::products::{offsets, steps};
-use super::{Builder, Layout, strides};
+use super::{Builder, Forms, Layout, Record, strides};
 use crate::EngineError;
 use crate::plan::quantized::limits;
 use crate::plan::step::{Attention, Elem, Grid, Kind};
+use crate::plan::work::{Op, Scaling};
+
+/// See [`Builder::ended`].
+type Ended = (ValueId, Vec<usize>, Vec<usize>, Option<(usize, Grid)>);
 
 impl Builder<'_, '_> {
     /// The shapes fit: whoever made the work has seen to it.
-    pub fn attention(
-        &mut self,
-        index: usize,
-        scale: f32,
-        score_grid: Option<(Grid, f32)>,
-        weight_grid: Option<Grid>,
-    ) -> Result<bool, EngineError> {
+    pub fn attention(&mut self, index: usize, scaling: &Scaling) -> Result<bool, EngineError> {
         let (Some(q), Some(k), Some(v), Some(out)) =
             (self.input(index, 0), self.input(index, 1), self.input(index, 2), self.output(index))
         else {
@@ -24,8 +23,8 @@ impl Builder<'_, '_> {
         };
         let (q, k, v) = (self.seen(q)?, self.seen(k)?, self.seen(v)?);
         let out_shape = self.shape(out)?;
-        let (rank, mut works) = (out_shape.len(), Vec::new());
-        let (value, out_strides) = self.transposed_result(out, &mut works)?;
+        let rank = out_shape.len();
+        let (value, out_strides, works, grid) = self.ended(out)?;
         let batch = &out_shape[..rank - 2];
         let mut inputs = vec![q.source.clone(), k.source.clone(), v.source.clone()];
         let (mut mask_steps, mut mask_stride) = (vec![0; batch.len()], 0);
@@ -60,19 +59,55 @@ impl Builder<'_, '_> {
             mask_stride,
             out_stride: out_strides[rank - 2],
             offsets,
-            scale,
-            score_grid: score_grid.map(|(grid, factor)| rounding(grid, factor)),
-            weight_grid: weight_grid.map(|grid| rounding(grid, 1.0)),
+            scale: scaling.scale,
+            side_grids: scaling.sides.map(|grid| grid.map(|grid| rounding(grid, 1.0))),
+            score_grid: scaling.scores.map(|(grid, factor)| rounding(grid, factor)),
+            weight_grid: scaling.weights.map(|grid| rounding(grid, 1.0)),
         };
         let mut info = self.info(index, &works, attention::Kernel::best().name);
         info.op = format!("MatMul+Softmax+{}", info.op);
         info.macs = (attention.offsets.len() * queries * keys * (d + d_v)) as u64;
         let len = out_shape.iter().product();
         let made = self.emit(info, Kind::Attention(Box::new(attention)), inputs, len, Elem::F32);
+        if let Some((quantize, grid)) = grid {
+            let info = self.info(quantize, &[], "quantize");
+            let codes = self.emit(info, Kind::Quantize { grid }, vec![made], len, grid.elem);
+            self.set_record(
+                value,
+                Record { codes: Some((Forms::at(Layout::Plain, codes), grid)), ..Record::default() },
+            );
+        } else {
+            self.set(value, Layout::Plain, made);
+        }
         for work in works {
             self.is_done[work] = true;
         }
-        self.set(value, Layout::Plain, made);
         Ok(true)
+    }
+
+    /// What follows the last product: a permutation, before which the result may be quantized and dequantized. Gives the
+    /// value after it, the strides that write it, the work in it, and the quantization.
+    fn ended(&self, out: ValueId) -> Result<Ended, EngineError> {
+        let rounded = || {
+            let quantize = self.network.only_consumer(out)?;
+            let dequantize = self.network.only_consumer(self.output(quantize)?)?;
+            match (&self.network.works[quantize].op, &self.network.works[dequantize].op) {
+                (Op::Quantize { grid }, Op::Dequantize { grid: own }) if own == grid => {
+                    Some((vec![quantize, dequantize], self.output(dequantize)?, *grid))
+                }
+                _ => None,
+            }
+        };
+        if let Some((mut works, value, grid)) = rounded() {
+            let (after, strides) = self.transposed_result(value, &mut works)?;
+            let quantize = works[0];
+            // Without a permutation the result can become codes where it is.
+            if after != value {
+                return Ok((after, strides, works, Some((quantize, grid))));
+            }
+        }
+        let mut works = Vec::new();
+        let (value, strides) = self.transposed_result(out, &mut works)?;
+        Ok((value, strides, works, None))
     }
 }

@@ -145,9 +145,7 @@ impl<'n, 'a> Builder<'n, 'a> {
             Op::Conv { window, groups } => self.conv(index, *window, *groups)?,
             Op::Linear { is_transposed, alpha, beta } => self.linear(index, *is_transposed, *alpha, *beta)?,
             Op::MatMul => self.products(index)?,
-            Op::Attention { scale, score_grid, weight_grid } => {
-                self.attention(index, *scale, *score_grid, *weight_grid)?
-            }
+            Op::Attention(scaling) => self.attention(index, scaling)?,
             Op::Unary(op) => self.unary(index, *op)?,
             Op::Binary(op) => self.binary(index, *op)?,
             Op::BatchNorm { epsilon } => self.batch_norm(index, *epsilon)?,
