@@ -250,8 +250,8 @@ fn transformers_agree_and_need_few_steps() {
         assert_close(&plain, &fast, 2e-5);
         let session = networks::session(&model, true, 2);
         let steps = session.profile(&[("x", &input)]).unwrap();
-        // Query, key, value, scores, softmax, context, output, norm, two of the feed-forward part, norm; and the copy out.
-        assert_eq!(steps.len(), 2 * 11 + 1, "{:#?}", steps.iter().map(|step| &step.info.op).collect::<Vec<_>>());
+        // Query, key, value, attention, output, norm, two of the feed-forward part, norm; and the copy out.
+        assert_eq!(steps.len(), 2 * 9 + 1, "{:#?}", steps.iter().map(|step| &step.info.op).collect::<Vec<_>>());
         assert_eq!(session.notes(), Vec::<String>::new());
     }
 }

@@ -3,7 +3,7 @@
 mod networks;
 
 use lissom_graph::{Attributes, Model, ValueId};
-use lissom_tensor::{Affine, DType, Tensor};
+use lissom_tensor::{Affine, DType, Storage, Tensor};
 use networks::{Net, both, noise_tensor, session, window};
 use proptest::prelude::*;
 
@@ -160,6 +160,67 @@ fn weights_alone_in_integers_run_in_floats() {
     let (plain, fast) = both(&model, &input);
     networks::assert_close(&plain, &fast, 1e-5);
     assert_eq!(session(&model, true, 1).notes(), Vec::<String>::new());
+}
+
+/// Weights in 8 and 4 bits, their scales for all, by column or by group, stay codes where few rows meet them.
+#[test]
+fn few_rows_times_codes_decode_in_the_kernel() {
+    let (k, n) = (300, 260);
+    for (dtype, is_transposed, block, has_zero) in [
+        (DType::I8, false, 0, false),
+        (DType::U8, true, 0, true),
+        (DType::U8, true, 0, false),
+        (DType::I4, false, 32, false),
+        (DType::U4, true, 128, true),
+        (DType::U4, true, 64, false),
+    ] {
+        let (mut net, x) = Net::new(&[1, k], 21, 3);
+        let shape = if is_transposed { [n, k] } else { [k, n] };
+        let (axis, parts) = match block {
+            0 => (usize::from(!is_transposed), n),
+            block => (usize::from(is_transposed), k.div_ceil(block)),
+        };
+        let mut scale_shape = if block == 0 { vec![parts] } else { shape.to_vec() };
+        if block > 0 {
+            scale_shape[axis] = parts;
+        }
+        let len: usize = scale_shape.iter().product();
+        let code = |i: usize| (i * 37 + i / 11) % 16;
+        let codes = |len: usize, shape: &[usize]| {
+            let storage = match dtype {
+                DType::I8 => Storage::I8((0..len).map(|i| code(i) as i8 * 5 - 40).collect()),
+                DType::U8 => Storage::U8((0..len).map(|i| code(i) as u8 * 11).collect()),
+                DType::I4 => Storage::SmallInt(dtype, (0..len).map(|i| code(i) as i8 - 8).collect()),
+                _ => Storage::SmallUint(dtype, (0..len).map(|i| code(i) as u8).collect()),
+            };
+            Tensor::from_storage(shape.to_vec(), storage).unwrap()
+        };
+        let scale = (0..len).map(|i| 0.01 + (i % 7) as f32 * 0.003).collect::<Vec<_>>();
+        let weight = net.encoded(Affine {
+            codes: codes(k * n, &shape),
+            scale: Tensor::new(scale_shape.clone(), scale).unwrap(),
+            zero_point: has_zero.then(|| codes(len, &scale_shape)),
+            axis,
+            block_size: block,
+        });
+        let bias = net.weight(&[n], 1.0);
+        let product = if is_transposed {
+            net.node("Gemm", &[x, weight, bias], Attributes::new().with("transB", 1i64))
+        } else {
+            let product = net.plain("MatMul", &[x, weight]);
+            net.plain("Add", &[product, bias])
+        };
+        let relu = net.plain("Relu", &[product]);
+        let model = net.finish(vec![relu]);
+        for m in [1, 5, 8, 9] {
+            let input = noise_tensor(&[m, k], 4);
+            let (plain, fast) = both(&model, &input);
+            networks::assert_close(&plain, &fast, 1e-5);
+            let steps = session(&model, true, 1).profile(&[("x", &input)]).unwrap();
+            let is_decoding = steps[0].info.kernel.starts_with("wgemm");
+            assert_eq!((steps.len(), is_decoding), (2, m <= 8), "{dtype} {m} {:?}", steps[0].info);
+        }
+    }
 }
 
 /// As ONNX Runtime's `quantize_dynamic` writes a linear layer.

@@ -4,14 +4,16 @@
 //! `cargo run --release -p lissom-kernels --example shapes [threads]`. The layers of a network run one after the other,
 //! each with its own weights, so that caches are as warm as in use; a line is the best of several rounds.
 
+use lissom_kernels::attention::{Attention, Offsets, attention};
 use lissom_kernels::bgemm::{PackedBf16, bconv, bgemm};
 use lissom_kernels::conv::{ConvShape, Images, PackedConv, Window, conv};
 use lissom_kernels::elementwise::{Operand, Unary};
-use lissom_kernels::gemm::{Batch, PackedB, batched, gemm};
+use lissom_kernels::gemm::{PackedB, gemm};
 use lissom_kernels::qconv::{PackedQConv, qconv};
 use lissom_kernels::qgemm::{Output, Requantize};
 use lissom_kernels::quantize::{Bytes, BytesMut};
-use lissom_kernels::rows::{LayerNorm, layer_norm, softmax_in_place};
+use lissom_kernels::rows::{LayerNorm, layer_norm};
+use lissom_kernels::wgemm::{Bits, Codes, PackedW, wgemm};
 use lissom_kernels::{Activation, Epilogue, Threads, elementwise, permute, pool};
 use std::time::Instant;
 
@@ -42,6 +44,7 @@ fn main() {
     run("resnet20 int8", small.iter().map(|layer| qconv_step(threads, layer)).collect());
     run("resnet50 int8", resnet.iter().map(|layer| qconv_step(threads, layer)).collect());
     run("mobilenetv1 int8", mobilenet.iter().map(|layer| qconv_step(threads, layer)).collect());
+    run("one row, 16 M weights", one_row(threads));
     run("the rest", the_rest(threads));
 }
 
@@ -120,6 +123,15 @@ fn bf16_step(threads: &Threads, m: usize, k: usize, n: usize, activation: Activa
         bgemm(threads, &a, m, &packed, &epilogue, &mut out).expect("sizes fit");
     };
     Step { name: format!("gemm {m}x{k}x{n}"), macs: m * k * n, work: Box::new(work) }
+}
+
+fn one_row(threads: &Threads) -> Vec<Step<'_>> {
+    vec![
+        product_step(threads, 1, 4096, 4096, Activation::None),
+        decoding_step(threads, 4096, 4096, Bits::Eight, 4096),
+        decoding_step(threads, 4096, 4096, Bits::Four, 32),
+        decoding_step(threads, 4096, 4096, Bits::Four, 128),
+    ]
 }
 
 /// `(kernel, stride, c_in, c_out, groups, size of the image)`.
@@ -250,7 +262,7 @@ fn minilm6<'a>(threads: &'a Threads, product: Product<'a>) -> Vec<Step<'a>> {
     let mut steps = Vec::new();
     for _ in 0..6 {
         steps.extend((0..3).map(|_| product(threads, tokens, width, width, Activation::None)));
-        steps.extend(attention(threads, heads, tokens, width / heads));
+        steps.push(attention_step(threads, heads, tokens, width / heads));
         steps.push(product(threads, tokens, width, width, Activation::None));
         steps.push(norm_step(threads, tokens, width));
         steps.push(product(threads, tokens, width, 4 * width, Activation::Curve(Unary::Gelu)));
@@ -270,50 +282,47 @@ fn norm_step(threads: &Threads, rows: usize, n: usize) -> Step<'_> {
     Step { name: format!("layer norm + residual {rows}x{n}"), macs: 0, work: Box::new(work) }
 }
 
-fn attention(threads: &Threads, heads: usize, tokens: usize, d: usize) -> Vec<Step<'_>> {
+fn attention_step(threads: &Threads, heads: usize, tokens: usize, d: usize) -> Step<'_> {
     let width = heads * d;
     let qkv = vec![0.5f32; tokens * width];
-    let values = qkv.clone();
-    let mut scores = vec![0.0f32; heads * tokens * tokens];
-    let (mut weights, mixed_weights) = (scores.clone(), scores.clone());
-    let mut mixed = vec![0.0f32; tokens * width];
-    let score_work = move || {
-        let offsets: Vec<_> = (0..heads).map(|h| [h * d, h * d, h * tokens * tokens]).collect();
-        let batch = Batch {
-            m: tokens,
-            k: d,
-            n: tokens,
-            a_strides: [width, 1],
-            b_strides: [1, width],
-            out_stride: tokens,
-            offsets: &offsets,
-            scale: 0.25,
-            activation: Activation::None,
-        };
-        batched(threads, &batch, &qkv, &qkv, &mut scores).expect("sizes fit");
-    };
-    let softmax_work = move || softmax_in_place(threads, &mut weights, tokens, None).expect("sizes fit");
-    let value_work = move || {
-        let offsets: Vec<_> = (0..heads).map(|h| [h * tokens * tokens, h * d, h * d]).collect();
-        let batch = Batch {
-            m: tokens,
-            k: tokens,
-            n: d,
-            a_strides: [tokens, 1],
-            b_strides: [width, 1],
+    let mut out = qkv.clone();
+    let offsets: Vec<_> =
+        (0..heads).map(|head| head * d).map(|at| Offsets { q: at, k: at, v: at, mask: 0, out: at }).collect();
+    let work = move || {
+        let shape = Attention {
+            queries: tokens,
+            keys: tokens,
+            d,
+            d_v: d,
+            q_strides: [width, 1],
+            k_strides: [width, 1],
+            v_strides: [width, 1],
+            mask_stride: 0,
             out_stride: width,
             offsets: &offsets,
-            scale: 1.0,
-            activation: Activation::None,
+            scale: 0.25,
+            side_grids: [None; 3],
+            score_grid: None,
+            weight_grid: None,
         };
-        batched(threads, &batch, &mixed_weights, &values, &mut mixed).expect("sizes fit");
+        attention(threads, &shape, &qkv, &qkv, &qkv, None, &mut out).expect("sizes fit");
     };
-    let macs = heads * tokens * tokens * d;
-    vec![
-        Step { name: "attention scores".into(), macs, work: Box::new(score_work) },
-        Step { name: "softmax".into(), macs: 0, work: Box::new(softmax_work) },
-        Step { name: "attention values".into(), macs, work: Box::new(value_work) },
-    ]
+    Step {
+        name: format!("attention {heads} heads of {d}"),
+        macs: 2 * heads * tokens * tokens * d,
+        work: Box::new(work),
+    }
+}
+
+/// One row, as when text is written a word at a time.
+fn decoding_step(threads: &Threads, k: usize, n: usize, bits: Bits, group: usize) -> Step<'_> {
+    let a = vec![0.5f32; k];
+    let (values, scales) = (vec![3i8; k * n], vec![0.01f32; k.div_ceil(group) * n]);
+    let codes = Codes { bits, values: &values, scales: &scales, zero_points: &[], group, is_transposed: false };
+    let packed = PackedW::new(&codes, k, n).expect("sizes fit");
+    let mut out = vec![0.0f32; n];
+    let work = move || wgemm(threads, &a, 1, &packed, &Epilogue::default(), &mut out).expect("sizes fit");
+    Step { name: format!("wgemm 1x{k}x{n}, {bits:?} bits by {group}"), macs: k * n, work: Box::new(work) }
 }
 
 fn the_rest(threads: &Threads) -> Vec<Step<'_>> {

@@ -17,8 +17,10 @@
 //! | to do | call |
 //! |---|---|
 //! | `[m, k] · constant [k, n]` + bias + residual, activation | [`gemm::gemm`] with a [`gemm::PackedB`], an [`Epilogue`] |
-//! | many products of two variable sides, any strides (attention) | [`gemm::batched`] with a [`gemm::Batch`] |
-//! | the same of weights that are mostly zeros | [`spmm::spmm`] with a [`spmm::PackedSpmm`]; few rows: [`spmv::spmv`] |
+//! | few rows times a constant in 8- or 4-bit codes | [`wgemm::wgemm`] with a [`wgemm::PackedW`] |
+//! | a constant that is mostly zeros | [`spmm::spmm`] with a [`spmm::PackedSpmm`]; few rows: [`spmv::spmv`]; integers: [`qspmm::qspmm`] |
+//! | many products of two variable sides, any strides | [`gemm::batched`] with a [`gemm::Batch`] |
+//! | softmax(scale · Q Kᵀ + mask) · V of many heads | [`attention::attention`] with an [`attention::Attention`] |
 //! | convolution, grouped, depthwise, dilated + the same epilogue | [`conv::conv`] with a [`conv::PackedConv`] |
 //! | the same products and convolutions in bf16, summed in f32 | [`bgemm::bgemm`], [`bgemm::bconv`] with a [`bgemm::PackedBf16`] |
 //! | integer product, integer convolution | [`qgemm::qgemm`], [`qconv::qconv`] into a [`qgemm::Output`] |
@@ -55,6 +57,7 @@
 //! ```
 
 pub mod activation;
+pub mod attention;
 pub mod bgemm;
 pub mod conv;
 pub mod elementwise;
@@ -73,6 +76,7 @@ mod simd;
 pub mod spmm;
 pub mod spmv;
 pub mod threads;
+pub mod wgemm;
 
 pub use activation::{Activation, Epilogue};
 pub use error::ShapeError;

@@ -1,6 +1,7 @@
 //! Runs the steps of a plan.
 
 use lissom_graph::{EvaluateError, Inputs, OpError};
+use lissom_kernels::attention;
 use lissom_kernels::elementwise::{self, Operand};
 use lissom_kernels::gemm::{self, Batch};
 use lissom_kernels::pool::{self, PoolShape};
@@ -232,6 +233,25 @@ fn run_kernel(operands: &Operands<'_>, words: &mut [f32], len: usize, threads: &
                 activation: products.activation,
             };
             gemm::batched(threads, &batch, x(0)?, x(1)?, words)
+        }
+        Kind::Attention(own) => {
+            let shape = attention::Attention {
+                queries: own.queries,
+                keys: own.keys,
+                d: own.d,
+                d_v: own.d_v,
+                q_strides: own.q_strides,
+                k_strides: own.k_strides,
+                v_strides: own.v_strides,
+                mask_stride: own.mask_stride,
+                out_stride: own.out_stride,
+                offsets: &own.offsets,
+                scale: own.scale,
+                side_grids: own.side_grids,
+                score_grid: own.score_grid,
+                weight_grid: own.weight_grid,
+            };
+            attention::attention(threads, &shape, x(0)?, x(1)?, x(2)?, optional(3)?, words)
         }
         Kind::Unary(op) if step.is_in_place => {
             elementwise::unary_in_place(threads, *op, words);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lissom_graph::Op;
 use lissom_kernels::Activation;
+use lissom_kernels::attention;
 use lissom_kernels::conv::{Channels, Images};
 use lissom_kernels::elementwise::{Binary, Unary};
 use lissom_kernels::pool::PoolShape;
@@ -116,6 +117,25 @@ pub(crate) struct Products {
     pub activation: Activation,
 }
 
+/// Attention of many heads; see `lissom_kernels::attention::Attention`.
+#[derive(Debug, Clone)]
+pub(crate) struct Attention {
+    pub queries: usize,
+    pub keys: usize,
+    pub d: usize,
+    pub d_v: usize,
+    pub q_strides: [usize; 2],
+    pub k_strides: [usize; 2],
+    pub v_strides: [usize; 2],
+    pub mask_stride: usize,
+    pub out_stride: usize,
+    pub offsets: Vec<attention::Offsets>,
+    pub scale: f32,
+    pub side_grids: [Option<attention::Grid>; 3],
+    pub score_grid: Option<attention::Grid>,
+    pub weight_grid: Option<attention::Grid>,
+}
+
 /// What ends an integer product.
 #[derive(Debug, Clone)]
 pub(crate) enum Finish {
@@ -154,6 +174,8 @@ pub(crate) enum Kind {
     },
     /// a, b.
     Products(Box<Products>),
+    /// q, k, v, mask?
+    Attention(Box<Attention>),
     /// x.
     Unary(Unary),
     /// a, b.

@@ -139,6 +139,23 @@ impl WeightCache {
         self.packed(&self.integers, key, traits, INTEGER_FORMS, pack, run)
     }
 
+    /// A weight that stays codes, the name of whose form is `codes`.
+    pub fn coded(
+        &self,
+        key: Option<PackKey>,
+        pack: impl FnOnce() -> Result<PackedFloat, ShapeError>,
+    ) -> Result<Arc<PackedFloat>, ShapeError> {
+        let Some(key) = key else { return pack().map(Arc::new) };
+        let mut packs = self.floats.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = PackKey { form: "codes", ..key };
+        if let Some(found) = packs.get(&key) {
+            return Ok(Arc::clone(found));
+        }
+        let packed = Arc::new(pack()?);
+        packs.insert(key, Arc::clone(&packed));
+        Ok(packed)
+    }
+
     fn packed<F, P>(
         &self,
         packs: &Packs<P>,

@@ -32,6 +32,8 @@ pub(crate) enum Op {
     },
     /// a, b, neither a plain weight.
     MatMul,
+    /// q, k, v, mask?: `softmax(scale · q · k + mask) · v`, `k` being `[.., d, keys]`. The mask spreads over the scores.
+    Attention(Scaling),
     Unary(Unary),
     Binary(Binary),
     /// x, then constants scale, bias, mean, variance.
@@ -122,6 +124,18 @@ pub(crate) enum Op {
     },
     /// Runs its plain evaluation; why.
     Other(&'static str),
+}
+
+/// How attention scales its scores, and where a quantized network rounds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scaling {
+    pub scale: f32,
+    /// q, k and v are rounded to these before anything else.
+    pub sides: [Option<Grid>; 3],
+    /// The scores are rounded to this grid, and then times this factor.
+    pub scores: Option<(Grid, f32)>,
+    /// What softmax gives is rounded to this one.
+    pub weights: Option<Grid>,
 }
 
 /// A node, read.

@@ -8,6 +8,7 @@
 //! A zero weight meets infinity or NaN in dense forms only.
 
 mod choose;
+mod codes;
 mod dense;
 mod integer;
 mod qspmm;

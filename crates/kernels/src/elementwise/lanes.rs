@@ -53,17 +53,8 @@ pub(super) unsafe fn unary<V: Lanes>(op: Unary, x: *const f32, out: *mut f32, n:
             }
             Unary::Silu => map!(V, x, out, n, |x| x.mul(math::sigmoid(x))),
             Unary::Erf => map!(V, x, out, n, |x| math::erf(x)),
-            Unary::Gelu => {
-                let root = V::splat(std::f32::consts::FRAC_1_SQRT_2);
-                map!(V, x, out, n, |x| x.mul(half).mul(math::erf(x.mul(root)).add(one)));
-            }
-            Unary::GeluTanh => {
-                let (scale, cubic) = (V::splat(0.797_884_6), V::splat(0.044_715));
-                map!(V, x, out, n, |x| {
-                    let inner = x.mul(x).mul_add(cubic, one).mul(x).mul(scale);
-                    x.mul(half).mul(math::tanh(inner).add(one))
-                });
-            }
+            Unary::Gelu => map!(V, x, out, n, |x| math::gelu(x, &math::GELU)),
+            Unary::GeluTanh => map!(V, x, out, n, |x| math::gelu(x, &math::GELU_TANH)),
             Unary::Tanh => map!(V, x, out, n, |x| math::tanh(x)),
             Unary::Exp => map!(V, x, out, n, |x| math::exp(x)),
             Unary::Sqrt => map!(V, x, out, n, |x| x.sqrt()),

@@ -4,9 +4,9 @@
 //! Each element is summed in the order of `k`, so results do not depend on the number of threads.
 
 #[cfg(target_arch = "x86_64")]
-mod avx2;
+pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
-mod avx512;
+pub(crate) mod avx512;
 pub(crate) mod driver;
 pub(crate) mod packed;
 pub(crate) mod scalar;
@@ -284,9 +284,13 @@ fn check_batch(batch: &Batch<'_>, a_len: usize, b_len: usize, out_len: usize) ->
         check_strides("b", b_len.saturating_sub(b), [k, n], batch.b_strides)?;
         check_strides("out", out_len.saturating_sub(out), [m, n], [out_stride, 1])?;
     }
+    check_disjoint(m, n, out_stride, batch.offsets.iter().map(|offsets| offsets[2]).collect())
+}
+
+/// Errs unless the `[m, n]` results that begin at `starts`, with rows `out_stride` apart, are disjoint.
+pub(crate) fn check_disjoint(m: usize, n: usize, out_stride: usize, mut starts: Vec<usize>) -> Result<(), ShapeError> {
     // Sorted by first element, two products are disjoint if the next starts after the last element of the one before,
     // or if both lie side by side in the same rows.
-    let mut starts: Vec<usize> = batch.offsets.iter().map(|offsets| offsets[2]).collect();
     starts.sort_unstable();
     let span = (m.saturating_sub(1)) * out_stride + n;
     let mut cluster = starts.first().copied().unwrap_or(0);

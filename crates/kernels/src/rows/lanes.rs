@@ -60,6 +60,26 @@ unsafe fn largest<V: Lanes>(x: *const f32, n: usize) -> f32 {
     }
 }
 
+/// The vector at `i` of `n` floats, zeros after them. A mask that is computed costs more than the choice.
+///
+/// # Safety
+/// As [`Lanes`]; `i < n`.
+#[inline(always)]
+unsafe fn load<V: Lanes>(from: *const f32, i: usize, n: usize) -> V {
+    // SAFETY: the caller's.
+    unsafe { if i + V::N <= n { V::load(from.add(i)) } else { V::load_first(from.add(i), n - i) } }
+}
+
+/// The opposite of [`load`].
+///
+/// # Safety
+/// As [`load`].
+#[inline(always)]
+unsafe fn store<V: Lanes>(x: V, to: *mut f32, i: usize, n: usize) {
+    // SAFETY: the caller's.
+    unsafe { if i + V::N <= n { x.store(to.add(i)) } else { x.store_first(to.add(i), n - i) } }
+}
+
 /// Softmax of `rows` rows of `n`; row `r` is first added to row `r / rows_a_mask` of `mask`, unless that is null.
 ///
 /// # Safety
@@ -76,36 +96,40 @@ pub(super) unsafe fn softmax<V: Lanes>(
 ) {
     // SAFETY: the caller's.
     unsafe {
+        let whole = n - n % V::N;
         for row in 0..rows {
             let (mut x, out) = (x.add(row * n), out.add(row * n));
             if !mask.is_null() {
                 let mask = mask.add((first_row + row) / rows_a_mask * n);
                 for i in (0..n).step_by(V::N) {
-                    let len = (n - i).min(V::N);
-                    let sum = V::load_first(x.add(i), len).add(V::load_first(mask.add(i), len));
-                    sum.store_first(out.add(i), len);
+                    store(load::<V>(x, i, n).add(load(mask, i, n)), out, i, n);
                 }
                 x = out;
             }
-            let top = V::splat(largest::<V>(x, n));
-            let whole = n - n % V::N;
+            // A NaN need not survive here, because its power is NaN whatever is subtracted.
+            let mut tops = V::splat(f32::NEG_INFINITY);
+            for i in (0..whole).step_by(V::N) {
+                tops = V::load(x.add(i)).at_least(tops);
+            }
+            let mut top = tops.largest();
+            for i in whole..n {
+                top = if *x.add(i) > top { *x.add(i) } else { top };
+            }
+            let top = V::splat(top);
             let mut sums = V::splat(0.0);
             for i in (0..whole).step_by(V::N) {
-                let power = math::exp(V::load(x.add(i)).sub(top));
+                let power = math::exp_of_negative(V::load(x.add(i)).sub(top));
                 power.store(out.add(i));
                 sums = sums.add(power);
             }
             if whole < n {
-                let power = math::exp(V::load_first(x.add(whole), n - whole).sub(top));
+                let power = math::exp_of_negative(V::load_first(x.add(whole), n - whole).sub(top));
                 power.store_first(out.add(whole), n - whole);
                 sums = sums.add(V::load_first(out.add(whole), n - whole));
             }
             let scale = V::splat(1.0 / sums.sum());
-            for i in (0..whole).step_by(V::N) {
-                V::load(out.add(i)).mul(scale).store(out.add(i));
-            }
-            if whole < n {
-                V::load_first(out.add(whole), n - whole).mul(scale).store_first(out.add(whole), n - whole);
+            for i in (0..n).step_by(V::N) {
+                store(load::<V>(out, i, n).mul(scale), out, i, n);
             }
         }
     }
@@ -129,9 +153,7 @@ pub(super) unsafe fn layer_norm<V: Lanes>(
             if !residual.is_null() {
                 let residual = residual.add(row * n);
                 for i in (0..n).step_by(V::N) {
-                    let len = (n - i).min(V::N);
-                    let sum = V::load_first(x.add(i), len).add(V::load_first(residual.add(i), len));
-                    sum.store_first(out.add(i), len);
+                    store(load::<V>(x, i, n).add(load(residual, i, n)), out, i, n);
                 }
                 x = out;
             }
@@ -143,15 +165,14 @@ pub(super) unsafe fn layer_norm<V: Lanes>(
             }) / n as f32;
             let scale = V::splat(1.0 / (variance + norm.epsilon).sqrt());
             for i in (0..n).step_by(V::N) {
-                let len = (n - i).min(V::N);
-                let mut y = V::load_first(x.add(i), len).sub(mean_lanes).mul(scale);
+                let mut y = load::<V>(x, i, n).sub(mean_lanes).mul(scale);
                 if let Some(gamma) = norm.scale {
-                    y = y.mul(V::load_first(gamma.as_ptr().add(i), len));
+                    y = y.mul(load(gamma.as_ptr(), i, n));
                 }
                 if let Some(beta) = norm.bias {
-                    y = y.add(V::load_first(beta.as_ptr().add(i), len));
+                    y = y.add(load(beta.as_ptr(), i, n));
                 }
-                y.store_first(out.add(i), len);
+                store(y, out, i, n);
             }
         }
     }

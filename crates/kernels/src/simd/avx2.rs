@@ -129,6 +129,50 @@ impl Lanes for F32x8 {
         }
     }
     #[inline(always)]
+    unsafe fn largest(self) -> f32 {
+        unsafe {
+            let four = _mm_max_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn lookup(self, table: &[f32; 16]) -> Self {
+        unsafe {
+            // The permutation looks at three bits; the fourth chooses the half of the table.
+            let index = _mm256_castps_si256(self.0);
+            let low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table.as_ptr()), index);
+            let high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table.as_ptr().add(8)), index);
+            Self(_mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32::<28>(index))))
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        unsafe {
+            let mut pairs = [_mm256_setzero_ps(); 8];
+            for row in (0..8).step_by(2) {
+                let a = _mm256_loadu_ps(from.add(row * from_stride));
+                let b = _mm256_loadu_ps(from.add((row + 1) * from_stride));
+                pairs[row] = _mm256_unpacklo_ps(a, b);
+                pairs[row + 1] = _mm256_unpackhi_ps(a, b);
+            }
+            // Quads of four rows: column `c` in the low half, column `c + 4` in the high one.
+            let mut quads = [_mm256_setzero_ps(); 8];
+            for half in [0, 4] {
+                for c in 0..2 {
+                    let (a, b) = (pairs[half + c], pairs[half + c + 2]);
+                    quads[half + 2 * c] = _mm256_shuffle_ps::<0x44>(a, b);
+                    quads[half + 2 * c + 1] = _mm256_shuffle_ps::<0xEE>(a, b);
+                }
+            }
+            for c in 0..4 {
+                let (a, b) = (quads[c], quads[c + 4]);
+                _mm256_storeu_ps(to.add(c * to_stride), _mm256_permute2f128_ps::<0x20>(a, b));
+                _mm256_storeu_ps(to.add((c + 4) * to_stride), _mm256_permute2f128_ps::<0x31>(a, b));
+            }
+        }
+    }
+    #[inline(always)]
     unsafe fn store_u8(self, to: *mut u8) {
         unsafe {
             let clamped = self.at_least(Self::splat(0.0)).at_most(Self::splat(255.0));
@@ -141,6 +185,15 @@ impl Lanes for F32x8 {
     unsafe fn load_i32_sum(a: *const i32, b: *const i32) -> Self {
         unsafe {
             Self(_mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_loadu_si256(a.cast()), _mm256_loadu_si256(b.cast()))))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_halves(from: *const u8) -> [Self; 2] {
+        unsafe {
+            let bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()));
+            let eight = _mm256_set1_epi32(8);
+            let half = |x| Self(_mm256_cvtepi32_ps(_mm256_sub_epi32(x, eight)));
+            [half(_mm256_and_si256(bytes, _mm256_set1_epi32(15))), half(_mm256_srli_epi32::<4>(bytes))]
         }
     }
     #[inline(always)]
@@ -176,7 +229,7 @@ impl Lanes for F32x8 {
         }
     }
     #[inline(always)]
-    unsafe fn transpose(square: &mut [Self]) {
+    unsafe fn transpose_square(square: &mut [Self]) {
         unsafe {
             let mut a = [_mm256_setzero_ps(); 8];
             // 4 x 4 inside each half of a vector, then the halves.

@@ -126,6 +126,46 @@ impl Lanes for F32x16 {
         unsafe { _mm512_reduce_add_ps(self.0) }
     }
     #[inline(always)]
+    unsafe fn largest(self) -> f32 {
+        unsafe { _mm512_reduce_max_ps(self.0) }
+    }
+    #[inline(always)]
+    unsafe fn lookup(self, table: &[f32; 16]) -> Self {
+        unsafe { Self(_mm512_permutexvar_ps(_mm512_castps_si512(self.0), _mm512_loadu_ps(table.as_ptr()))) }
+    }
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        unsafe {
+            let mut pairs = [_mm512_setzero_ps(); 16];
+            for row in (0..16).step_by(2) {
+                let a = _mm512_loadu_ps(from.add(row * from_stride));
+                let b = _mm512_loadu_ps(from.add((row + 1) * from_stride));
+                pairs[row] = _mm512_unpacklo_ps(a, b);
+                pairs[row + 1] = _mm512_unpackhi_ps(a, b);
+            }
+            // Quads of four rows: quarter `i` of `quads[4 · rows + c]` is column `4 i + c`.
+            let mut quads = [_mm512_setzero_ps(); 16];
+            for rows in (0..16).step_by(4) {
+                for c in 0..2 {
+                    let (a, b) = (_mm512_castps_pd(pairs[rows + c]), _mm512_castps_pd(pairs[rows + c + 2]));
+                    quads[rows + 2 * c] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+                    quads[rows + 2 * c + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+                }
+            }
+            for c in 0..4 {
+                let [a, b, c4, d] = [quads[c], quads[4 + c], quads[8 + c], quads[12 + c]];
+                let even = [_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0x88>(c4, d)];
+                let odd = [_mm512_shuffle_f32x4::<0xDD>(a, b), _mm512_shuffle_f32x4::<0xDD>(c4, d)];
+                for (i, [low, high]) in [even, odd].into_iter().enumerate() {
+                    let first = _mm512_shuffle_f32x4::<0x88>(low, high);
+                    let second = _mm512_shuffle_f32x4::<0xDD>(low, high);
+                    _mm512_storeu_ps(to.add((4 * i + c) * to_stride), first);
+                    _mm512_storeu_ps(to.add((4 * i + c + 8) * to_stride), second);
+                }
+            }
+        }
+    }
+    #[inline(always)]
     unsafe fn store_u8(self, to: *mut u8) {
         unsafe {
             // Clamped before the conversion, which turns what does not fit (and NaN) into i32::MIN.
@@ -138,6 +178,16 @@ impl Lanes for F32x16 {
     unsafe fn load_i32_sum(a: *const i32, b: *const i32) -> Self {
         unsafe {
             Self(_mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_loadu_si512(a.cast()), _mm512_loadu_si512(b.cast()))))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_halves(from: *const u8) -> [Self; 2] {
+        unsafe {
+            // The permutation looks at four bits of an index, so it takes the half and converts it in one.
+            let values = _mm512_set_ps(7., 6., 5., 4., 3., 2., 1., 0., -1., -2., -3., -4., -5., -6., -7., -8.);
+            let bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()));
+            let high = _mm512_srli_epi32::<4>(bytes);
+            [Self(_mm512_permutexvar_ps(bytes, values)), Self(_mm512_permutexvar_ps(high, values))]
         }
     }
     #[inline(always)]
@@ -175,7 +225,7 @@ impl Lanes for F32x16 {
         }
     }
     #[inline(always)]
-    unsafe fn transpose(square: &mut [Self]) {
+    unsafe fn transpose_square(square: &mut [Self]) {
         unsafe {
             let mut a = [_mm512_setzero_ps(); 16];
             // 4 x 4 inside each quarter of a vector, then the quarters.

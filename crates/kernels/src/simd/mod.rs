@@ -53,10 +53,18 @@ pub(crate) trait Lanes: Copy {
     unsafe fn if_less(self, limit: Self, yes: Self, no: Self) -> Self;
     /// Sum of all lanes, in a fixed order.
     unsafe fn sum(self) -> f32;
+    /// The largest lane; any lane if one is NaN.
+    unsafe fn largest(self) -> f32;
+    /// The elements of `table` at the lowest four bits of each lane.
+    unsafe fn lookup(self, table: &[f32; 16]) -> Self;
+    /// Writes the transpose of a square of `N` rows of `N` floats, rows `from_stride` and `to_stride` apart.
+    unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
     /// Rounds to nearest even, saturates to `0..=255` and stores `N` bytes.
     unsafe fn store_u8(self, to: *mut u8);
     /// Adds `N` pairs of integers, wrapping, and converts the sums, rounding to nearest even.
     unsafe fn load_i32_sum(a: *const i32, b: *const i32) -> Self;
+    /// The low, then the high halves of `N` bytes, less 8.
+    unsafe fn load_halves(from: *const u8) -> [Self; 2];
     /// Converts `N` bytes.
     unsafe fn load_u8(from: *const u8) -> Self;
     /// Converts `N` signed bytes.
@@ -68,5 +76,5 @@ pub(crate) trait Lanes: Copy {
     /// Lane `i` is `table[picks[i]]`; picks are below `2 N`, and as many floats can be read (for one lane, any pick).
     unsafe fn pick(table: *const f32, picks: *const u8) -> Self;
     /// Lane `j` of vector `i` and lane `i` of vector `j` change places; `square` has `N` vectors.
-    unsafe fn transpose(square: &mut [Self]);
+    unsafe fn transpose_square(square: &mut [Self]);
 }

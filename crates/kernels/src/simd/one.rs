@@ -92,6 +92,19 @@ impl Lanes for f32 {
         self
     }
     #[inline(always)]
+    unsafe fn largest(self) -> f32 {
+        self
+    }
+    #[inline(always)]
+    unsafe fn lookup(self, table: &[f32; 16]) -> Self {
+        table[(self.to_bits() & 15) as usize]
+    }
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, _: usize, to: *mut f32, _: usize) {
+        // SAFETY: the contract of `Lanes`.
+        unsafe { to.write(from.read()) }
+    }
+    #[inline(always)]
     unsafe fn store_u8(self, to: *mut u8) {
         // SAFETY: the contract of `Lanes`. `as` saturates and turns NaN into 0.
         unsafe { to.write(self.round_ties_even() as u8) }
@@ -100,6 +113,12 @@ impl Lanes for f32 {
     unsafe fn load_i32_sum(a: *const i32, b: *const i32) -> Self {
         // SAFETY: the contract of `Lanes`.
         unsafe { a.read().wrapping_add(b.read()) as f32 }
+    }
+    #[inline(always)]
+    unsafe fn load_halves(from: *const u8) -> [Self; 2] {
+        // SAFETY: the contract of `Lanes`.
+        let byte = unsafe { from.read() };
+        [f32::from(byte & 15) - 8.0, f32::from(byte >> 4) - 8.0]
     }
     #[inline(always)]
     unsafe fn load_u8(from: *const u8) -> Self {
@@ -127,5 +146,5 @@ impl Lanes for f32 {
         unsafe { table.add(usize::from(*picks)).read() }
     }
     #[inline(always)]
-    unsafe fn transpose(_: &mut [Self]) {}
+    unsafe fn transpose_square(_: &mut [Self]) {}
 }

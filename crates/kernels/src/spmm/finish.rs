@@ -144,7 +144,7 @@ unsafe fn pixels<V: Lanes>(call: &Call<'_>, block: &Block<'_>) {
                 for (i, square) in square[..V::N].iter_mut().enumerate() {
                     *square = V::load(block.sums.add((row + i) * width + vector * V::N));
                 }
-                V::transpose(&mut square[..V::N]);
+                V::transpose_square(&mut square[..V::N]);
                 let pixel = block.pixels.start + vector * V::N;
                 let n_pixels = (block.pixels.end - pixel).min(V::N);
                 for (i, &x) in square[..V::N].iter().enumerate() {

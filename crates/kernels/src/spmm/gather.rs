@@ -396,7 +396,7 @@ impl Pixels {
                         *square = V::load_first(from, room);
                     }
                 }
-                V::transpose(&mut square[..V::N]);
+                V::transpose_square(&mut square[..V::N]);
                 if are_all {
                     for (i, line) in square[..V::N].iter().enumerate() {
                         line.store(to.add((at + i) * width));

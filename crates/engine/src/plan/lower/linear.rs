@@ -104,7 +104,11 @@ impl Builder<'_, '_> {
             return Ok(false);
         }
         let m = len / n;
-        if alpha == 1.0 && beta == 1.0 && self.qlinear(index, x, [m, k, n], is_transposed)? {
+        let is_plain = alpha == 1.0 && beta == 1.0;
+        if is_plain && self.qlinear(index, x, [m, k, n], is_transposed)? {
+            return Ok(true);
+        }
+        if is_plain && self.few_rows(index, x, [m, k, n], is_transposed)? {
             return Ok(true);
         }
         // A vector on the left has no axis for rows: what is added may have.
@@ -200,7 +204,7 @@ impl Builder<'_, '_> {
     }
 
     /// The key of a packed weight; `None` if a part of it is a constant of this plan only.
-    fn key(
+    pub(super) fn key(
         &self,
         weight: ValueId,
         bias: Option<ValueId>,

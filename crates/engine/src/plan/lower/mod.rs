@@ -4,8 +4,10 @@
 //! (images as `[n, spatial.., c]`), or a tensor outside of the arena. A form that is missing is converted once, where it is
 //! first needed. Permutations and dequantizations are put off until a step needs their result: often none does.
 
+mod attention;
 mod elementwise;
 mod epilogue;
+mod few_rows;
 mod linear;
 mod movement;
 mod products;
@@ -161,6 +163,7 @@ impl<'n, 'a> Builder<'n, 'a> {
             Op::Conv { window, groups } => self.conv(index, *window, *groups)?,
             Op::Linear { is_transposed, alpha, beta } => self.linear(index, *is_transposed, *alpha, *beta)?,
             Op::MatMul => self.products(index)?,
+            Op::Attention(scaling) => self.attention(index, scaling)?,
             Op::Unary(op) => self.unary(index, *op)?,
             Op::Binary(op) => self.binary(index, *op)?,
             Op::BatchNorm { epsilon } => self.batch_norm(index, *epsilon)?,

@@ -10,15 +10,15 @@ use crate::plan::step::{Elem, Kind, Products, Source};
 use crate::plan::work::Op;
 
 /// A value seen through strides.
-struct Seen {
-    source: Source,
-    shape: Vec<usize>,
-    strides: Vec<usize>,
+pub(super) struct Seen {
+    pub source: Source,
+    pub shape: Vec<usize>,
+    pub strides: Vec<usize>,
 }
 
 impl Builder<'_, '_> {
     /// A permutation that was put off costs nothing here.
-    fn seen(&mut self, id: ValueId) -> Result<Seen, EngineError> {
+    pub(super) fn seen(&mut self, id: ValueId) -> Result<Seen, EngineError> {
         let shape = self.shape(id)?;
         let put_off =
             self.record(id).filter(|record| record.forms.is_empty()).and_then(|record| record.permuted.clone());
@@ -92,7 +92,11 @@ impl Builder<'_, '_> {
     }
 
     /// A permutation that follows and leaves the last axis where it is: the strides that write its result.
-    fn transposed_result(&self, value: ValueId, works: &mut Vec<usize>) -> Result<(ValueId, Vec<usize>), EngineError> {
+    pub(super) fn transposed_result(
+        &self,
+        value: ValueId,
+        works: &mut Vec<usize>,
+    ) -> Result<(ValueId, Vec<usize>), EngineError> {
         let shape = self.shape(value)?;
         let found = || {
             let next = self.network.only_consumer(value)?;
@@ -119,7 +123,7 @@ impl Builder<'_, '_> {
 }
 
 /// Steps of an operand along the batch axes of the result; 0 where it is repeated.
-fn steps(seen: &Seen, batch: &[usize]) -> Vec<usize> {
+pub(super) fn steps(seen: &Seen, batch: &[usize]) -> Vec<usize> {
     let own = seen.shape.len() - 2;
     let missing = batch.len() - own.min(batch.len());
     (0..batch.len())
@@ -131,12 +135,12 @@ fn steps(seen: &Seen, batch: &[usize]) -> Vec<usize> {
 }
 
 /// Offsets of every position of `batch` under each set of steps.
-fn offsets(batch: &[usize], steps: &[&[usize]; 3]) -> Vec<[usize; 3]> {
+pub(super) fn offsets<const N: usize>(batch: &[usize], steps: &[&[usize]; N]) -> Vec<[usize; N]> {
     let count = batch.iter().product();
     let mut all = Vec::with_capacity(count);
     for index in 0..count {
         let mut rest = index;
-        let mut at = [0; 3];
+        let mut at = [0; N];
         for axis in (0..batch.len()).rev() {
             let position = rest % batch[axis];
             rest /= batch[axis];

@@ -119,7 +119,7 @@ impl Builder<'_, '_> {
     }
 
     /// The bias as real numbers; `Some(None)` if there is none, `None` if it has no such form.
-    fn real_bias(&self, index: usize, n: usize) -> Option<Option<Vec<f32>>> {
+    pub(super) fn real_bias(&self, index: usize, n: usize) -> Option<Option<Vec<f32>>> {
         let Some(id) = self.input(index, 2) else { return Some(None) };
         let values = self.network.floats(id)?;
         match values.len() {
