@@ -6,6 +6,8 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
+mod avx512finish;
+#[cfg(target_arch = "x86_64")]
 mod avx512vnni;
 mod blocks;
 mod gather;
@@ -83,7 +85,7 @@ pub static KERNELS: &[Kernel] = &[
         tile_pixels: 8,
         tile_vectors: 8,
         gather: avx512vnni::gather,
-        finish_block: avx512vnni::finish_block,
+        finish_block: avx512finish::finish_block,
         blocks: avx512vnni::blocks,
         transpose: avx512vnni::transpose,
         transpose_bytes: Some(avx512vnni::transpose_bytes),
