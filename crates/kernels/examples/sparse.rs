@@ -17,7 +17,10 @@ type Layer = (usize, usize, usize, usize, usize, usize);
 
 /// FLOP of dense f32 a nanosecond and thread: two multiply-adds of 16 lanes a cycle at 4.5 GHz.
 const PEAK: f64 = 288.0;
-const NETWORKS: [(&str, fn() -> Vec<Layer>); 5] = [
+/// A network's name and what lists its layers.
+type Network = (&'static str, fn() -> Vec<Layer>);
+
+const NETWORKS: [Network; 5] = [
     ("resnet50", resnet50),
     ("mobilenetv1", mobilenet_v1),
     ("resnet20", resnet20),

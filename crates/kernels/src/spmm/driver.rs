@@ -111,10 +111,11 @@ impl Call<'_> {
         }
         let wide = vectors.div_ceil(blocks) * kernel.lanes;
         let by_size = (self.packed.shape().c_out * wide).div_ceil(MAX_SUMS);
-        let by_threads = if blocks % n_threads == 0 || blocks >= 4 * n_threads {
+        // Every chunk gathers its inputs again, so there are only as many as make an equal number for each thread.
+        let by_threads = if blocks >= 4 * n_threads {
             1
         } else {
-            (2 * n_threads).div_ceil(blocks).next_multiple_of(n_threads)
+            (1..).find(|n| (blocks * n).is_multiple_of(n_threads)).unwrap_or(1)
         };
         Cut { vectors, blocks, chunks: by_size.max(by_threads).min(n_parts) }
     }

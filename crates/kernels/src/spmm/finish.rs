@@ -40,7 +40,7 @@ impl Planes {
     }
 
     /// The same for a part that begins at `row`.
-    pub fn from_row(self, row: usize) -> Self {
+    pub fn below_row(self, row: usize) -> Self {
         let residual =
             if self.residual.is_null() { self.residual } else { self.residual.wrapping_add(row * self.plane) };
         Self { out: self.out.wrapping_add(row * self.plane), residual, rows: self.rows - row, ..self }
@@ -49,6 +49,7 @@ impl Planes {
     /// # Safety
     /// The rows are as large as the fields say and `VECTORS` vectors hold their pixels; as [`Lanes`].
     #[inline(always)]
+    #[allow(clippy::needless_range_loop, reason = "iterators that stop before the last keep the sums in memory")]
     pub unsafe fn store<V: Lanes, const VECTORS: usize>(&self, mut sums: [V; VECTORS], row: usize) {
         if row >= self.rows {
             return;

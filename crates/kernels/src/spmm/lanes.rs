@@ -88,7 +88,7 @@ pub(super) unsafe fn run<V: Lanes, F: Form>(call: &Call<'_>, block: &mut Block<'
                     slab: block.slab,
                     sums: block.sums.add(first * width),
                     bias: (k_block == 0).then_some(block.bias.add(first).cast_const()),
-                    finish: planes.filter(|_| k_block + 1 == k_blocks).map(|planes| planes.from_row(first)),
+                    finish: planes.filter(|_| k_block + 1 == k_blocks).map(|planes| planes.below_row(first)),
                 };
                 F::run::<V>(block.vectors, &run);
             }
