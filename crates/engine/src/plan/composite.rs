@@ -3,17 +3,20 @@
 //! Each rule looks at one piece of work from behind and, if everything before it fits, replaces it by the whole. What is
 //! left unused is dropped; what somebody else uses, or observes, stays and is computed too.
 
+mod attention;
+
 use lissom_graph::ValueId;
 use lissom_kernels::elementwise::{Binary, Unary};
 use lissom_kernels::rows::Reduction;
 use lissom_tensor::{DType, Weight};
 
-use super::step::Grid;
-use super::work::{Network, Op, Scaling, Work};
+use super::work::{Network, Op, Work};
 
 /// Applies all rules.
 pub(super) fn recognise(network: &mut Network<'_>) {
-    for rule in [dynamic_product, dynamic_affine_linear, silu, hard_swish, gelu, layer_norm, scaled_norm, attention] {
+    for rule in
+        [dynamic_product, dynamic_affine_linear, silu, hard_swish, gelu, layer_norm, scaled_norm, attention::attention]
+    {
         for index in 0..network.works.len() {
             if let Some(work) = rule(network, index) {
                 network.works[index] = work;
@@ -292,122 +295,4 @@ fn scaled_norm(network: &Network<'_>, index: usize) -> Option<Work> {
     }
     let inputs = if is_scale { vec![x, Some(row), None] } else { vec![x, scale, Some(row)] };
     Some(replaced(network, index, Op::LayerNorm { n, epsilon }, inputs))
-}
-
-/// The last product of `softmax(scale · q · k + mask) · v`, with everything before it if nobody else sees that. Between
-/// the parts values may be quantized and dequantized.
-fn attention(network: &Network<'_>, index: usize) -> Option<Work> {
-    let work = &network.works[index];
-    let (Op::MatMul, &[Some(weights), Some(v)]) = (&work.op, &work.inputs[..]) else { return None };
-    let out = network.shape(work.outputs.first().copied().flatten()?)?;
-    let (weights, weight_grid) = unrounded(network, weights)?;
-    let softmax = inner(network, weights)?;
-    let Op::Softmax { n, is_channels: false } = softmax.op else { return None };
-    let masked = (*softmax.inputs.first()?)?;
-    let shape = network.shape(masked)?;
-    let (scores, mask) = match operands(inner(network, masked)?, Binary::Add) {
-        None => (Scores::of(network, masked)?, None),
-        Some([a, b]) => {
-            let with = |scores: ValueId, mask: ValueId| Some((Scores::of(network, scores)?, Some(mask)));
-            with(a, b).or_else(|| with(b, a))?
-        }
-    };
-    let Scores { q, k, value, scale, sides: [q_grid, k_grid], grid } = scores;
-    let (v, v_grid) = unrounded(network, v).unwrap_or((v, None));
-    let rank = out.len();
-    let shapes = [network.shape(q)?, network.shape(k)?, network.shape(v)?];
-    let fits = |mask: ValueId| {
-        let own = network.shape(mask)?;
-        let missing = shape.len().checked_sub(own.len())?;
-        let is_spread = own.iter().zip(&shape[missing..]).all(|(own, length)| own == length || *own == 1);
-        Some(network.is_f32(mask) && is_spread && own.last() == Some(&n))
-    };
-    let is_fit = shapes.iter().all(|own| (2..=rank).contains(&own.len()))
-        && [q, k, v, value].iter().all(|&id| network.is_f32(id))
-        && shape.len() == rank
-        && network.shape(value)? == shape
-        && shape[..rank - 2] == out[..rank - 2]
-        && shape[rank - 1] == n
-        && mask.is_none_or(|mask| fits(mask).unwrap_or(false));
-    let scaling = Scaling { scale, sides: [q_grid, k_grid, v_grid], scores: grid, weights: weight_grid };
-    let inputs = [Some(q), Some(k), Some(v)].into_iter().chain(mask.map(Some)).collect();
-    is_fit.then(|| replaced(network, index, Op::Attention(scaling), inputs))
-}
-
-/// A scaled product of queries and keys.
-struct Scores {
-    q: ValueId,
-    /// Transposed.
-    k: ValueId,
-    /// The product itself.
-    value: ValueId,
-    scale: f32,
-    /// The grids that queries and keys are rounded to.
-    sides: [Option<Grid>; 2],
-    /// The grid the scores are rounded to, and a factor after it.
-    grid: Option<(Grid, f32)>,
-}
-
-impl Scores {
-    fn of(network: &Network<'_>, id: ValueId) -> Option<Self> {
-        let (product, after) = unscaled(network, id)?;
-        let (rounded, grid) = unrounded(network, product)?;
-        let (value, before) = if grid.is_some() { unscaled(network, rounded)? } else { (rounded, 1.0) };
-        let work = inner(network, value)?;
-        let (Op::MatMul, &[Some(q), Some(k)]) = (&work.op, &work.inputs[..]) else { return None };
-        let (mut side_scale, mut sides) = (1.0, [None; 2]);
-        let [q, k] = [(q, 0), (k, 1)].map(|(side, at)| {
-            let (x, scale, grid) = side_of(network, side);
-            side_scale *= scale;
-            sides[at] = grid;
-            x
-        });
-        let scale = before * side_scale * if grid.is_some() { 1.0 } else { after };
-        (scale.is_finite() && after.is_finite()).then_some(Self {
-            q,
-            k,
-            value,
-            scale,
-            sides,
-            grid: grid.map(|grid| (grid, after)),
-        })
-    }
-}
-
-/// The maker of a value that has one user and is no output.
-fn inner<'n>(network: &'n Network<'_>, id: ValueId) -> Option<&'n Work> {
-    network.only_consumer(id)?;
-    producer(network, id)
-}
-
-/// The value before a scalar factor, and the factor; the value itself and 1 if there is none.
-fn unscaled(network: &Network<'_>, id: ValueId) -> Option<(ValueId, f32)> {
-    let work = inner(network, id)?;
-    let found = match operands(work, Binary::Div) {
-        Some([x, divisor]) => network.scalar(divisor).map(|divisor| (x, 1.0 / divisor)),
-        None => with_scalar(network, id, Binary::Mul),
-    };
-    Some(found.filter(|&(x, _)| network.shape(x) == network.shape(id)).unwrap_or((id, 1.0)))
-}
-
-/// One side of a product before it was rounded, or before a scalar factor, whoever else uses that.
-fn side_of(network: &Network<'_>, id: ValueId) -> (ValueId, f32, Option<Grid>) {
-    if let Some((x, Some(grid))) = unrounded(network, id) {
-        return (x, 1.0, Some(grid));
-    }
-    let found = with_scalar(network, id, Binary::Mul).filter(|&(x, _)| network.shape(x) == network.shape(id));
-    let (x, scale) = found.unwrap_or((id, 1.0));
-    (x, scale, None)
-}
-
-/// The value before it was quantized and dequantized, and the grid; the value itself if it was not. Nobody else may use
-/// what is between.
-fn unrounded(network: &Network<'_>, id: ValueId) -> Option<(ValueId, Option<Grid>)> {
-    let work = inner(network, id)?;
-    let Op::Dequantize { grid } = work.op else { return Some((id, None)) };
-    let quantize = inner(network, (*work.inputs.first()?)?)?;
-    match quantize.op {
-        Op::Quantize { grid: own } if own == grid => Some(((*quantize.inputs.first()?)?, Some(grid))),
-        _ => None,
-    }
 }
