@@ -49,11 +49,13 @@ pub fn transpose<T: Copy + Send + Sync>(
 /// `out` has room for `rows · cols`; nobody else touches rows `range` of it.
 unsafe fn move_columns<T: Copy>(x: &[T], [rows, cols]: [usize; 2], range: std::ops::Range<usize>, out: *mut T) {
     // SAFETY: the caller's.
-    match rows {
-        2 => return unsafe { move_few::<T, 2>(x, cols, range, out) },
-        3 => return unsafe { move_few::<T, 3>(x, cols, range, out) },
-        4 => return unsafe { move_few::<T, 4>(x, cols, range, out) },
-        _ => {}
+    unsafe {
+        match rows {
+            2 => return move_few::<T, 2>(x, cols, range, out),
+            3 => return move_few::<T, 3>(x, cols, range, out),
+            4 => return move_few::<T, 4>(x, cols, range, out),
+            _ => {}
+        }
     }
     for row in (0..rows).step_by(BLOCK) {
         let row_end = rows.min(row + BLOCK);

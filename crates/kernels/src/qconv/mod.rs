@@ -181,16 +181,21 @@ pub fn qconv(
         Weight::Products(products) => {
             let (c_in, c_out) = (shape.c_in / shape.groups, shape.c_out / shape.groups);
             let (flip, activation) = (input.flip(), plan.activation);
+            let (mut images, mut window, pad) = (images, shape.window, zero as u8 ^ flip);
+            let mut input = input.raw();
+            let copy;
+            if shape.groups > 1 && window.pads != [0; 4] {
+                copy = pixels::padded(threads, input, &mut images, &mut window, shape.c_in, pad);
+                input = &copy;
+            }
             for (group, b) in products.iter().enumerate() {
                 let channels = group * c_in..(group + 1) * c_in;
                 let finish = plan.finish().at(0, group * c_out);
                 if shape.window.is_point() {
-                    let rows = &MatrixBytes { a: &input.raw()[channels.start..], stride: shape.c_in, k: c_in };
+                    let rows = &MatrixBytes { a: &input[channels.start..], stride: shape.c_in, k: c_in };
                     // SAFETY: `plan` checked the lengths of all that `finish` points to, and borrows it until here.
                     unsafe { Product { m, b, rows, flip, finish, activation }.run(threads) };
                 } else {
-                    let pad = zero as u8 ^ flip;
-                    let (input, window) = (input.raw(), shape.window);
                     let rows = &Pixels { input, images, window, out_size, c_in: shape.c_in, channels, pad };
                     // SAFETY: as above.
                     unsafe { Product { m, b, rows, flip, finish, activation }.run(threads) };

@@ -2,6 +2,7 @@
 
 use crate::conv::{Images, Window};
 use crate::qgemm::driver::ByteRows;
+use crate::threads::Threads;
 use std::ops::Range;
 
 /// The pixels of one group of channels.
@@ -22,6 +23,29 @@ pub(super) struct Pixels<'a> {
 /// Length of the runs of a window's bytes: a row of taps where these lie side by side, else one tap.
 pub(super) fn segment(window: &Window, groups: usize, channels: usize) -> usize {
     if window.dilation[1] == 1 && groups == 1 { window.kernel[1] * channels } else { channels }
+}
+
+/// The images with their pads around them, so that the groups of a convolution read windows where they are.
+pub(super) fn padded(
+    threads: &Threads,
+    input: &[u8],
+    images: &mut Images,
+    window: &mut Window,
+    c_in: usize,
+    pad: u8,
+) -> Vec<u8> {
+    let Images { h, w, .. } = *images;
+    let [top, left, bottom, right] = std::mem::take(&mut window.pads);
+    let (padded_h, padded_w) = (top + h + bottom, left + w + right);
+    *images = Images { n: images.n, h: padded_h, w: padded_w };
+    let mut to = vec![pad; images.n * padded_h * padded_w * c_in];
+    threads.run_chunks(&mut to, padded_w * c_in, |row, to| {
+        if let Some(y) = (row % padded_h).checked_sub(top).filter(|&y| y < h) {
+            let from = &input[(row / padded_h * h + y) * w * c_in..][..w * c_in];
+            to[left * c_in..][..w * c_in].copy_from_slice(from);
+        }
+    });
+    to
 }
 
 impl Pixels<'_> {
