@@ -17,7 +17,7 @@ mod step;
 mod weights;
 mod work;
 
-pub(crate) use lower::compile;
+pub(crate) use lower::{compile, unary_of};
 pub(crate) use memory::Arena;
 pub(crate) use step::Plan;
 pub use step::StepInfo;

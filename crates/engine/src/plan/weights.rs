@@ -47,16 +47,19 @@ pub(crate) struct WeightCache {
     floats: Packs<PackedFloat>,
     integers: Packs<Box<dyn IntegerProduct>>,
     pub chooser: Chooser,
+    /// Products in f32 may round their operands to bf16.
+    pub may_round: bool,
 }
 
 impl WeightCache {
-    pub fn new(choosing: &Choosing) -> Self {
+    pub fn new(choosing: &Choosing, may_round: bool) -> Self {
         Self {
             decoded: Mutex::default(),
             zeros: Mutex::default(),
             floats: Mutex::default(),
             integers: Mutex::default(),
             chooser: Chooser::new(choosing),
+            may_round,
         }
     }
 

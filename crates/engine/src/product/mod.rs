@@ -7,6 +7,7 @@
 //! between forms, never between runs or numbers of threads of one form; a choice does not depend on the threads either.
 //! A zero weight meets infinity or NaN in dense forms only.
 
+mod bf16;
 mod choose;
 mod codes;
 mod dense;
@@ -16,6 +17,7 @@ mod spmm;
 mod spmv;
 #[cfg(test)]
 mod tests;
+mod via_f32;
 mod zeros;
 
 use std::fmt::Debug;
@@ -35,10 +37,10 @@ pub(crate) type PackFloat = fn(&FloatLayer<'_>) -> Result<Box<dyn FloatProduct>,
 pub(crate) type PackInteger = fn(&IntegerLayer<'_>) -> Result<Box<dyn IntegerProduct>, ShapeError>;
 
 /// All f32 forms. The first that fits is the plain choice: it wins ties.
-pub(crate) static FORMS: &[Form<PackFloat>] = &[dense::FORM, spmm::FORM, spmv::FORM];
+pub(crate) static FORMS: &[Form<PackFloat>] = &[dense::FORM, bf16::FORM, spmm::FORM, spmv::FORM];
 
 /// All integer forms, in the same way.
-pub(crate) static INTEGER_FORMS: &[Form<PackInteger>] = &[integer::FORM, qspmm::BLOCKS, qspmm::GATHER];
+pub(crate) static INTEGER_FORMS: &[Form<PackInteger>] = &[integer::FORM, qspmm::BLOCKS, qspmm::GATHER, via_f32::FORM];
 
 /// Name of the form that reads and writes images with their channels first.
 pub(crate) const SPARSE: &str = "spmm";
@@ -62,7 +64,7 @@ pub(crate) struct Traits {
     pub images: Images,
     pub zeros: Zeros,
     pub is_integer: bool,
-    /// The weight is rounded to bf16 on request.
+    /// Weight and input may be rounded to bf16.
     pub may_round: bool,
 }
 

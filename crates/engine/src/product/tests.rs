@@ -37,7 +37,7 @@ fn every_float_form_gives_what_the_dense_one_gives() {
         let len = shape.weight_len();
         let weight: Vec<f32> = noise(len, 1).map(|x| if x % 5 == 0 { x as f32 / 8e6 - 1.0 } else { 0.0 }).collect();
         let zeros = Zeros::count(&shape, order, len, |at| weight[at] == 0.0);
-        let traits = traits(shape, images, zeros, false);
+        let traits = Traits { may_round: true, ..traits(shape, images, zeros, false) };
         let (x_len, out_len) = traits.lengths();
         let x: Vec<f32> = noise(x_len, 2).map(|x| x as f32 / 8e6 - 1.0).collect();
         let bias: Vec<f32> = noise(shape.c_out, 3).map(|x| x as f32 / 1e7).collect();
@@ -56,7 +56,9 @@ fn every_float_form_gives_what_the_dense_one_gives() {
                 assert!(out == *expected, "{} on {n_threads} threads, {shape:?}", form.name);
                 let dense = dense.get_or_insert_with(|| out.clone());
                 let worst = out.iter().zip(dense).map(|(a, b)| (a - *b).abs()).fold(0.0, f32::max);
-                assert!(worst < 1e-5, "{}: {worst}, {shape:?}", form.name);
+                // Two factors with 8 bits each, a fifth of `k` of them.
+                let limit = if form.name == "bf16" { 0.004 * traits.k() as f32 } else { 1e-5 };
+                assert!(worst < limit, "{}: {worst}, {shape:?}", form.name);
             }
         }
         assert!(dense.is_some());

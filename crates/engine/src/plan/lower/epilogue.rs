@@ -46,7 +46,7 @@ pub(super) fn activation_of(op: Unary) -> Activation {
 }
 
 /// The function that this activation computes, unless it is the identity.
-pub(in crate::plan) fn unary_of(activation: Activation) -> Option<Unary> {
+pub(crate) fn unary_of(activation: Activation) -> Option<Unary> {
     match activation {
         Activation::Relu => Some(Unary::Relu),
         Activation::Clip { min, max } => Some(Unary::Clip { min, max }),

@@ -152,7 +152,7 @@ impl Builder<'_, '_> {
             },
             _ => Zeros::NONE,
         };
-        Traits { shape, images, zeros, is_integer: false, may_round: false }
+        Traits { shape, images, zeros, is_integer: false, may_round: network.cache.may_round }
     }
 
     /// [`Builder::info`] of a product.
