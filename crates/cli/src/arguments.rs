@@ -178,6 +178,9 @@ pub(crate) struct Eval {
     /// Only this many samples, spread over the classes.
     #[arg(long, value_name = "N", value_parser = numbers::count)]
     pub(crate) samples: Option<usize>,
+    /// Let products in f32 round their operands to bf16, on processors that multiply those faster.
+    #[arg(long)]
+    pub(crate) bf16: bool,
     /// Seed of subsets and resampling.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) seed: u64,
@@ -205,6 +208,9 @@ pub(crate) struct Bench {
     /// Most seconds a model may spend on timing kernels to choose the fastest; 0 trusts the cost model.
     #[arg(long, default_value = "1", value_name = "S", value_parser = numbers::seconds)]
     pub(crate) choose_seconds: f64,
+    /// Let products in f32 round their operands to bf16, on processors that multiply those faster.
+    #[arg(long)]
+    pub(crate) bf16: bool,
     /// Seed of the inputs.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) seed: u64,

@@ -33,6 +33,8 @@ pub struct BenchRequest {
     pub layers: bool,
     /// How kernels are chosen.
     pub choosing: Choosing,
+    /// Products in f32 may round their operands to bf16.
+    pub bf16: bool,
     /// Seed of the inputs.
     pub seed: u64,
     /// How far the files are trusted.
@@ -159,7 +161,8 @@ fn prepare(path: &Path, request: &BenchRequest) -> Result<Timed, JobError> {
     let start = Instant::now();
     let file = model_file::load(path, &request.read)?;
     let choosing = request.choosing.clone();
-    let options = SessionOptions { threads: request.threads, choosing, ..SessionOptions::default() };
+    let (threads, bf16) = (request.threads, request.bf16);
+    let options = SessionOptions { threads, choosing, bf16, ..SessionOptions::default() };
     let session = Session::new(&file.model, &options)?;
     let inputs = random_inputs(&file.model, session.inputs(), request.batch, request.other_axes, request.seed)?;
     run_once(&session, &inputs)?;

@@ -31,6 +31,8 @@ pub struct EvalRequest {
     pub seed: u64,
     /// Threads; 0 means one per core.
     pub threads: usize,
+    /// Products in f32 may round their operands to bf16.
+    pub bf16: bool,
     /// How far the file is trusted.
     pub read: ReadOptions,
 }
@@ -61,7 +63,8 @@ pub struct Evaluation {
 pub fn evaluate(request: &EvalRequest, progress: &dyn Progress, interrupt: &Interrupt) -> Result<Evaluation, JobError> {
     let file = model_file::load(&request.model, &request.read)?;
     model_file::refuse_not_finite(&file.model)?;
-    let session = Session::new(&file.model, &SessionOptions { threads: request.threads, ..SessionOptions::default() })?;
+    let options = SessionOptions { threads: request.threads, bf16: request.bf16, ..SessionOptions::default() };
+    let session = Session::new(&file.model, &options)?;
     let data = open_data(&request.data, request.data_settings.as_deref(), session.inputs())?;
     let data = sampled(data, request.samples, request.seed)?;
     let answers = answers(&session, &data, progress, interrupt, "evaluating")?;

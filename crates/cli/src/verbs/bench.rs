@@ -20,6 +20,7 @@ pub(crate) fn bench(arguments: &Bench, context: &Context) -> Result<ExitCode, Jo
         seconds: arguments.seconds,
         layers: arguments.layers,
         choosing: Choosing::measured(Duration::from_secs_f64(arguments.choose_seconds)),
+        bf16: arguments.bf16,
         seed: arguments.seed,
         read: context.read_options(),
     })?;

@@ -18,6 +18,7 @@ pub(crate) fn eval(arguments: &Eval, context: &Context) -> Result<ExitCode, JobE
         samples: arguments.samples,
         seed: arguments.seed,
         threads: context.common.threads,
+        bf16: arguments.bf16,
         read: context.read_options(),
     };
     let watcher = context.watcher();
