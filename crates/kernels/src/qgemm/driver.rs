@@ -70,7 +70,8 @@ impl<R: ByteRows> Product<'_, R> {
     fn cut(&self, n_threads: usize) -> Cut {
         let (b, kernel) = (self.b, self.b.kernel);
         let (tiles, panels) = (self.m.div_ceil(kernel.rows_for(b.n)), b.n.div_ceil(kernel.panel));
-        let work = self.m.saturating_mul(b.n).saturating_mul((b.k / 4).max(16));
+        // With few rows, reading B takes longer than multiplying by it.
+        let work = self.m.saturating_mul(b.n).saturating_mul((b.k / 4).max(16)).max(b.data.len());
         let wanted = if n_threads == 1 { 1 } else { (work / TASK_WORK).clamp(1, 4 * n_threads) };
         let a_bytes = self.a_bytes();
         let by_size = a_bytes.div_ceil(A_BLOCK).clamp(1, tiles);
