@@ -61,6 +61,7 @@ pub(crate) struct Form<P> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Traits {
     pub shape: ConvShape,
+    /// See [`alike`].
     pub images: Images,
     pub zeros: Zeros,
     pub is_integer: bool,
@@ -126,6 +127,13 @@ pub(crate) fn point(k: usize, n: usize) -> ConvShape {
 /// `m` rows as pixels.
 pub(crate) fn rows(m: usize) -> Images {
     Images { n: 1, h: 1, w: m }
+}
+
+/// Images of a size that stands for similar ones, so that a choice serves all batches and sequences of about a length.
+pub(crate) fn alike(images: Images) -> Images {
+    let Images { n, h, w } = images;
+    let w = if h == 1 && w > 16 { w.next_power_of_two() } else { w };
+    Images { n: n.next_power_of_two(), h, w }
 }
 
 /// What one f32 product reads, beside its weight. `from` and `to` say where channels are.

@@ -11,7 +11,7 @@ use crate::EngineError;
 use crate::plan::step::{Elem, Kind, StepInfo};
 use crate::plan::weights::{PackKey, fitting};
 use crate::plan::work::Op;
-use crate::product::{Choice, FORMS, Order, SPARSE, Traits, Zeros, point, rows};
+use crate::product::{Choice, FORMS, Order, SPARSE, Traits, Zeros, alike, point, rows};
 
 /// The images of a value of rank 3 or 4.
 pub(super) fn images(shape: &[usize]) -> Images {
@@ -152,7 +152,7 @@ impl Builder<'_, '_> {
             },
             _ => Zeros::NONE,
         };
-        Traits { shape, images, zeros, is_integer: false, may_round: network.cache.may_round }
+        Traits { shape, images: alike(images), zeros, is_integer: false, may_round: network.cache.may_round }
     }
 
     /// [`Builder::info`] of a product.

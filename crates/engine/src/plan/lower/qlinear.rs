@@ -15,7 +15,7 @@ use crate::EngineError;
 use crate::plan::quantized::limits;
 use crate::plan::step::{Elem, Finish, Grid, Kind, StepInfo};
 use crate::plan::weights::PackKey;
-use crate::product::{Choice, IntegerLayer, IntegerProduct, Order, Traits, Zeros, point, rows};
+use crate::product::{Choice, IntegerLayer, IntegerProduct, Order, Traits, Zeros, alike, point, rows};
 
 impl Builder<'_, '_> {
     /// `QLinearConv`.
@@ -231,7 +231,7 @@ impl Builder<'_, '_> {
             Some(id) if shape.groups == 1 => network.cache.zeros(id, shape, order, values.len(), is_zero),
             _ => Zeros::NONE,
         };
-        let traits = Traits { shape, images, zeros, is_integer: true, may_round: false };
+        let traits = Traits { shape, images: alike(images), zeros, is_integer: true, may_round: false };
         let folded = vec![network.works[index].node];
         let key = weight.map(|weight| PackKey { weight, bias: None, shape, order, factors: [0; 2], folded, form: "" });
         let packed = network.cache.integer(key, &traits, layer, self.threads);
