@@ -33,6 +33,21 @@ impl Builder<'_, '_> {
         Some((inner, window))
     }
 
+    /// The sizes of a convolution of `x` by `weight` into `out`; `None` if they do not fit.
+    pub(super) fn convolution(
+        &self,
+        [x, weight, out]: [ValueId; 3],
+        window: Window,
+        groups: usize,
+    ) -> Result<Option<(ConvShape, Images)>, EngineError> {
+        let (shape, weight_shape, out_shape) = (self.shape(x)?, self.shape(weight)?, self.shape(out)?);
+        let conv = ConvShape { window, c_in: shape[1], c_out: weight_shape[0], groups };
+        let images = images(&shape);
+        let is_fit = groups > 0 && weight_shape[1] * groups == conv.c_in && conv.c_out.is_multiple_of(groups);
+        let expected = if out_shape.len() == 3 { [1, out_shape[2]] } else { [out_shape[2], out_shape[3]] };
+        Ok((is_fit && window.output_size(images.h, images.w) == Ok(expected)).then_some((conv, images)))
+    }
+
     pub fn conv(&mut self, index: usize, window: Window, groups: usize) -> Result<bool, EngineError> {
         let network = self.network;
         let (Some((x, window)), Some(weight), Some(out)) =
@@ -40,15 +55,8 @@ impl Builder<'_, '_> {
         else {
             return Ok(false);
         };
-        let (shape, weight_shape, out_shape) = (self.shape(x)?, self.shape(weight)?, self.shape(out)?);
-        let conv = ConvShape { window, c_in: shape[1], c_out: weight_shape[0], groups };
-        let images = images(&shape);
-        let is_fit = groups > 0 && weight_shape[1] * groups == conv.c_in && conv.c_out.is_multiple_of(groups);
-        let size = window.output_size(images.h, images.w);
-        let expected = if out_shape.len() == 3 { [1, out_shape[2]] } else { [out_shape[2], out_shape[3]] };
-        if !is_fit || size != Ok(expected) {
-            return Ok(false);
-        }
+        let Some((conv, images)) = self.convolution([x, weight, out], window, groups)? else { return Ok(false) };
+        let out_shape = self.shape(out)?;
         if self.qconv(index, x, conv, images)? {
             return Ok(true);
         }

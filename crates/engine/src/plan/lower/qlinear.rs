@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use lissom_graph::ValueId;
-use lissom_kernels::conv::{ConvShape, Images, Window};
+use lissom_kernels::conv::{Images, Window};
 use lissom_kernels::quantize::Bytes;
 use lissom_tensor::{Tensor, Weight};
 
 use super::epilogue::Channels;
-use super::linear::images;
 use super::quantized::bytes;
 use super::{Builder, Layout};
 use crate::EngineError;
@@ -30,14 +29,7 @@ impl Builder<'_, '_> {
         else {
             return Ok(false);
         };
-        let (shape, weight_shape, out_shape) = (self.shape(x)?, self.shape(weight)?, self.shape(out)?);
-        let conv = ConvShape { window, c_in: shape[1], c_out: weight_shape[0], groups };
-        let images = images(&shape);
-        let expected = if out_shape.len() == 3 { [1, out_shape[2]] } else { [out_shape[2], out_shape[3]] };
-        let is_fit = groups > 0 && weight_shape[1] * groups == conv.c_in && conv.c_out.is_multiple_of(groups);
-        if !is_fit || window.output_size(images.h, images.w) != Ok(expected) {
-            return Ok(false);
-        }
+        let Some((conv, images)) = self.convolution([x, weight, out], window, groups)? else { return Ok(false) };
         let Some((scales, zero_points)) = self.weight_grid(index, [4, 5], conv.c_out) else { return Ok(false) };
         let bias = self.input(index, 8).map(|id| self.network.ints(id).filter(|bias| bias.len() == conv.c_out));
         if matches!(bias, Some(None)) {
@@ -51,7 +43,7 @@ impl Builder<'_, '_> {
         let source = self.source(x, Layout::Last)?;
         let info = made.info(self, index, &[]);
         let kind = Kind::QProduct { packed, images, grid: from, finish: Box::new(finish) };
-        let made = self.emit(info, kind, vec![source], out_shape.iter().product(), to.elem);
+        let made = self.emit(info, kind, vec![source], self.shape(out)?.iter().product(), to.elem);
         self.set(out, Layout::Last, made);
         Ok(true)
     }
@@ -114,14 +106,7 @@ impl Builder<'_, '_> {
         else {
             return Ok(false);
         };
-        let (shape, weight_shape, out_shape) = (self.shape(x)?, self.shape(weight)?, self.shape(out)?);
-        let conv = ConvShape { window, c_in: shape[1], c_out: weight_shape[0], groups };
-        let images = images(&shape);
-        let expected = if out_shape.len() == 3 { [1, out_shape[2]] } else { [out_shape[2], out_shape[3]] };
-        let is_fit = groups > 0 && weight_shape[1] * groups == conv.c_in && conv.c_out.is_multiple_of(groups);
-        if !is_fit || window.output_size(images.h, images.w) != Ok(expected) {
-            return Ok(false);
-        }
+        let Some((conv, images)) = self.convolution([x, weight, out], window, groups)? else { return Ok(false) };
         let Some((scales, zero_points)) = self.weight_grid(index, [2, 3], conv.c_out) else { return Ok(false) };
         let Some(codes) = self.codes_of(weight) else { return Ok(false) };
         let Some(values) = bytes(&codes) else { return Ok(false) };
