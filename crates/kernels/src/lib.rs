@@ -73,4 +73,4 @@ pub mod threads;
 pub use activation::{Activation, Epilogue};
 pub use error::ShapeError;
 pub use isa::cpu_name;
-pub use threads::Threads;
+pub use threads::{Pool, Threads};
