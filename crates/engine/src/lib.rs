@@ -4,11 +4,15 @@
 //! packs weights once. Whatever has no kernel runs its plain evaluation, and [`Session::notes`] names it.
 //! Results are the same bytes at any number of threads and in every run.
 
+mod error;
 mod fold;
+mod input;
 mod plan;
 mod product;
 mod session;
 
+pub use error::EngineError;
+pub use input::Input;
 pub use plan::StepInfo;
 pub use product::Choosing;
-pub use session::{EngineError, Input, Session, SessionOptions, StepTime};
+pub use session::{Session, SessionOptions, StepTime};

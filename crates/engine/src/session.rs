@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use lissom_graph::{EvaluateError, Fact, Graph, LoadError, Model, ValueId, interpret};
-use lissom_kernels::{ShapeError, Threads};
-use lissom_tensor::{DType, Tensor};
+use lissom_graph::{Fact, Graph, Model, ValueId, interpret};
+use lissom_kernels::Threads;
+use lissom_tensor::{DType, Tensor, View, ViewMut};
 
 use crate::fold::fold_constants;
-use crate::plan::{Arena, Plan, StepInfo, WeightCache, compile};
+use crate::plan::{Arena, Plan, Slot, StepInfo, WeightCache, compile};
 use crate::product::Choosing;
+use crate::{EngineError, Input};
 
 /// Plans a session keeps; the one that was used longest ago goes first.
 const MAX_PLANS: usize = 16;
@@ -19,6 +20,8 @@ const MAX_PLANS: usize = 16;
 pub struct SessionOptions {
     /// Threads that work on one run; 0 means one per core.
     pub threads: usize,
+    /// Threads to use instead: those of another session, or the program's own.
+    pub pool: Option<Threads>,
     /// Values that are returned after the model's outputs, e.g. activations a method wants to see. They are exact: nothing
     /// is fused across them.
     pub observe: Vec<ValueId>,
@@ -32,40 +35,8 @@ pub struct SessionOptions {
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { threads: 0, observe: Vec::new(), fast: true, choosing: Choosing::Estimated, bf16: false }
+        Self { threads: 0, pool: None, observe: Vec::new(), fast: true, choosing: Choosing::Estimated, bf16: false }
     }
-}
-
-/// Why a network could not be loaded or run.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-#[allow(missing_docs)]
-pub enum EngineError {
-    #[error("node `{node}`: {reason} is not supported")]
-    Unsupported { node: String, reason: String },
-    #[error("input `{name}` is missing; the model's inputs are {expected}")]
-    MissingInput { name: String, expected: String },
-    #[error("the model has no input `{name}`; its inputs are {expected}")]
-    UnknownInput { name: String, expected: String },
-    #[error("input `{name}`: the model wants {expected}, found {actual}")]
-    InputMismatch { name: String, expected: String, actual: String },
-    #[error("node `{node}`: a kernel refused: {source}")]
-    Kernel { node: String, source: ShapeError },
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    #[error(transparent)]
-    Evaluate(#[from] EvaluateError),
-}
-
-/// What a model wants at one input.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Input {
-    /// Name in the graph.
-    pub name: String,
-    /// Element type, if the file declares it.
-    pub dtype: Option<DType>,
-    /// Length of each axis, `None` where any will do; `None` as a whole if the rank is not declared.
-    pub shape: Option<Vec<Option<usize>>>,
 }
 
 /// How long a step of a plan took.
@@ -80,16 +51,24 @@ pub struct StepTime {
 /// A loaded network. Can be shared between threads; each call of [`run`](Self::run) is independent.
 #[derive(Debug)]
 pub struct Session {
-    graph: Graph,
-    inputs: Vec<Input>,
-    output_names: Vec<String>,
-    is_fast: bool,
+    loaded: Arc<Loaded>,
     threads: Threads,
-    weights: WeightCache,
     plans: Mutex<Vec<(PlanKey, Arc<Plan>)>>,
     /// Arenas that no run uses at the moment.
     arenas: Mutex<Vec<Arena>>,
     notes: Mutex<Vec<String>>,
+}
+
+/// What sessions of one model share.
+#[derive(Debug)]
+struct Loaded {
+    graph: Graph,
+    inputs: Vec<Input>,
+    output_names: Vec<String>,
+    is_fast: bool,
+    weights: WeightCache,
+    /// Held while a plan is made, so that measurements do not disturb each other.
+    compiling: Mutex<()>,
 }
 
 /// Type and shape of each input.
@@ -112,36 +91,41 @@ impl Session {
         let outputs: Vec<ValueId> = graph.outputs().iter().chain(&options.observe).copied().collect();
         let output_names = outputs.iter().map(|&id| graph.value(id).name.clone()).collect();
         graph.set_outputs(outputs);
-        let inputs = graph.inputs().iter().map(|&id| input(&graph, id)).collect();
+        let inputs = graph.inputs().iter().map(|&id| Input::new(&graph, id)).collect();
         if options.fast {
             graph.drop_dead();
             fold_constants(&mut graph);
         }
-        let n_threads = match options.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            n => n,
+        let threads = match (options.fast, &options.pool, options.threads) {
+            (false, ..) => Threads::single(),
+            (true, Some(pool), _) => pool.clone(),
+            (true, None, 0) => Threads::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            (true, None, n) => Threads::new(n),
         };
-        Ok(Self {
-            graph,
-            inputs,
-            output_names,
-            is_fast: options.fast,
-            threads: if options.fast { Threads::new(n_threads) } else { Threads::single() },
-            weights: WeightCache::new(&options.choosing, options.bf16),
-            plans: Mutex::default(),
-            arenas: Mutex::default(),
-            notes: Mutex::default(),
-        })
+        let weights = WeightCache::new(&options.choosing, options.bf16);
+        let is_fast = options.fast;
+        let loaded = Loaded { graph, inputs, output_names, is_fast, weights, compiling: Mutex::default() };
+        Ok(Self::of(Arc::new(loaded), threads))
+    }
+
+    fn of(loaded: Arc<Loaded>, threads: Threads) -> Self {
+        Self { loaded, threads, plans: Mutex::default(), arenas: Mutex::default(), notes: Mutex::default() }
+    }
+
+    /// Another session of the same model, on these threads. Both use the same graph, packed weights and measurements;
+    /// each has its own plans and arenas.
+    pub fn share(&self, threads: Threads) -> Self {
+        Self::of(Arc::clone(&self.loaded), if self.loaded.is_fast { threads } else { Threads::single() })
     }
 
     /// The model's inputs, in order.
     pub fn inputs(&self) -> &[Input] {
-        &self.inputs
+        &self.loaded.inputs
     }
 
     /// Names of the model's outputs and the observed values, in order.
     pub fn output_names(&self) -> &[String] {
-        &self.output_names
+        &self.loaded.output_names
     }
 
     /// Runs the network once. `inputs` are by name, in any order; outputs come in the order of
@@ -151,6 +135,34 @@ impl Session {
     /// [`EngineError`] if an input is missing, unknown or does not fit, or if a node refuses.
     pub fn run(&self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, EngineError> {
         self.run_watched(inputs, |_, _| {})
+    }
+
+    /// Runs the network once on borrowed memory: kernels read the inputs where they are, and the last ones write f32
+    /// outputs where they are wanted. Outputs are by name, in any order; those that are not named are not given, and
+    /// steps that only they need at the end are left out. After an error the slices hold anything.
+    ///
+    /// Inputs of a node without a kernel are copied; [`notes`](Self::notes) names such nodes. Other outputs are copied
+    /// once: bytes, outputs that another node reads too, and those that are inputs.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); [`EngineError::UnknownOutput`], [`EngineError::RepeatedOutput`], and
+    /// [`EngineError::OutputMismatch`] if a slice is of another type or length than the output.
+    pub fn run_into(
+        &self,
+        inputs: &[(&str, View<'_>)],
+        outputs: &mut [(&str, ViewMut<'_>)],
+    ) -> Result<(), EngineError> {
+        let slots = self.ordered(inputs, |view| Slot::View(*view))?;
+        let wanted = self.wanted(outputs)?;
+        let given_back = self.execute(slots, |plan| plan_results(plan, &wanted, outputs), |_, _| {})?;
+        for (tensor, position) in given_back.iter().zip(&wanted) {
+            if let (Some(tensor), Some(position)) = (tensor, *position) {
+                let (name, slice) = &mut outputs[position];
+                let (dtype, len) = (slice.dtype(), slice.len());
+                slice.copy_from(tensor).map_err(|_| mismatch(name, tensor.dtype(), tensor.shape(), dtype, len))?;
+            }
+        }
+        Ok(())
     }
 
     /// Runs the network once and tells how long each step took.
@@ -176,37 +188,59 @@ impl Session {
         locked(&self.notes).clone()
     }
 
+    /// Bytes of the packed weights; all sessions that share the model use the same ones.
+    pub fn packed_bytes(&self) -> usize {
+        self.loaded.weights.size_bytes()
+    }
+
     /// Memory the session holds beyond the model itself: packed weights and arenas, in bytes.
     pub fn peak_bytes(&self) -> usize {
-        self.weights.size_bytes() + locked(&self.arenas).iter().map(Arena::size_bytes).sum::<usize>()
+        self.packed_bytes() + locked(&self.arenas).iter().map(Arena::size_bytes).sum::<usize>()
     }
 
     fn run_watched(
         &self,
         inputs: &[(&str, &Tensor)],
-        mut watch: impl FnMut(&Plan, usize),
+        watch: impl FnMut(&Plan, usize),
     ) -> Result<Vec<Tensor>, EngineError> {
-        let ordered = self.ordered(inputs)?;
-        if !self.is_fast {
-            return Ok(interpret(&self.graph, &ordered)?);
-        }
-        let plan = match self.plan(&ordered) {
-            Ok(plan) => plan,
-            Err(error) => return self.run_plainly(&ordered, &error),
-        };
-        let mut arena = locked(&self.arenas).pop().unwrap_or_default();
-        let outcome = plan.run(ordered.clone(), &mut arena, &self.threads, |index| watch(&plan, index));
-        locked(&self.arenas).push(arena);
-        match outcome {
-            Err(error @ EngineError::Kernel { .. }) => self.run_plainly(&ordered, &error),
-            outcome => outcome,
-        }
+        let slots = self.ordered(inputs, |tensor| Slot::Tensor((*tensor).clone()))?;
+        let mut made: Vec<Option<Tensor>> = Vec::new();
+        let given_back = self.execute(slots, |plan| new_results(plan, &mut made), watch)?;
+        made.resize(given_back.len(), None);
+        Ok(given_back.into_iter().zip(made).filter_map(|(given_back, made)| given_back.or(made)).collect())
     }
 
-    /// The oracle runs what could not be planned: it answers, or says what is wrong with the network or its input.
-    fn run_plainly(&self, inputs: &[Tensor], cause: &EngineError) -> Result<Vec<Tensor>, EngineError> {
-        self.note(format!("the network runs its plain evaluation: {cause}"));
-        Ok(interpret(&self.graph, inputs)?)
+    /// Runs the network into the slices that `results` chooses for the outputs that leave a plan; gives back the others.
+    fn execute<'r>(
+        &self,
+        slots: Vec<Slot<'_>>,
+        results: impl FnOnce(&Plan) -> Result<Vec<Option<ViewMut<'r>>>, EngineError>,
+        mut watch: impl FnMut(&Plan, usize),
+    ) -> Result<Vec<Option<Tensor>>, EngineError> {
+        let plainly = |slots: &[Slot<'_>]| -> Result<Vec<Option<Tensor>>, EngineError> {
+            let tensors: Vec<Tensor> = slots.iter().filter_map(Slot::to_tensor).collect();
+            Ok(interpret(&self.loaded.graph, &tensors)?.into_iter().map(Some).collect())
+        };
+        // The oracle runs what could not be planned: it answers, or says what is wrong with the network or its input.
+        let instead = |slots: &[Slot<'_>], cause: &EngineError| {
+            self.note(format!("the network runs its plain evaluation: {cause}"));
+            plainly(slots)
+        };
+        if !self.loaded.is_fast {
+            return plainly(&slots);
+        }
+        let plan = match self.plan(&slots) {
+            Ok(plan) => plan,
+            Err(error) => return instead(&slots, &error),
+        };
+        let mut results = results(&plan)?;
+        let mut arena = locked(&self.arenas).pop().unwrap_or_default();
+        let outcome = plan.run(slots.clone(), &mut results, &mut arena, &self.threads, |index| watch(&plan, index));
+        locked(&self.arenas).push(arena);
+        match outcome {
+            Err(error @ EngineError::Kernel { .. }) => instead(&slots, &error),
+            outcome => outcome,
+        }
     }
 
     fn note(&self, note: String) {
@@ -217,19 +251,23 @@ impl Session {
     }
 
     /// The plan for inputs of these types and shapes.
-    fn plan(&self, inputs: &[Tensor]) -> Result<Arc<Plan>, EngineError> {
-        let key: PlanKey = inputs.iter().map(|tensor| (tensor.dtype(), tensor.shape().to_vec())).collect();
-        let mut plans = locked(&self.plans);
-        if let Some(at) = plans.iter().position(|(own, _)| *own == key) {
-            let found = plans.remove(at);
-            let plan = Arc::clone(&found.1);
-            plans.push(found);
+    fn plan(&self, inputs: &[Slot<'_>]) -> Result<Arc<Plan>, EngineError> {
+        if let Some(plan) = self.known_plan(inputs) {
             return Ok(plan);
         }
-        let facts: Vec<Fact> = inputs.iter().map(|tensor| Fact::known(tensor.dtype(), tensor.shape())).collect();
-        let plan = Arc::new(compile(&self.graph, &self.weights, &facts, &self.threads)?);
-        self.weights.chooser.save();
+        // A caller's pool may let this thread do another of its jobs while a form is measured; that one must not wait here.
+        let _alone = (!self.threads.are_callers()).then(|| locked(&self.loaded.compiling));
+        if let Some(plan) = self.known_plan(inputs) {
+            return Ok(plan);
+        }
+        let facts: Vec<(DType, &[usize])> = inputs.iter().filter_map(Slot::fact).collect();
+        let key: PlanKey = facts.iter().map(|(dtype, shape)| (*dtype, shape.to_vec())).collect();
+        let facts: Vec<Fact> = facts.iter().map(|(dtype, shape)| Fact::known(*dtype, shape)).collect();
+        let Loaded { graph, weights, .. } = &*self.loaded;
+        let plan = Arc::new(compile(graph, weights, &facts, &self.threads)?);
+        weights.chooser.save();
         plan.notes.iter().for_each(|note| self.note(note.clone()));
+        let mut plans = locked(&self.plans);
         if plans.len() >= MAX_PLANS {
             plans.remove(0);
         }
@@ -237,50 +275,88 @@ impl Session {
         Ok(plan)
     }
 
-    fn ordered(&self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, EngineError> {
-        let expected = || self.inputs.iter().map(describe).collect::<Vec<_>>().join(", ");
-        if let Some((name, _)) = inputs.iter().find(|(name, _)| self.inputs.iter().all(|input| input.name != *name)) {
+    fn known_plan(&self, inputs: &[Slot<'_>]) -> Option<Arc<Plan>> {
+        let mut plans = locked(&self.plans);
+        let is_same = |key: &PlanKey| {
+            let own = key.iter().map(|(dtype, shape)| (*dtype, shape.as_slice()));
+            own.eq(inputs.iter().filter_map(Slot::fact))
+        };
+        let at = plans.iter().position(|(key, _)| is_same(key))?;
+        let found = plans.remove(at);
+        let plan = Arc::clone(&found.1);
+        plans.push(found);
+        Some(plan)
+    }
+
+    /// The inputs in the model's order.
+    fn ordered<'a, T>(
+        &self,
+        inputs: &[(&str, T)],
+        slot: impl Fn(&T) -> Slot<'a>,
+    ) -> Result<Vec<Slot<'a>>, EngineError> {
+        let own = self.inputs();
+        let expected = || own.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        if let Some((name, _)) = inputs.iter().find(|(name, _)| own.iter().all(|input| input.name != *name)) {
             return Err(EngineError::UnknownInput { name: (*name).to_owned(), expected: expected() });
         }
-        let mut ordered = Vec::with_capacity(self.inputs.len());
-        for input in &self.inputs {
-            let tensor = inputs.iter().find(|(name, _)| *name == input.name).map(|(_, tensor)| *tensor);
-            let tensor =
-                tensor.ok_or_else(|| EngineError::MissingInput { name: input.name.clone(), expected: expected() })?;
-            check(input, tensor)?;
-            ordered.push(tensor.clone());
+        let mut ordered = Vec::with_capacity(own.len());
+        for input in own {
+            let given = inputs.iter().find(|(name, _)| *name == input.name).map(|(_, given)| slot(given));
+            let given =
+                given.ok_or_else(|| EngineError::MissingInput { name: input.name.clone(), expected: expected() })?;
+            if let Some((dtype, shape)) = given.fact() {
+                input.check(dtype, shape)?;
+            }
+            ordered.push(given);
         }
         Ok(ordered)
     }
-}
 
-fn input(graph: &Graph, id: ValueId) -> Input {
-    let value = graph.value(id);
-    let shape = value.fact.shape.as_ref().map(|shape| shape.iter().map(lissom_graph::Dim::known).collect());
-    Input { name: value.name.clone(), dtype: value.fact.dtype, shape }
-}
-
-fn check(input: &Input, tensor: &Tensor) -> Result<(), EngineError> {
-    let fits_type = input.dtype.is_none_or(|dtype| dtype == tensor.dtype());
-    let fits_shape = input.shape.as_ref().is_none_or(|shape| {
-        shape.len() == tensor.rank()
-            && shape.iter().zip(tensor.shape()).all(|(want, have)| want.is_none_or(|want| want == *have))
-    });
-    if fits_type && fits_shape {
-        return Ok(());
+    /// The position among `outputs` of each of the model's.
+    fn wanted(&self, outputs: &[(&str, ViewMut<'_>)]) -> Result<Vec<Option<usize>>, EngineError> {
+        let names = self.output_names();
+        let mut wanted = vec![None; names.len()];
+        for (position, (name, _)) in outputs.iter().enumerate() {
+            let Some(output) = names.iter().position(|own| own == name) else {
+                let expected = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+                return Err(EngineError::UnknownOutput { name: (*name).to_owned(), expected });
+            };
+            if wanted[output].replace(position).is_some() {
+                return Err(EngineError::RepeatedOutput { name: (*name).to_owned() });
+            }
+        }
+        Ok(wanted)
     }
-    let actual = Fact::known(tensor.dtype(), tensor.shape()).to_string();
-    Err(EngineError::InputMismatch { name: input.name.clone(), expected: describe(input), actual })
 }
 
-fn describe(input: &Input) -> String {
-    let shape = match &input.shape {
-        None => "..".to_owned(),
-        Some(shape) => shape
-            .iter()
-            .map(|length| length.map_or("?".to_owned(), |length| length.to_string()))
-            .collect::<Vec<_>>()
-            .join(","),
-    };
-    format!("`{}` {}[{shape}]", input.name, input.dtype.map_or("?".to_owned(), |dtype| dtype.to_string()))
+/// The caller's slices for the outputs that leave, if they fit.
+fn plan_results<'r>(
+    plan: &Plan,
+    wanted: &[Option<usize>],
+    outputs: &'r mut [(&str, ViewMut<'_>)],
+) -> Result<Vec<Option<ViewMut<'r>>>, EngineError> {
+    let mut results: Vec<Option<ViewMut<'r>>> = wanted.iter().map(|_| None).collect();
+    for (position, (name, slice)) in outputs.iter_mut().enumerate() {
+        let Some(index) = wanted.iter().position(|wanted| *wanted == Some(position)) else { continue };
+        let Some((elem, shape)) = &plan.outputs[index].leaves else { continue };
+        if slice.dtype() != elem.dtype() || slice.len() != shape.iter().product::<usize>() {
+            return Err(mismatch(name, elem.dtype(), shape, slice.dtype(), slice.len()));
+        }
+        results[index] = Some(slice.reborrow());
+    }
+    Ok(results)
+}
+
+/// New memory for the outputs that leave.
+fn new_results<'r>(plan: &Plan, made: &'r mut Vec<Option<Tensor>>) -> Result<Vec<Option<ViewMut<'r>>>, EngineError> {
+    for output in &plan.outputs {
+        let zeros = output.leaves.as_ref().map(|(elem, shape)| Tensor::zeros(elem.dtype(), shape.clone()));
+        made.push(zeros.transpose().map_err(|source| plan.refused(source.into()))?);
+    }
+    Ok(made.iter_mut().map(|tensor| tensor.as_mut().and_then(ViewMut::of)).collect())
+}
+
+fn mismatch(name: &str, dtype: DType, shape: &[usize], actual: DType, len: usize) -> EngineError {
+    let expected = Fact::known(dtype, shape).to_string();
+    EngineError::OutputMismatch { name: name.to_owned(), expected, actual: format!("{len} of {actual}") }
 }

@@ -81,4 +81,4 @@ pub mod wgemm;
 pub use activation::{Activation, Epilogue};
 pub use error::ShapeError;
 pub use isa::cpu_name;
-pub use threads::Threads;
+pub use threads::{Pool, Threads};

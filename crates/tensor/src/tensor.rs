@@ -67,6 +67,16 @@ impl Tensor {
         Ok(Self { shape, storage: Arc::new(storage) })
     }
 
+    /// Parts that were checked to fit.
+    pub(crate) fn of_parts(shape: Vec<usize>, storage: Arc<Storage>) -> Self {
+        Self { shape, storage }
+    }
+
+    /// The buffer to write to; copies it first if it is shared.
+    pub(crate) fn storage_mut(&mut self) -> &mut Storage {
+        Arc::make_mut(&mut self.storage)
+    }
+
     /// A rank-0 tensor.
     pub fn scalar<T: Element>(value: T) -> Self {
         Self { shape: Vec::new(), storage: Arc::new(T::wrap(vec![value])) }

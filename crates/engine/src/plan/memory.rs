@@ -93,7 +93,9 @@ fn last_reads(steps: &[Step], n_buffers: usize) -> Vec<usize> {
 fn share(steps: &mut [Step], buffers: &[Buffer], last_read: &[usize]) -> Vec<usize> {
     let mut roots: Vec<usize> = (0..buffers.len()).collect();
     for (index, step) in steps.iter_mut().enumerate() {
+        // What may be written into the caller's memory has a place of its own.
         let can = matches!(step.kind, Kind::Unary(_) | Kind::Binary { .. } | Kind::Softmax { .. });
+        let can = can && step.output.is_none();
         let (Target::Buffer(to), Some(Source::Buffer(from))) = (&step.target, step.inputs.first()) else { continue };
         let (to, from) = (*to, *from);
         let is_read_twice = step.inputs[1..].iter().any(|source| matches!(source, Source::Buffer(id) if *id == from));

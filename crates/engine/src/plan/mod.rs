@@ -5,8 +5,9 @@
 //! 3. [`lower`]: work in order becomes steps; what follows a product is fused into it, layouts are converted only where
 //!    two sides differ.
 //! 4. [`memory`]: buffers get places in one arena.
-//! 5. [`run`]: the steps, one after the other.
+//! 5. [`run`]: the steps, one after the other, on what the caller gave and into what it wants ([`binding`]).
 
+mod binding;
 mod composite;
 mod lower;
 mod memory;
@@ -17,6 +18,7 @@ mod step;
 mod weights;
 mod work;
 
+pub(crate) use binding::Slot;
 pub(crate) use lower::{compile, unary_of};
 pub(crate) use memory::Arena;
 pub(crate) use step::Plan;

@@ -1,5 +1,6 @@
 //! Steps on quantized values.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use lissom_kernels::conv::Images;
@@ -15,6 +16,10 @@ use crate::product::IntegerProduct;
 
 /// Elements that one task takes through f32 and back.
 const TASK: usize = 4096;
+
+thread_local! {
+    static CODES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Runs `product` with the output that `finish` describes.
 fn finished(
@@ -74,11 +79,16 @@ pub(super) fn dynamic_product(
     let (low, high) = range(x);
     let scale = if high == low { 1.0 } else { (high - low) / 255.0 };
     let zero_point = i32::from((-low / scale).clamp(0.0, 255.0).round_ties_even() as u8);
-    let mut codes = vec![0u8; x.len()];
-    quantize::quantize(threads, x, scale, zero_point, &mut BytesMut::U8(&mut codes))?;
+    // Taken, not borrowed: while a caller's pool works, this thread may run another network.
+    let mut memory = CODES.take();
+    memory.resize(memory.len().max(x.len()), 0);
+    let codes = &mut memory[..x.len()];
+    quantize::quantize(threads, x, scale, zero_point, &mut BytesMut::U8(codes))?;
     let scales: Vec<f32> = finish.scales.iter().map(|own| own * scale).collect();
     let mut output = Output::F32(Dequantize { scales: &scales, ..finish }, out);
-    packed.run(threads, Bytes::U8(&codes), zero_point, images, &mut output)
+    packed.run(threads, Bytes::U8(codes), zero_point, images, &mut output)?;
+    CODES.set(memory);
+    Ok(())
 }
 
 /// The smallest and largest element, and 0.

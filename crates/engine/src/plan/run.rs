@@ -1,5 +1,7 @@
 //! Runs the steps of a plan.
 
+use std::borrow::Cow;
+
 use lissom_graph::{EvaluateError, Inputs, OpError};
 use lissom_kernels::attention;
 use lissom_kernels::elementwise::{self, Operand};
@@ -9,8 +11,9 @@ use lissom_kernels::qgemm::Dequantize;
 use lissom_kernels::quantize::{self, Bytes, BytesMut};
 use lissom_kernels::rows::{self, LayerNorm, Mask};
 use lissom_kernels::{Epilogue, ShapeError, Threads, conv, permute};
-use lissom_tensor::{DType, Element, Storage, Tensor};
+use lissom_tensor::{Element, Storage, Tensor, Values, ValuesMut, ViewMut};
 
+use super::binding::Slot;
 use super::memory::Arena;
 use super::quantized;
 use super::step::{Elem, Inner, Kind, Plan, Source, Spread, Step, Strides, Target};
@@ -20,7 +23,7 @@ use crate::product::Call;
 /// Operands of a step: everything but the part of the arena that it writes.
 pub(super) struct Operands<'a> {
     plan: &'a Plan,
-    slots: &'a [Option<Tensor>],
+    slots: &'a [Slot<'a>],
     /// The arena before the target, and after it from `right_start` on.
     left: &'a [f32],
     right: &'a [f32],
@@ -45,11 +48,19 @@ impl<'a> Operands<'a> {
 
     fn tensor(&self, index: usize) -> Result<&'a Tensor, EngineError> {
         let found = match self.step.inputs.get(index) {
-            Some(Source::Slot(slot)) => self.slots.get(*slot).and_then(Option::as_ref),
+            Some(Source::Slot(slot)) => self.slots.get(*slot).and_then(Slot::tensor),
             Some(Source::Constant(tensor)) => Some(tensor),
             _ => None,
         };
         found.ok_or_else(|| self.missing(index))
+    }
+
+    /// Input `index`, if it is the caller's and no tensor.
+    fn view(&self, index: usize) -> Option<Values<'a>> {
+        match self.step.inputs.get(index) {
+            Some(Source::Slot(slot)) => self.slots.get(*slot).and_then(Slot::view),
+            _ => None,
+        }
     }
 
     fn missing(&self, index: usize) -> EngineError {
@@ -69,7 +80,11 @@ impl<'a> Operands<'a> {
     pub fn f32(&self, index: usize) -> Result<&'a [f32], EngineError> {
         match self.step.inputs.get(index) {
             Some(Source::Buffer(id)) => self.words(*id).map(|(words, _)| words).ok_or_else(|| self.missing(index)),
-            _ => self.tensor(index)?.as_slice().map_err(|source| self.error(source.into())),
+            _ => match self.view(index) {
+                Some(Values::F32(values)) => Ok(values),
+                Some(other) => Err(self.error(OpError::UnsupportedType { index, actual: other.dtype() })),
+                None => self.tensor(index)?.as_slice().map_err(|source| self.error(source.into())),
+            },
         }
     }
 
@@ -82,11 +97,34 @@ impl<'a> Operands<'a> {
                 _ => Bytes::U8(&bytemuck::cast_slice(words)[..len]),
             });
         }
+        match self.view(index) {
+            Some(Values::I8(values)) => return Ok(Bytes::I8(values)),
+            Some(Values::U8(values)) => return Ok(Bytes::U8(values)),
+            Some(other) => return Err(self.error(OpError::UnsupportedType { index, actual: other.dtype() })),
+            None => {}
+        }
         let tensor = self.tensor(index)?;
         Ok(match tensor.storage() {
             Storage::I8(values) => Bytes::I8(values),
             Storage::U8(values) => Bytes::U8(values),
             _ => return Err(self.error(OpError::UnsupportedType { index, actual: tensor.dtype() })),
+        })
+    }
+
+    /// Input `index`, of any type of integer.
+    fn integers(&self, index: usize) -> Result<Cow<'a, [i64]>, EngineError> {
+        let refused = |actual| self.error(OpError::UnsupportedType { index, actual });
+        Ok(match self.view(index) {
+            Some(Values::I64(values)) => Cow::Borrowed(values),
+            Some(Values::I32(values)) => Cow::Owned(values.iter().map(|&value| value.into()).collect()),
+            Some(other) => return Err(refused(other.dtype())),
+            None => {
+                let tensor = self.tensor(index)?;
+                match i64::slice(tensor.storage()) {
+                    Some(values) => Cow::Borrowed(values),
+                    None => Cow::Owned(tensor.to_i64_vec().map_err(|_| refused(tensor.dtype()))?),
+                }
+            }
         })
     }
 }
@@ -100,40 +138,37 @@ pub(super) fn bytes_mut(words: &mut [f32], len: usize, elem: Elem) -> BytesMut<'
 }
 
 impl Plan {
-    /// The outputs for these inputs. `watch` is told of each step when it is done.
+    /// The outputs for these inputs. Those that leave go into `results`, as far as they are wanted; the others are given
+    /// back. `watch` is told of each step when it is done.
     pub fn run(
         &self,
-        inputs: Vec<Tensor>,
+        inputs: Vec<Slot<'_>>,
+        results: &mut [Option<ViewMut<'_>>],
         arena: &mut Arena,
         threads: &Threads,
         mut watch: impl FnMut(usize),
-    ) -> Result<Vec<Tensor>, EngineError> {
+    ) -> Result<Vec<Option<Tensor>>, EngineError> {
         let words = arena.words(self.arena_words);
-        let mut slots: Vec<Option<Tensor>> = vec![None; self.n_slots];
-        for (slot, tensor) in slots.iter_mut().zip(inputs) {
-            *slot = Some(tensor);
-        }
+        let mut slots = self.slots(inputs);
         for (index, step) in self.steps.iter().enumerate() {
-            self.step(step, words, &mut slots, threads)?;
+            let result = step.output.map(|output| results.get_mut(output).and_then(Option::as_mut));
+            match result {
+                None => self.step(step, words, &mut slots, threads)?,
+                Some(result) => self.last_step(step, words, &slots, result, threads)?,
+            }
             for &slot in &step.frees {
-                slots[slot] = None;
+                slots[slot] = Slot::Empty;
             }
             watch(index);
         }
-        let output = |source: &Source| match source {
-            Source::Slot(slot) => slots[*slot].clone(),
-            Source::Constant(tensor) => Some(tensor.clone()),
-            Source::Buffer(_) => None,
-        };
-        let missing = || EngineError::Evaluate(EvaluateError::InputCount { expected: self.n_inputs, actual: 0 });
-        self.outputs.iter().map(|source| output(source).ok_or_else(missing)).collect()
+        self.outputs.iter().map(|output| self.given_back(output, &slots)).collect()
     }
 
-    fn step(
+    fn step<'s>(
         &self,
         step: &Step,
         words: &mut [f32],
-        slots: &mut [Option<Tensor>],
+        slots: &mut [Slot<'s>],
         threads: &Threads,
     ) -> Result<(), EngineError> {
         match &step.target {
@@ -149,13 +184,44 @@ impl Plan {
                 let results = run_to_tensors(&operands)?;
                 for (target, result) in targets.iter().zip(results) {
                     if let Some(slot) = target {
-                        slots[*slot] = Some(result);
+                        slots[*slot] = Slot::Tensor(result);
                     }
                 }
                 Ok(())
             }
         }
     }
+
+    /// A step that makes an output which leaves: the kernel that may write it where the caller wants it, or the copy.
+    fn last_step(
+        &self,
+        step: &Step,
+        words: &mut [f32],
+        slots: &[Slot<'_>],
+        result: Option<&mut ViewMut<'_>>,
+        threads: &Threads,
+    ) -> Result<(), EngineError> {
+        let Some(result) = result else { return Ok(()) };
+        let operands = Operands { plan: self, slots, left: words, right: &[], right_start: 0, step };
+        let dtype = result.dtype();
+        let elem = Elem::of_codes(Some(dtype)).unwrap_or(Elem::F32);
+        match (&step.target, result.values_mut()) {
+            (Target::Buffer(id), ValuesMut::F32(out)) => run_kernel(&operands, out, self.places[*id].1, threads),
+            (Target::Slots(_), _) if step.is_in_place => Ok(()),
+            (Target::Slots(_), ValuesMut::F32(out)) => copied(&operands, operands.f32(0)?, out),
+            (_, out) => match (operands.bytes(0, elem)?, out) {
+                (Bytes::U8(x), ValuesMut::U8(out)) => copied(&operands, x, out),
+                (Bytes::I8(x), ValuesMut::I8(out)) => copied(&operands, x, out),
+                _ => Err(operands.error(OpError::UnsupportedType { index: 0, actual: dtype })),
+            },
+        }
+    }
+}
+
+fn copied<T: Copy>(operands: &Operands<'_>, x: &[T], out: &mut [T]) -> Result<(), EngineError> {
+    ShapeError::expect("out", out.len(), x.len()).map_err(|source| operands.kernel_error(source))?;
+    out.copy_from_slice(x);
+    Ok(())
 }
 
 fn run_to_tensors(operands: &Operands<'_>) -> Result<Vec<Tensor>, EngineError> {
@@ -451,21 +517,11 @@ fn move_part<T: Copy>(operands: &Operands<'_>, x: &[T], part: &Strides, out: &mu
 
 fn run_gather(operands: &Operands<'_>, [outer, length, inner]: [usize; 3], out: &mut [f32]) -> Result<(), EngineError> {
     let data = operands.f32(0)?;
-    let indices = operands.tensor(1)?;
-    if indices.dtype() == DType::F32 || data.len() != outer * length * inner {
-        return Err(operands.error(OpError::UnsupportedType { index: 1, actual: indices.dtype() }));
-    }
-    let wide;
-    let indices: &[i64] = match i64::slice(indices.storage()) {
-        Some(values) => values,
-        None => {
-            wide = indices.to_i64_vec().map_err(|source| operands.error(source.into()))?;
-            &wide
-        }
-    };
+    let indices = operands.integers(1)?;
+    ShapeError::expect("data", data.len(), outer * length * inner).map_err(|source| operands.kernel_error(source))?;
     let mut rows = out.chunks_exact_mut(inner.max(1));
     for block in 0..outer {
-        for &index in indices {
+        for &index in indices.iter() {
             let row = if index < 0 { index + length as i64 } else { index };
             let Some(row) = usize::try_from(row).ok().filter(|&row| row < length) else {
                 let reason = format!("index {index} is outside of an axis of {length}");

@@ -33,6 +33,14 @@ impl Elem {
         }
     }
 
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::U8 => DType::U8,
+            Self::I8 => DType::I8,
+        }
+    }
+
     /// f32 words that `len` elements take.
     pub fn words(self, len: usize) -> usize {
         match self {
@@ -288,6 +296,8 @@ pub(crate) struct Step {
     pub is_in_place: bool,
     /// Slots nobody reads after this step.
     pub frees: Vec<usize>,
+    /// The output of the network that this step makes, and nobody else reads: it may write into the caller's memory.
+    pub output: Option<usize>,
 }
 
 impl Step {
@@ -309,6 +319,15 @@ impl Step {
     }
 }
 
+/// How a result of the network leaves the plan.
+#[derive(Debug, Clone)]
+pub(crate) struct Output {
+    /// A slot or a constant.
+    pub source: Source,
+    /// Element type and shape, if it is copied out of the arena and nobody else reads the copy.
+    pub leaves: Option<(Elem, Vec<usize>)>,
+}
+
 /// A graph ready to run on inputs of certain shapes.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -319,8 +338,9 @@ pub(crate) struct Plan {
     pub n_slots: usize,
     /// The graph's inputs are slots `0..n_inputs`.
     pub n_inputs: usize,
-    /// Slots and constants.
-    pub outputs: Vec<Source>,
+    /// One an input: true if a node that evaluates itself reads it, or the caller gets it back.
+    pub needs_tensor: Vec<bool>,
+    pub outputs: Vec<Output>,
     /// What does not run in a kernel of its own, and why.
     pub notes: Vec<String>,
 }

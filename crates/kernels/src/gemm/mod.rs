@@ -239,33 +239,34 @@ pub fn batched_with(
     let is_split_inside = batch.offsets.len() < threads.count();
     let one = |index: usize, threads: &Threads| {
         let [a_offset, b_offset, c_offset] = batch.offsets[index];
-        PANELS.with_borrow_mut(|panels| {
-            panels.clear();
-            panels.resize(packed::packed_len(kernel.panel, k, n), 0.0);
-            let [row_stride, col_stride] = batch.b_strides;
-            let from = Matrix { data: b.get(b_offset..).unwrap_or(&[]), row_stride, col_stride };
-            packed::pack(from, k, n, kernel.panel, panels);
-            if batch.scale != 1.0 {
-                panels.iter_mut().for_each(|x| *x *= batch.scale);
-            }
-            let [row_stride, col_stride] = batch.a_strides;
-            let product = Product {
-                kernel,
-                m,
-                k,
-                n,
-                rows: &MatrixRows { a: a.get(a_offset..).unwrap_or(&[]), m, k, row_stride, col_stride },
-                b: panels,
-                // SAFETY: inside `out`, checked by `check_batch`.
-                c: Shareable(unsafe { c.at(c_offset) }),
-                c_stride: batch.out_stride,
-                bias: std::ptr::null(),
-                residual: std::ptr::null(),
-                activation: batch.activation,
-            };
-            // SAFETY: `check_batch` proved that the products stay inside `out` and do not overlap.
-            unsafe { product.run(threads) };
-        });
+        // Taken, not borrowed: while a caller's pool works, this thread may run another product.
+        let mut panels = PANELS.take();
+        panels.clear();
+        panels.resize(packed::packed_len(kernel.panel, k, n), 0.0);
+        let [row_stride, col_stride] = batch.b_strides;
+        let from = Matrix { data: b.get(b_offset..).unwrap_or(&[]), row_stride, col_stride };
+        packed::pack(from, k, n, kernel.panel, &mut panels);
+        if batch.scale != 1.0 {
+            panels.iter_mut().for_each(|x| *x *= batch.scale);
+        }
+        let [row_stride, col_stride] = batch.a_strides;
+        let product = Product {
+            kernel,
+            m,
+            k,
+            n,
+            rows: &MatrixRows { a: a.get(a_offset..).unwrap_or(&[]), m, k, row_stride, col_stride },
+            b: &panels,
+            // SAFETY: inside `out`, checked by `check_batch`.
+            c: Shareable(unsafe { c.at(c_offset) }),
+            c_stride: batch.out_stride,
+            bias: std::ptr::null(),
+            residual: std::ptr::null(),
+            activation: batch.activation,
+        };
+        // SAFETY: `check_batch` proved that the products stay inside `out` and do not overlap.
+        unsafe { product.run(threads) };
+        PANELS.set(panels);
     };
     if is_split_inside {
         (0..batch.offsets.len()).for_each(|index| one(index, threads));

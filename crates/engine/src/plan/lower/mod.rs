@@ -20,6 +20,7 @@ use lissom_kernels::conv::Channels;
 use lissom_kernels::{Activation, ShapeError, Threads};
 use lissom_tensor::{DType, Tensor, checked_len};
 
+use super::binding;
 use super::composite;
 use super::memory;
 use super::step::{Buffer, Elem, Grid, Kind, Plan, Source, Step, StepInfo, Target};
@@ -253,11 +254,13 @@ impl<'n, 'a> Builder<'n, 'a> {
         for step in &mut self.steps {
             step.info.bytes = step.bytes(&self.buffers) as u64;
         }
+        let needs_tensor = binding::needs_tensor(&self.steps, &outputs, n_inputs);
+        let outputs = binding::outputs(&mut self.steps, outputs);
         let (places, arena_words) = memory::place(&mut self.steps, &self.buffers);
         // The plain evaluation holds fewer values at a time, and says which one is too large.
         checked_len(DType::F32, &[arena_words]).map_err(|source| self.refused(source.into()))?;
         let Self { steps, n_slots, notes, .. } = self;
-        Ok(Plan { steps, places, arena_words, n_slots, n_inputs, outputs, notes })
+        Ok(Plan { steps, places, arena_words, n_slots, n_inputs, needs_tensor, outputs, notes })
     }
 
     fn slot(&mut self) -> usize {
@@ -354,7 +357,7 @@ impl<'n, 'a> Builder<'n, 'a> {
     }
 
     pub fn push(&mut self, info: StepInfo, kind: Kind, inputs: Vec<Source>, target: Target) {
-        self.steps.push(Step { info, kind, inputs, target, is_in_place: false, frees: Vec::new() });
+        self.steps.push(Step { info, kind, inputs, target, is_in_place: false, frees: Vec::new(), output: None });
     }
 
     /// Adds a step that writes a new buffer.

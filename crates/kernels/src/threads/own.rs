@@ -1,4 +1,4 @@
-//! A small pool: one fork and join a kernel, tasks fixed by the shape, never by the number of threads.
+//! A small pool of its own.
 //!
 //! Workers spin for 200 µs after their last job and then park, so that the layers of one inference find them awake
 //! and an idle session costs nothing. The calling thread always works too, and waits only for workers that joined the
@@ -6,8 +6,8 @@
 
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
@@ -18,25 +18,15 @@ const OPEN: u64 = 1 << 31;
 const ACTIVE: u64 = OPEN - 1;
 const EPOCH: u64 = 1 << 32;
 
-/// A handle to a pool of threads; clones share the pool. One thread means no pool at all.
-///
-/// Results of every kernel are the same bytes at any number of threads.
-#[derive(Clone)]
-pub struct Threads {
-    pool: Option<Arc<Pool>>,
-}
-
-struct Pool {
+pub(super) struct OwnPool {
     shared: Arc<Shared>,
-    /// Held while a job runs; whoever finds it taken (a nested or concurrent call) runs its tasks alone.
-    caller: Mutex<()>,
     workers: Vec<JoinHandle<()>>,
     handles: Vec<Thread>,
 }
 
 struct Shared {
     state: AtomicU64,
-    /// Written only by the holder of `Pool::caller` while no worker is active; read only by workers that joined.
+    /// Written only by the caller of `OwnPool::run` while no worker is active; read only by workers that joined.
     job: UnsafeCell<Option<Job>>,
     /// Next task of each participant's share; others steal from it when theirs is done.
     next: Vec<AtomicUsize>,
@@ -56,15 +46,9 @@ struct Job {
     n_tasks: usize,
 }
 
-impl Threads {
-    /// A pool of `n_threads` in all, the calling thread included; 0 counts as 1.
-    ///
-    /// If the system refuses to start a thread, the pool is as large as it allowed.
+impl OwnPool {
+    /// A pool of `n_threads` in all, the calling thread included, or as many as the system allows.
     pub fn new(n_threads: usize) -> Self {
-        if n_threads <= 1 {
-            return Self::single();
-        }
-        let n_threads = n_threads.min(1024);
         let shared = Arc::new(Shared {
             state: AtomicU64::new(0),
             job: UnsafeCell::new(None),
@@ -81,73 +65,19 @@ impl Threads {
             })
             .collect();
         let handles = workers.iter().map(|worker| worker.thread().clone()).collect();
-        Self { pool: Some(Arc::new(Pool { shared, caller: Mutex::new(()), workers, handles })) }
+        Self { shared, workers, handles }
     }
 
-    /// Everything on the calling thread.
-    pub fn single() -> Self {
-        Self { pool: None }
-    }
-
-    /// Number of threads that work on a job, the caller included.
+    /// Number of threads, the calling one included.
     pub fn count(&self) -> usize {
-        self.pool.as_ref().map_or(1, |pool| pool.workers.len() + 1)
+        self.workers.len() + 1
     }
 
-    /// Runs `task(0)` to `task(n_tasks - 1)`, each once, in any order and at the same time; returns when all are done.
+    /// See `Threads::run`.
     ///
-    /// A call from inside a task, or while another thread uses this pool, runs its tasks on the calling thread.
-    ///
-    /// # Panics
-    /// If a task panics.
-    pub fn run(&self, n_tasks: usize, task: impl Fn(usize) + Sync) {
-        let Some(pool) = self.pool.as_ref().filter(|_| n_tasks > 1) else {
-            return (0..n_tasks).for_each(task);
-        };
-        let Ok(_caller) = pool.caller.try_lock() else {
-            return (0..n_tasks).for_each(task);
-        };
-        pool.run(n_tasks, &task);
-    }
-
-    /// Splits `items` into chunks of `chunk` elements (the last may be shorter) and runs `task(index, chunk)` on each.
-    pub fn run_chunks<T: Send>(&self, items: &mut [T], chunk: usize, task: impl Fn(usize, &mut [T]) + Sync) {
-        let (len, chunk) = (items.len(), chunk.max(1));
-        let start = Shareable(items.as_mut_ptr());
-        self.run(len.div_ceil(chunk), |index| {
-            let first = index * chunk;
-            // SAFETY: the chunks are disjoint parts of `items`, which is borrowed until all tasks are done.
-            let part = unsafe { std::slice::from_raw_parts_mut(start.at(first), chunk.min(len - first)) };
-            task(index, part);
-        });
-    }
-}
-
-impl std::fmt::Debug for Threads {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Threads").field("count", &self.count()).finish()
-    }
-}
-
-/// A pointer to output that tasks write in disjoint parts.
-pub(crate) struct Shareable<T>(pub *mut T);
-
-impl<T> Shareable<T> {
     /// # Safety
-    /// `offset` lies inside the allocation, and no other task touches what the caller will touch there.
-    pub unsafe fn at(&self, offset: usize) -> *mut T {
-        // SAFETY: the caller's.
-        unsafe { self.0.add(offset) }
-    }
-}
-
-// SAFETY: users write disjoint parts, see `at`.
-unsafe impl<T: Send> Sync for Shareable<T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Send for Shareable<T> {}
-
-impl Pool {
-    fn run(&self, n_tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+    /// One call at a time.
+    pub unsafe fn run(&self, n_tasks: usize, task: &(dyn Fn(usize) + Sync)) {
         let shared = &*self.shared;
         // SAFETY: only the lifetime changes; this function does not return before every worker has left the job.
         let task: *const (dyn Fn(usize) + Sync + 'static) = unsafe { std::mem::transmute(task) };
@@ -179,7 +109,7 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
+impl Drop for OwnPool {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
         for (worker, handle) in self.workers.drain(..).zip(&self.handles) {
@@ -254,70 +184,5 @@ impl Shared {
             }
             self.parked[slot].store(false, Ordering::SeqCst);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_task_runs_exactly_once() {
-        for n_threads in [1, 2, 3, 5] {
-            let threads = Threads::new(n_threads);
-            for n_tasks in [0, 1, 2, 3, 7, 64, 1000] {
-                let counts: Vec<AtomicUsize> = (0..n_tasks).map(|_| AtomicUsize::new(0)).collect();
-                threads.run(n_tasks, |i| {
-                    counts[i].fetch_add(1, Ordering::Relaxed);
-                });
-                assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1), "{n_threads} {n_tasks}");
-            }
-        }
-    }
-
-    #[test]
-    fn nested_and_concurrent_calls_finish() {
-        let threads = Threads::new(3);
-        let total = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| {
-                    for _ in 0..200 {
-                        threads.run(4, |_| threads.run(2, |_| _ = total.fetch_add(1, Ordering::Relaxed)));
-                    }
-                });
-            }
-        });
-        assert_eq!(total.load(Ordering::Relaxed), 3 * 200 * 4 * 2);
-    }
-
-    #[test]
-    fn parked_workers_wake_and_the_pool_ends() {
-        let threads = Threads::new(4);
-        for _ in 0..3 {
-            std::thread::sleep(SPIN * 5);
-            let total = AtomicUsize::new(0);
-            threads.run(8, |i| _ = total.fetch_add(i, Ordering::Relaxed));
-            assert_eq!(total.load(Ordering::Relaxed), 28);
-        }
-    }
-
-    #[test]
-    fn a_panic_in_a_task_reaches_the_caller_and_the_pool_lives_on() {
-        let threads = Threads::new(2);
-        for _ in 0..20 {
-            let outcome = catch_unwind(AssertUnwindSafe(|| threads.run(8, |i| assert!(i != 5, "five"))));
-            assert!(outcome.is_err());
-        }
-        let total = AtomicUsize::new(0);
-        threads.run(10, |i| _ = total.fetch_add(i, Ordering::Relaxed));
-        assert_eq!(total.load(Ordering::Relaxed), 45);
-    }
-
-    #[test]
-    fn chunks_cover_the_slice() {
-        let mut items = vec![0usize; 103];
-        Threads::new(2).run_chunks(&mut items, 10, |index, chunk| chunk.fill(index));
-        assert!(items.iter().enumerate().all(|(i, &index)| index == i / 10));
     }
 }
