@@ -4,6 +4,7 @@ use super::avx512finish::Bytes;
 use super::avx512vnni::masked;
 use super::columns::Strip;
 use super::finish::Kind;
+use crate::simd::each_vector;
 use std::arch::x86_64::*;
 
 /// # Safety
@@ -102,11 +103,11 @@ unsafe fn words_of(from: [*const u8; 4], mask: u64, flip: u8) -> [__m512i; 4] {
         // Unpacking works on 16 bytes at a time; this order of words makes its results come out in order.
         let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
         let flip = _mm512_set1_epi8(flip as i8);
-        let [a, b, c, d] = from.map(|from| {
+        let [a, b, c, d] = each_vector!(4, |row| {
             let bytes = if mask == u64::MAX {
-                _mm512_loadu_si512(from.cast())
+                _mm512_loadu_si512(from[row].cast())
             } else {
-                _mm512_maskz_loadu_epi8(mask, from.cast())
+                _mm512_maskz_loadu_epi8(mask, from[row].cast())
             };
             _mm512_permutexvar_epi32(order, _mm512_xor_si512(bytes, flip))
         });
@@ -193,7 +194,7 @@ unsafe fn sum<const VECTORS: usize, const PIXELS: usize>(
         for quad in 0..strip.packed.n_quads {
             let mut from = scratch.as_ptr().add(quad * (left + strip.w + right) * width + x * step);
             for _ in 0..window.kernel[1] {
-                let taps: [__m512i; VECTORS] = std::array::from_fn(|v| _mm512_loadu_si512(weight.add(v * 64).cast()));
+                let taps = each_vector!(VECTORS, |v| _mm512_loadu_si512(weight.add(v * 64).cast()));
                 for (pixel, sums) in sums.iter_mut().enumerate() {
                     for (v, (sum, &taps)) in sums.iter_mut().zip(&taps).enumerate() {
                         let words = _mm512_loadu_si512(from.add(pixel * step + v * 64).cast());

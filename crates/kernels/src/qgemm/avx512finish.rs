@@ -1,6 +1,7 @@
 //! Sums in registers, offsets added, to what is stored, sixty-four columns at once: the formulas of `finish`, with the same roundings.
 
 use super::finish::{Reals, Requantized};
+use crate::simd::each_vector;
 use std::arch::x86_64::*;
 
 /// The first `n` of 16 lanes; none below 0, all from 16.
@@ -27,12 +28,12 @@ impl<'a, const VECTORS: usize> Bytes<'a, VECTORS> {
     pub unsafe fn new(kind: &'a Requantized, n_cols: usize) -> Self {
         // SAFETY: the caller's; lanes past the last column are masked.
         unsafe {
-            let mask = |vector: usize| first16(n_cols as isize - vector as isize * 16);
             Self {
                 kind,
                 n_cols,
-                multipliers: std::array::from_fn(|v| {
-                    _mm512_maskz_loadu_ps(mask(v), kind.multipliers.wrapping_add(v * 16))
+                multipliers: each_vector!(VECTORS, |v| {
+                    let mask = first16(n_cols as isize - v as isize * 16);
+                    _mm512_maskz_loadu_ps(mask, kind.multipliers.wrapping_add(v * 16))
                 }),
                 shift: _mm512_set1_epi16(kind.shift as i16),
                 low: _mm512_set1_epi8((kind.min + kind.shift) as u8 as i8),
@@ -233,14 +234,14 @@ impl<'a, const VECTORS: usize> Floats<'a, VECTORS> {
     pub unsafe fn new(kind: &'a Reals, n_cols: usize) -> Self {
         // SAFETY: the caller's; lanes past the last column are masked.
         unsafe {
-            let masks: [__mmask16; VECTORS] = std::array::from_fn(|v| first16(n_cols as isize - v as isize * 16));
+            let masks: [__mmask16; VECTORS] = each_vector!(VECTORS, |v| first16(n_cols as isize - v as isize * 16));
             Self {
                 kind,
                 masks,
-                multipliers: std::array::from_fn(|v| {
+                multipliers: each_vector!(VECTORS, |v| {
                     _mm512_maskz_loadu_ps(masks[v], kind.multipliers.wrapping_add(v * 16))
                 }),
-                bias: std::array::from_fn(|v| {
+                bias: each_vector!(VECTORS, |v| {
                     let mask = if kind.bias.is_null() { 0 } else { masks[v] };
                     _mm512_maskz_loadu_ps(mask, kind.bias.wrapping_add(v * 16))
                 }),

@@ -4,6 +4,7 @@ use super::avx512finish::{Bytes, Floats, first16};
 use super::finish::{self, Finish, Kind};
 use super::tile::Band;
 use crate::simd::F32x16;
+use crate::simd::each_vector;
 use std::arch::x86_64::*;
 
 /// # Safety
@@ -104,9 +105,11 @@ unsafe fn tiles<const ROWS: usize, const VECTORS: usize>(band: &Band<'_>, first:
 #[inline(always)]
 pub(super) unsafe fn masked<const VECTORS: usize>(from: *const i32, n: usize) -> [__m512i; VECTORS] {
     // SAFETY: the caller's; lanes past the last are masked.
-    std::array::from_fn(|v| unsafe {
-        _mm512_maskz_loadu_epi32(first16(n as isize - v as isize * 16), from.wrapping_add(v * 16))
-    })
+    unsafe {
+        each_vector!(VECTORS, |v| {
+            _mm512_maskz_loadu_epi32(first16(n as isize - v as isize * 16), from.wrapping_add(v * 16))
+        })
+    }
 }
 
 /// `offsets` plus the products of rows `first .. first + ROWS`.

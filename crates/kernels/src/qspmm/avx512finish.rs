@@ -3,6 +3,7 @@
 use super::gather::{BLOCK, Order};
 use crate::qgemm::finish::{self, Finish, Kind, Reals, Requantized};
 use crate::simd::F32x16;
+use crate::simd::each_vector;
 use std::arch::x86_64::*;
 
 /// # Safety
@@ -41,7 +42,7 @@ pub(super) unsafe fn finish_block(f: &Finish, sums: *mut i32, pixels: usize, n_c
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn ordered(from: [__m512i; 4], indices: &[u8; BLOCK]) -> [__m512i; 4] {
-    std::array::from_fn(|part| {
+    each_vector!(4, |part| {
         // SAFETY: sixteen of the indices.
         let indices = _mm512_cvtepu8_epi32(unsafe { _mm_loadu_si128(indices.as_ptr().add(part * 16).cast()) });
         let is_high = _mm512_test_epi32_mask(indices, _mm512_set1_epi32(32));
@@ -59,9 +60,11 @@ fn ordered(from: [__m512i; 4], indices: &[u8; BLOCK]) -> [__m512i; 4] {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 unsafe fn load_first(from: *const i32, mask: u64) -> [__m512i; 4] {
     // SAFETY: the caller's; what is masked is not read.
-    std::array::from_fn(|part| unsafe {
-        _mm512_maskz_loadu_epi32((mask >> (part * 16)) as __mmask16, from.wrapping_add(part * 16))
-    })
+    unsafe {
+        each_vector!(4, |part| {
+            _mm512_maskz_loadu_epi32((mask >> (part * 16)) as __mmask16, from.wrapping_add(part * 16))
+        })
+    }
 }
 
 /// # Safety

@@ -15,6 +15,24 @@ pub(crate) use avx2::F32x8;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::F32x16;
 
+/// `[body(0), .., body(n - 1)]` for a constant `n` of at least 1. Not `array::from_fn`: its closure is compiled for the CPU that
+/// every machine has, and where it is not inlined, each intrinsic in it becomes a call.
+macro_rules! each_vector {
+    ($n:expr, |$v:ident| $body:expr) => {{
+        let mut all = [{
+            let $v = 0usize;
+            $body
+        }; $n];
+        let mut $v = 1usize;
+        while $v < $n {
+            all[$v] = $body;
+            $v += 1;
+        }
+        all
+    }};
+}
+pub(crate) use each_vector;
+
 /// A vector of `N` lanes of f32.
 ///
 /// # Safety
