@@ -123,7 +123,13 @@ impl Lanes for F32x16 {
     }
     #[inline(always)]
     unsafe fn sum(self) -> f32 {
-        unsafe { _mm512_reduce_add_ps(self.0) }
+        // `_mm512_reduce_add_ps` is a call of its own.
+        unsafe {
+            let eight = _mm256_add_ps(_mm512_castps512_ps256(self.0), _mm512_extractf32x8_ps::<1>(self.0));
+            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        }
     }
     #[inline(always)]
     unsafe fn largest(self) -> f32 {
