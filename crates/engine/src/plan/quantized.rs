@@ -14,6 +14,8 @@ use super::step::{Elem, Finish, Grid};
 use crate::EngineError;
 use crate::product::IntegerProduct;
 
+/// Elements whose range one task finds.
+const RANGE_TASK: usize = 1 << 15;
 /// Elements that one task takes through f32 and back.
 const TASK: usize = 4096;
 
@@ -76,7 +78,7 @@ pub(super) fn dynamic_product(
     out: &mut [f32],
     threads: &Threads,
 ) -> Result<(), ShapeError> {
-    let (low, high) = range(x);
+    let (low, high) = range(threads, x);
     let scale = if high == low { 1.0 } else { (high - low) / 255.0 };
     let zero_point = i32::from((-low / scale).clamp(0.0, 255.0).round_ties_even() as u8);
     // Taken, not borrowed: while a caller's pool works, this thread may run another network.
@@ -91,15 +93,25 @@ pub(super) fn dynamic_product(
     Ok(())
 }
 
-/// The smallest and largest element, and 0.
-fn range(x: &[f32]) -> (f32, f32) {
-    const LANES: usize = 16;
+/// The smallest and largest element, and 0. NaN counts for nothing.
+fn range(threads: &Threads, x: &[f32]) -> (f32, f32) {
+    let mut parts = vec![(0.0, 0.0); x.len().div_ceil(RANGE_TASK)];
+    threads.run_chunks(&mut parts, 1, |index, part| {
+        let end = x.len().min((index + 1) * RANGE_TASK);
+        part[0] = range_of(&x[index * RANGE_TASK..end]);
+    });
+    parts.iter().fold((0.0, 0.0), |(low, high), part| (part.0.min(low), part.1.max(high)))
+}
+
+fn range_of(x: &[f32]) -> (f32, f32) {
+    const LANES: usize = 32;
     let (mut low, mut high) = ([0f32; LANES], [0f32; LANES]);
     let (blocks, rest) = x.as_chunks::<LANES>();
     for block in blocks {
+        // Comparisons, not `min`: they are one instruction, and false for NaN.
         for ((low, high), &x) in low.iter_mut().zip(&mut high).zip(block) {
-            *low = low.min(x);
-            *high = high.max(x);
+            *low = if x < *low { x } else { *low };
+            *high = if x > *high { x } else { *high };
         }
     }
     let ends = low.into_iter().chain(high).chain(rest.iter().copied());

@@ -1,6 +1,6 @@
 //! The loops of `columns` with AVX-512 VNNI.
 
-use super::avx512finish::Bytes;
+use super::avx512finish::{Bytes, Floats};
 use super::avx512vnni::masked;
 use super::columns::Strip;
 use super::finish::Kind;
@@ -145,24 +145,35 @@ unsafe fn sum_line<const VECTORS: usize, const PIXELS: usize>(
     let finish = strip.finish.at(y * out_w, 0);
     // SAFETY: the caller's.
     unsafe {
-        if let Kind::Bytes(kind) = &finish.kind
-            && kind.is_small
-        {
-            let bytes = Bytes::<VECTORS>::new(kind, strip.n);
-            let offsets = masked(finish.offsets, strip.n);
-            let mut x = 0;
-            while x + PIXELS <= out_w {
-                let sums = sum::<VECTORS, PIXELS>(strip, scratch, weight, x, &offsets);
-                bytes.store(&sums, x * finish.stride, finish.stride);
-                // The last ones are done twice rather than one at a time.
-                x = if x + PIXELS < out_w { (x + PIXELS).min(out_w.saturating_sub(PIXELS)) } else { out_w };
+        let offsets = masked(finish.offsets, strip.n);
+        // Both ways to finish have a `store` of their own.
+        macro_rules! finished {
+            ($way:expr) => {
+                let mut x = 0;
+                while x + PIXELS <= out_w {
+                    let sums = sum::<VECTORS, PIXELS>(strip, scratch, weight, x, &offsets);
+                    $way.store(&sums, x * finish.stride, finish.stride);
+                    // The last ones are done twice rather than one at a time.
+                    x = if x + PIXELS < out_w { (x + PIXELS).min(out_w.saturating_sub(PIXELS)) } else { out_w };
+                }
+                while x < out_w {
+                    let sums = sum::<VECTORS, 1>(strip, scratch, weight, x, &offsets);
+                    $way.store(&sums, x * finish.stride, finish.stride);
+                    x += 1;
+                }
+                return;
+            };
+        }
+        match &finish.kind {
+            Kind::Bytes(kind) if kind.is_small => {
+                let bytes = Bytes::<VECTORS>::new(kind, strip.n);
+                finished!(bytes);
             }
-            while x < out_w {
-                let sums = sum::<VECTORS, 1>(strip, scratch, weight, x, &offsets);
-                bytes.store(&sums, x * finish.stride, finish.stride);
-                x += 1;
+            Kind::F32(kind) => {
+                let floats = Floats::<VECTORS>::new(kind, strip.n);
+                finished!(floats);
             }
-            return;
+            _ => {}
         }
         for x in 0..out_w {
             let sums = sum::<VECTORS, 1>(strip, scratch, weight, x, &[_mm512_setzero_si512(); VECTORS]);
