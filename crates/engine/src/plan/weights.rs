@@ -131,6 +131,7 @@ impl WeightCache {
     ) -> Result<(Arc<Box<dyn IntegerProduct>>, Choice), ShapeError> {
         let pack = |pack: &crate::product::PackInteger| pack(layer);
         let mut buffers: Option<(Vec<u8>, Vec<f32>)> = None;
+        #[allow(clippy::borrowed_box, reason = "what is packed here is the box")]
         let run = |packed: &Box<dyn IntegerProduct>| {
             let (x, out) = buffers.get_or_insert_with(|| {
                 let (x, out) = traits.lengths();
