@@ -201,15 +201,33 @@ fn pack_panel<T: Copy>(
     // Columns that lie by themselves are read by the cache line.
     let together = if col_stride == 1 { 1 } else { 16 };
     for first in (0..k / segment * groups).step_by(together) {
+        let (at, within) = (first / groups * segment + first % groups * 4, first % groups * 4);
+        if col_stride == 1 && within + 4 <= segment {
+            let rows = [0, 1, 2, 3].map(|j| &b[(at + j) * row_stride + panel.col..][..shifts.len()]);
+            let quads = to[first * panel.width * 4..].as_chunks_mut::<4>().0;
+            let columns = quads.iter_mut().zip(&mut *sums).zip(shifts).enumerate();
+            for (i, ((quad, sum), &shift)) in columns {
+                *quad = rows.map(|row| byte(row[i]).wrapping_sub(shift as u8) as i8);
+                *sum = sum.wrapping_add(quad.iter().map(|&x| i32::from(x)).sum::<i32>());
+            }
+            continue;
+        }
         let block = first..(first + together).min(k / segment * groups);
         for (i, (&shift, sum)) in shifts.iter().zip(&mut *sums).enumerate() {
             let (column, shift) = ((panel.col + i) * col_stride, shift as u8);
             for group in block.clone() {
                 let within = group % groups * 4;
-                let row = group / groups * segment + within;
+                let at = (group / groups * segment + within) * row_stride + column;
                 let quad: &mut [i8] = &mut to[(group * panel.width + i) * 4..][..4];
+                let four = if row_stride == 1 && within + 4 <= segment { b[at..].first_chunk::<4>() } else { None };
+                if let Some(four) = four {
+                    let four = four.map(|x| byte(x).wrapping_sub(shift) as i8);
+                    quad.copy_from_slice(&four);
+                    *sum = sum.wrapping_add(four.iter().map(|&x| i32::from(x)).sum::<i32>());
+                    continue;
+                }
                 for (j, quad) in quad.iter_mut().enumerate().take(segment - within) {
-                    *quad = byte(b[(row + j) * row_stride + column]).wrapping_sub(shift) as i8;
+                    *quad = byte(b[at + j * row_stride]).wrapping_sub(shift) as i8;
                     *sum = sum.wrapping_add(i32::from(*quad));
                 }
             }
