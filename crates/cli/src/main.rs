@@ -16,10 +16,15 @@ use std::process::ExitCode as ProcessExit;
 
 use clap::Parser;
 use lissom_job::JobError;
+use lissom_kernels::memory::LargePages;
 use lissom_recipe::{ExitCode, Interrupt, interrupt};
 
 use arguments::{Arguments, Common};
 use print::{note, out};
+
+/// Models are large buffers.
+#[global_allocator]
+static ALLOCATOR: LargePages = LargePages;
 
 fn main() -> ProcessExit {
     let words: Vec<OsString> = std::env::args_os().collect();

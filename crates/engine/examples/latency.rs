@@ -14,7 +14,11 @@ use std::time::{Duration, Instant};
 
 use lissom_engine::{Choosing, Session, SessionOptions};
 use lissom_graph::Model;
+use lissom_kernels::memory::LargePages;
 use lissom_tensor::{DType, Tensor};
+
+#[global_allocator]
+static ALLOCATOR: LargePages = LargePages;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -1,13 +1,14 @@
 //! ONNX structs to a graph.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use lissom_onnx::messages::tensor_shape_proto::dimension::Value as DimValue;
 use lissom_onnx::messages::type_proto::Value as TypeValue;
 use lissom_onnx::{
-    AttributeProto, AttributeType, FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TypeProto,
-    ValueInfoProto,
+    AttributeProto, AttributeType, FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
+    TypeProto, ValueInfoProto,
 };
 use lissom_tensor::{Affine, DType, Tensor, Weight};
 
@@ -28,7 +29,7 @@ pub(crate) const MAX_RANK: usize = 64;
 
 pub(crate) fn read(mut proto: ModelProto, operators: Operators) -> Result<Model, LoadError> {
     let budget = InlineBudget::of(&proto);
-    let graph_proto = proto.graph.take().ok_or(LoadError::NoGraph)?;
+    let mut graph_proto = proto.graph.take().ok_or(LoadError::NoGraph)?;
     let functions = std::mem::take(&mut proto.functions);
     let opsets = read_opsets(&proto.opset_import);
     if let Some(&version) = opsets.get("")
@@ -39,7 +40,9 @@ pub(crate) fn read(mut proto: ModelProto, operators: Operators) -> Result<Model,
     }
     let functions = functions.iter().map(|f| ((f.domain().to_owned(), f.name().to_owned()), f)).collect();
     let mut reader = Reader { operators, functions, scopes: Vec::new(), budget: &budget };
-    let mut graph = reader.graph(&graph_proto, &opsets, 0)?;
+    let constants =
+        initializers(std::mem::take(&mut graph_proto.initializer).into_iter().map(Cow::Owned), &graph_proto)?;
+    let mut graph = reader.graph(&graph_proto, constants, &opsets, 0)?;
     verify(&graph)?;
     infer(&mut graph)?;
     Ok(Model { graph, operators, opsets, header: proto })
@@ -81,7 +84,13 @@ impl Scope {
 }
 
 impl Reader<'_> {
-    fn graph(&mut self, proto: &GraphProto, opsets: &Opsets, depth: usize) -> Result<Graph, LoadError> {
+    fn graph(
+        &mut self,
+        proto: &GraphProto,
+        constants: Vec<(String, Tensor)>,
+        opsets: &Opsets,
+        depth: usize,
+    ) -> Result<Graph, LoadError> {
         let mut scope = Scope { graph: Graph::new(proto.name()), ..Scope::default() };
         for value in proto.value_info.iter().chain(&proto.output).chain(&proto.input) {
             scope.declared.insert(value.name().to_owned(), value.clone());
@@ -92,7 +101,7 @@ impl Reader<'_> {
             metadata_props: proto.metadata_props.clone(),
             ..GraphProto::default()
         }));
-        for (name, tensor) in initializers(proto)? {
+        for (name, tensor) in constants {
             let id = scope.add(&name);
             scope.graph.set_constant(id, Weight::Dense(tensor));
         }
@@ -265,7 +274,8 @@ impl Reader<'_> {
                     if self.scopes.len() >= MAX_GRAPH_DEPTH {
                         return Err(LoadError::TooDeep { node: node.to_owned(), limit: MAX_GRAPH_DEPTH });
                     }
-                    let graph = self.graph(subgraph, opsets, depth)?;
+                    let constants = initializers(subgraph.initializer.iter().map(Cow::Borrowed), subgraph)?;
+                    let graph = self.graph(subgraph, constants, opsets, depth)?;
                     let level = self.scopes.len() - 1;
                     for (name, _) in &graph.captures {
                         captures.extend(self.resolve(level, name));
@@ -280,15 +290,19 @@ impl Reader<'_> {
     }
 }
 
-fn initializers(proto: &GraphProto) -> Result<Vec<(String, Tensor)>, LoadError> {
+/// The constants of a graph: its dense initializers, each let go once it is read, and its sparse ones.
+fn initializers<'a>(
+    dense: impl Iterator<Item = Cow<'a, TensorProto>>,
+    proto: &GraphProto,
+) -> Result<Vec<(String, Tensor)>, LoadError> {
     let bad = |name: &str, error: &dyn std::fmt::Display| LoadError::Tensor {
         name: name.to_owned(),
         reason: error.to_string(),
     };
     let mut tensors = Vec::new();
-    for initializer in &proto.initializer {
+    for initializer in dense {
         let name = initializer.name();
-        let tensor = lissom_onnx::tensor_from_proto(initializer).map_err(|error| bad(name, &error))?;
+        let tensor = lissom_onnx::tensor_from_proto(&initializer).map_err(|error| bad(name, &error))?;
         tensors.push((name.to_owned(), tensor));
     }
     for sparse in &proto.sparse_initializer {

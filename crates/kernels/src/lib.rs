@@ -64,6 +64,7 @@ pub mod elementwise;
 pub mod error;
 pub mod gemm;
 mod isa;
+pub mod memory;
 pub mod peak;
 pub mod permute;
 pub mod pool;

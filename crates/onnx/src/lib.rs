@@ -9,6 +9,7 @@ mod dense;
 pub mod external;
 mod file_kind;
 pub mod messages;
+mod pieces;
 mod read;
 mod scan;
 mod schema;

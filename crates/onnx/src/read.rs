@@ -1,7 +1,7 @@
 //! Reads models, from strangers too: nothing is decoded before the file was walked and found small enough to decode.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use prost::Message;
 use crate::external::{self, ExternalError, ExternalFile};
 use crate::file_kind::FileKind;
 use crate::messages::ModelProto;
+use crate::pieces::Pieces;
 use crate::scan::{self, ScanError};
 use crate::schema::Kind;
 use crate::wire::WireError;
@@ -159,10 +160,10 @@ impl ReadError {
 pub fn read_model(path: impl AsRef<Path>, options: &ReadOptions) -> Result<ModelFile, ReadError> {
     let path = path.as_ref();
     let in_model = |source| ReadError::Model { path: path.to_owned(), source: Box::new(source) };
-    let bytes = read_file(path, options.limits.max_file_bytes)
+    let pieces = read_file(path, options.limits.max_file_bytes)
         .map_err(|source| ReadError::File { path: path.to_owned(), source })?
         .map_err(in_model)?;
-    decode(bytes, Some(path), options).map_err(in_model)
+    decode(pieces, Some(path), options).map_err(in_model)
 }
 
 /// Reads a model from memory. It cannot have external data, unless that is not to be loaded.
@@ -170,10 +171,10 @@ pub fn read_model(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Model
 /// # Errors
 /// As [`read_model`], without the path.
 pub fn read_model_bytes(bytes: Bytes, options: &ReadOptions) -> Result<ModelFile, ReadError> {
-    decode(bytes, None, options)
+    decode(bytes.into(), None, options)
 }
 
-fn read_file(path: &Path, limit_bytes: u64) -> io::Result<Result<Bytes, ReadError>> {
+fn read_file(path: &Path, limit_bytes: u64) -> io::Result<Result<Pieces, ReadError>> {
     // Asked before opening: opening a named pipe waits for its writer.
     if !fs::metadata(path)?.is_file() {
         return Ok(Err(ReadError::NotAFile));
@@ -183,29 +184,26 @@ fn read_file(path: &Path, limit_bytes: u64) -> io::Result<Result<Bytes, ReadErro
     if file_bytes > limit_bytes {
         return Ok(Err(ReadError::TooLarge { file_bytes, limit_bytes }));
     }
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(file_bytes as usize).map_err(|_| io::ErrorKind::OutOfMemory)?;
     // The file may grow meanwhile.
-    file.take(file_bytes).read_to_end(&mut bytes)?;
-    Ok(Ok(Bytes::from(bytes)))
+    Pieces::read(file, file_bytes as usize).map(Ok)
 }
 
-fn decode(bytes: Bytes, path: Option<&Path>, options: &ReadOptions) -> Result<ModelFile, ReadError> {
+fn decode(mut pieces: Pieces, path: Option<&Path>, options: &ReadOptions) -> Result<ModelFile, ReadError> {
     let limits = &options.limits;
-    let file_bytes = bytes.len() as u64;
+    let file_bytes = pieces.len() as u64;
     if file_bytes > limits.max_file_bytes {
         return Err(ReadError::TooLarge { file_bytes, limit_bytes: limits.max_file_bytes });
     }
-    let scan = match scan::scan(&bytes, Kind::Model, limits.max_depth) {
-        Ok(_) if bytes.is_empty() => return Err(ReadError::NotOnnx { looks_like: FileKind::Empty }),
+    let scan = match scan::scan(&mut pieces, Kind::Model, limits.max_depth) {
+        Ok(_) if file_bytes == 0 => return Err(ReadError::NotOnnx { looks_like: FileKind::Empty }),
         Ok(scan) => scan,
-        Err(error) => return Err(wire_error(&bytes, error, limits.max_depth)),
+        Err(error) => return Err(wire_error(pieces.joined(), error, limits.max_depth)),
     };
     let limit_bytes = limits.memory_multiple.saturating_mul(file_bytes).saturating_add(limits.memory_floor_bytes);
     if scan.decoded_bytes > limit_bytes {
         return Err(ReadError::TooManyElements { file_bytes, needed_bytes: scan.decoded_bytes, limit_bytes });
     }
-    let mut model = ModelProto::decode(bytes).map_err(|error| ReadError::Protobuf {
+    let mut model = ModelProto::decode(pieces).map_err(|error| ReadError::Protobuf {
         offset: 0,
         place: "model".to_owned(),
         cause: WireError::Decode { message: error.to_string() },
@@ -228,9 +226,11 @@ fn decode(bytes: Bytes, path: Option<&Path>, options: &ReadOptions) -> Result<Mo
 }
 
 /// A file that is no model at all is said to be that; otherwise the place where it breaks.
-fn wire_error(bytes: &[u8], error: ScanError, max_depth: usize) -> ReadError {
-    let looks_like = FileKind::of(bytes);
-    let is_tensor = || scan::scan(bytes, Kind::Tensor, max_depth).is_ok_and(|scan| scan.unknown_fields.is_empty());
+fn wire_error(bytes: Bytes, error: ScanError, max_depth: usize) -> ReadError {
+    let looks_like = FileKind::of(&bytes);
+    let is_tensor = || {
+        scan::scan(&mut bytes.clone().into(), Kind::Tensor, max_depth).is_ok_and(|scan| scan.unknown_fields.is_empty())
+    };
     let is_at_top = !error.place.contains('.');
     if looks_like != FileKind::Unknown {
         return ReadError::NotOnnx { looks_like };

@@ -2,6 +2,7 @@
 //! memory or for endless recursion, so both are counted first. The walk keeps its own bounded stack and allocates
 //! nothing in proportion to the file.
 
+use crate::pieces::Pieces;
 use crate::schema::{Content, Field, Kind};
 use crate::wire::{Cursor, WireError, WireType};
 
@@ -47,11 +48,13 @@ struct Frame {
     counts: [u64; MAX_FIELDS],
 }
 
-/// Walks `bytes` as a message of `kind`.
-pub(crate) fn scan(bytes: &[u8], kind: Kind, max_depth: usize) -> Result<Scan, ScanError> {
+/// Walks `pieces` as a message of `kind`.
+pub(crate) fn scan(pieces: &mut Pieces, kind: Kind, max_depth: usize) -> Result<Scan, ScanError> {
+    let len = pieces.len();
+    let (bytes, cuts) = pieces.parts();
     let mut walk = Walk {
-        cursor: Cursor::new(bytes),
-        stack: vec![Frame::new(kind, bytes.len(), None)],
+        cursor: Cursor::new(bytes, cuts),
+        stack: vec![Frame::new(kind, len, None)],
         max_depth,
         held_bytes: kind.memory_bytes() as u64,
         largest_copy_bytes: 0,
@@ -138,11 +141,8 @@ impl Walk<'_> {
 
     fn enter(&mut self, index: usize, field: &'static Field, kind: Kind, end: usize) -> Result<(), WireError> {
         let n_bytes = self.cursor.varint(end)?;
-        let start = self.cursor.position;
-        // Checked as a length, then walked again as a message.
-        self.cursor.take(n_bytes, end)?;
-        let message_end = self.cursor.position;
-        self.cursor.position = start;
+        self.cursor.check(n_bytes, end)?;
+        let message_end = self.cursor.position + n_bytes as usize;
         let seen = self.count(index, 1);
         if !field.repeated && seen > 1 {
             return Err(WireError::Duplicate);

@@ -393,7 +393,7 @@ mod tests {
         #[test]
         fn random_models_come_back_byte_for_byte(choices in prop::collection::vec(any::<u8>(), 0..4000)) {
             let bytes = Writer { choices: choices.iter() }.message(Kind::Model, 12);
-            let scan = scan(&bytes, Kind::Model, 64).unwrap();
+            let scan = scan(&mut Bytes::from(bytes.clone()).into(), Kind::Model, 64).unwrap();
             prop_assert!(scan.unknown_fields.is_empty());
             let model = ModelProto::decode(&bytes[..]).unwrap();
             prop_assert_eq!(model.encode_to_vec(), bytes);

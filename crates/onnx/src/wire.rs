@@ -1,5 +1,7 @@
 //! The protobuf wire format, as far as walking it needs: keys, varints and lengths. Every read is bounded.
 
+use crate::pieces::Cut;
+
 /// How a field is written, from the low three bits of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WireType {
@@ -45,24 +47,29 @@ impl WireType {
     }
 }
 
-/// A place in a buffer.
+/// A place in a file, which only moves on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cursor<'a> {
+    /// The file without what was cut out of it.
     bytes: &'a [u8],
+    /// What was cut out behind this place.
+    cuts: &'a [Cut],
+    /// Bytes that were cut out before this place.
+    passed: usize,
     pub(crate) position: usize,
 }
 
 impl<'a> Cursor<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, position: 0 }
+    pub(crate) fn new(bytes: &'a [u8], cuts: &'a [Cut]) -> Self {
+        Self { bytes, cuts, passed: 0, position: 0 }
     }
 
     /// The next varint before `end`.
     pub(crate) fn varint(&mut self, end: usize) -> Result<u64, WireError> {
         let mut value = 0u64;
         for shift in (0..70).step_by(7) {
-            let byte = match self.bytes.get(self.position) {
-                Some(&byte) if self.position < end => byte,
+            let byte = match self.bytes.get(self.position - self.passed) {
+                Some(&byte) if self.position < end && !self.is_cut(1) => byte,
                 _ => return Err(WireError::Truncated { needed: 1, left: 0 }),
             };
             self.position += 1;
@@ -95,16 +102,32 @@ impl<'a> Cursor<'a> {
         Ok((number, wire_type))
     }
 
-    /// Steps over `n_bytes` and returns them.
-    pub(crate) fn take(&mut self, n_bytes: u64, end: usize) -> Result<&'a [u8], WireError> {
+    /// That there are `n_bytes` before `end`.
+    pub(crate) fn check(&self, n_bytes: u64, end: usize) -> Result<(), WireError> {
         let left = end.saturating_sub(self.position) as u64;
-        let truncated = WireError::Truncated { needed: n_bytes, left };
-        if n_bytes > left {
-            return Err(truncated);
-        }
-        let taken = self.bytes.get(self.position..self.position + n_bytes as usize).ok_or(truncated)?;
-        self.position += n_bytes as usize;
-        Ok(taken)
+        if n_bytes > left { Err(WireError::Truncated { needed: n_bytes, left }) } else { Ok(()) }
+    }
+
+    /// Steps over `n_bytes` and returns them. They are all that was cut out at one place, or nothing of them was.
+    pub(crate) fn take(&mut self, n_bytes: u64, end: usize) -> Result<&'a [u8], WireError> {
+        self.check(n_bytes, end)?;
+        let len = n_bytes as usize;
+        let taken = match self.cuts {
+            [cut, rest @ ..] if cut.position == self.position && cut.bytes.len() == len => {
+                self.cuts = rest;
+                self.passed += len;
+                Some(&cut.bytes[..])
+            }
+            _ if self.is_cut(len) => None,
+            _ => self.bytes.get(self.position - self.passed..).and_then(|bytes| bytes.get(..len)),
+        };
+        self.position += len;
+        taken.ok_or(WireError::Truncated { needed: n_bytes, left: 0 })
+    }
+
+    /// True if some of the next `len` bytes were cut out.
+    fn is_cut(&self, len: usize) -> bool {
+        self.cuts.first().is_some_and(|cut| cut.position < self.position + len)
     }
 
     /// Reads a length and steps over that many bytes.
@@ -132,24 +155,27 @@ mod tests {
     fn varints_end_at_ten_bytes_and_at_the_end_of_their_message() {
         let mut longest = vec![0xff; 9];
         longest.push(1);
-        assert_eq!(Cursor::new(&longest).varint(10), Ok(u64::MAX));
+        assert_eq!(Cursor::new(&longest, &[]).varint(10), Ok(u64::MAX));
         longest[9] = 2;
-        assert_eq!(Cursor::new(&longest).varint(10), Err(WireError::NumberTooLong));
-        assert_eq!(Cursor::new(&[0x80; 11]).varint(11), Err(WireError::NumberTooLong));
-        assert_eq!(Cursor::new(&[0x80, 1]).varint(1), Err(WireError::Truncated { needed: 1, left: 0 }));
+        assert_eq!(Cursor::new(&longest, &[]).varint(10), Err(WireError::NumberTooLong));
+        assert_eq!(Cursor::new(&[0x80; 11], &[]).varint(11), Err(WireError::NumberTooLong));
+        assert_eq!(Cursor::new(&[0x80, 1], &[]).varint(1), Err(WireError::Truncated { needed: 1, left: 0 }));
     }
 
     #[test]
     fn field_zero_and_groups_are_refused() {
-        assert_eq!(Cursor::new(&[2]).key(1), Err(WireError::FieldNumber { number: 0 }));
-        assert_eq!(Cursor::new(&[11]).key(1), Err(WireError::WireType { wire_type: 3 }));
-        assert_eq!(Cursor::new(&[10]).key(1), Ok((1, WireType::Delimited)));
+        assert_eq!(Cursor::new(&[2], &[]).key(1), Err(WireError::FieldNumber { number: 0 }));
+        assert_eq!(Cursor::new(&[11], &[]).key(1), Err(WireError::WireType { wire_type: 3 }));
+        assert_eq!(Cursor::new(&[10], &[]).key(1), Ok((1, WireType::Delimited)));
     }
 
     #[test]
     fn a_length_beyond_the_end_is_refused_whatever_its_size() {
         for n_bytes in [4, u64::MAX] {
-            assert_eq!(Cursor::new(&[0; 3]).take(n_bytes, 3), Err(WireError::Truncated { needed: n_bytes, left: 3 }));
+            assert_eq!(
+                Cursor::new(&[0; 3], &[]).take(n_bytes, 3),
+                Err(WireError::Truncated { needed: n_bytes, left: 3 })
+            );
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Weights in the form the kernels read, made once and shared between plans and sessions.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -77,27 +78,27 @@ impl WeightCache {
         Some(tensor)
     }
 
-    /// The zeros of a weight, counted once; `is_zero` is asked with positions in its `len` elements.
-    pub fn zeros(
+    /// The zeros of a weight, counted once; `is_zero` is asked with a weight and its output channel.
+    pub fn zeros<T: Copy>(
         &self,
         id: ValueId,
         shape: ConvShape,
         order: Order,
-        len: usize,
-        is_zero: impl Fn(usize) -> bool,
+        values: &[T],
+        is_zero: impl Fn(T, usize) -> bool + Copy,
     ) -> Zeros {
         let mut zeros = self.zeros.lock().unwrap_or_else(PoisonError::into_inner);
-        *zeros.entry((id, shape, order)).or_insert_with(|| Zeros::count(&shape, order, len, is_zero))
+        *zeros.entry((id, shape, order)).or_insert_with(|| Zeros::count(&shape, order, values, is_zero))
     }
 
     /// An f32 weight in the form that suits the layer. `values` gives the weight and the bias, with all that is folded in.
     /// Without a key, it is packed every time.
-    pub fn float(
+    pub fn float<'v>(
         &self,
         key: Option<PackKey>,
         traits: &Traits,
         order: Order,
-        values: impl FnOnce() -> (Vec<f32>, Option<Vec<f32>>),
+        values: impl FnOnce() -> (Cow<'v, [f32]>, Option<Vec<f32>>),
         threads: &Threads,
     ) -> Result<(Arc<PackedFloat>, Choice), ShapeError> {
         let values = std::cell::LazyCell::new(values);

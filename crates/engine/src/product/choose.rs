@@ -15,6 +15,8 @@ use super::Traits;
 const HOPELESS: f64 = 4.0;
 /// Another form than the plain one must be faster by this factor.
 const CLEARLY: f64 = 1.03;
+/// A form that is slower than the fastest by this factor after two rounds is timed no further.
+const BEHIND: f64 = 1.4;
 /// Most rounds in which the forms of one layer are timed in turn, and the time after which no round begins.
 const ROUNDS: usize = 12;
 const LAYER_BUDGET: Duration = Duration::from_millis(12);
@@ -194,20 +196,31 @@ fn measured(
         if round > 2 && started.elapsed() > LAYER_BUDGET {
             break;
         }
-        for (form, best) in &mut best {
+        let fastest = best.iter().map(|(_, time)| *time).min()?;
+        let mut ahead: Vec<_> =
+            best.iter_mut().filter(|(_, time)| round < 2 || is_faster(*time, fastest, 1.0 / BEHIND)).collect();
+        if ahead.len() < 2 {
+            break;
+        }
+        for (form, best) in &mut ahead {
             // A form that refuses is not chosen.
             *best = time(form).unwrap_or(Duration::MAX).min(*best);
         }
     }
     let plain = best.first().copied()?;
     let fastest = best.iter().copied().min_by_key(|(_, time)| *time)?;
-    let chosen = if fastest.1.mul_f64(CLEARLY) < plain.1 { fastest } else { plain };
+    let chosen = if is_faster(fastest.1, plain.1, CLEARLY) { fastest } else { plain };
     best.sort_by_key(|(form, time)| (*form != chosen.0, *time));
     let mut why = String::from("measured:");
     for (index, (form, time)) in best.iter().enumerate().filter(|(_, (_, time))| *time < Duration::MAX) {
         let _ = write!(why, "{} {form} {:.1} us", if index > 0 { "," } else { "" }, time.as_secs_f64() * 1e6);
     }
     Some(Choice { form: chosen.0, why: why.into() })
+}
+
+/// True if `a` is shorter than `b` by more than this factor.
+fn is_faster(a: Duration, b: Duration, factor: f64) -> bool {
+    a.as_secs_f64() * factor < b.as_secs_f64()
 }
 
 /// Traits as text, the same in every process.
@@ -293,6 +306,25 @@ mod tests {
         });
         assert_eq!(choice.form, "dense");
         assert!(!timed.contains(&"hopeless"));
+    }
+
+    #[test]
+    fn a_form_that_is_clearly_behind_is_timed_twice() {
+        let mut timed = Vec::new();
+        let forms = [("dense", 10.0), ("sparse", 9.0), ("slow", 9.0)];
+        let choice = measured_chooser(None).choose(&traits(1), &forms, &mut |form| {
+            timed.push(form);
+            Ok(Duration::from_micros(if form == "slow" { 20 } else { 5 }))
+        });
+        assert_eq!(choice.form, "dense");
+        let rounds = |name| timed.iter().filter(|&&form| form == name).count();
+        assert_eq!((rounds("dense"), rounds("sparse"), rounds("slow")), (ROUNDS, ROUNDS, 2));
+    }
+
+    #[test]
+    fn where_all_forms_refuse_the_plain_one_is_left() {
+        let choice = measured_chooser(None).choose(&traits(1), FORMS, &mut |_| Err(ShapeError::Overflow { what: "x" }));
+        assert_eq!(choice.form, "dense");
     }
 
     #[test]

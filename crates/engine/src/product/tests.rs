@@ -36,7 +36,7 @@ fn every_float_form_gives_what_the_dense_one_gives() {
     for (shape, images, order) in layers() {
         let len = shape.weight_len();
         let weight: Vec<f32> = noise(len, 1).map(|x| if x % 5 == 0 { x as f32 / 8e6 - 1.0 } else { 0.0 }).collect();
-        let zeros = Zeros::count(&shape, order, len, |at| weight[at] == 0.0);
+        let zeros = Zeros::count(&shape, order, &weight, |value, _| value == 0.0);
         let traits = Traits { may_round: true, ..traits(shape, images, zeros, false) };
         let (x_len, out_len) = traits.lengths();
         let x: Vec<f32> = noise(x_len, 2).map(|x| x as f32 / 8e6 - 1.0).collect();
@@ -70,7 +70,7 @@ fn every_integer_form_gives_the_bytes_of_the_dense_one() {
     for (shape, images, order) in layers() {
         let len = shape.weight_len();
         let weight: Vec<i8> = noise(len, 1).map(|x| if x % 5 == 0 { x as i8 } else { 0 }).collect();
-        let zeros = Zeros::count(&shape, order, len, |at| weight[at] == 0);
+        let zeros = Zeros::count(&shape, order, &weight, |value, _| value == 0);
         let traits = traits(shape, images, zeros, true);
         let (x_len, out_len) = traits.lengths();
         let x: Vec<u8> = noise(x_len, 2).map(|x| x as u8).collect();

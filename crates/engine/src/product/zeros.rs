@@ -17,28 +17,49 @@ impl Zeros {
     /// None at all.
     pub const NONE: Self = Self { nonzero_percent: 100, quads_percent: 100 };
 
-    /// Counts. `is_zero` is asked with positions in the weight, which has `len` elements.
-    pub fn count(shape: &ConvShape, order: Order, len: usize, is_zero: impl Fn(usize) -> bool) -> Self {
+    /// Counts; `is_zero` is asked with a weight and its output channel. Weights that look dense everywhere are taken
+    /// for it.
+    pub fn count<T: Copy>(
+        shape: &ConvShape,
+        order: Order,
+        values: &[T],
+        is_zero: impl Fn(T, usize) -> bool + Copy,
+    ) -> Self {
         let taps: usize = shape.window.kernel.iter().product();
         // Adjacent inputs are `step` apart; lines of `n_inputs` of them begin at the positions of `starts`.
         let (n_inputs, step) = match order {
             Order::Filters => (shape.c_in / shape.groups.max(1), taps),
             Order::Columns => (shape.c_in, shape.c_out),
         };
-        let block = n_inputs * step;
+        let (len, block) = (values.len(), n_inputs * step);
         if len == 0 || block == 0 || !len.is_multiple_of(block) {
             return Self::NONE;
         }
+        let channel = |block: usize, offset: usize| if order == Order::Filters { block } else { offset };
+        if looks_dense(values, |value, at| is_zero(value, channel(at / block, at % block % step))) {
+            return Self::NONE;
+        }
         let (mut nonzeros, mut quads, mut full_quads) = (0usize, 0usize, 0usize);
-        for first in (0..len).step_by(block) {
-            for input in (0..n_inputs).step_by(4) {
-                for offset in 0..step {
-                    let inside = input..n_inputs.min(input + 4);
-                    let found = inside.filter(|input| !is_zero(first + input * step + offset)).count();
+        for (index, values) in values.chunks_exact(block).enumerate() {
+            quads += n_inputs.div_ceil(4) * step;
+            if step == 1 {
+                for quad in values.chunks(4) {
+                    let found = quad.iter().filter(|&&value| !is_zero(value, channel(index, 0))).count();
                     nonzeros += found;
-                    quads += 1;
                     full_quads += usize::from(found > 0);
                 }
+                continue;
+            }
+            let mut found = vec![0u8; step];
+            for quads in values.chunks(4 * step) {
+                found.fill(0);
+                for line in quads.chunks_exact(step) {
+                    for (offset, (found, &value)) in found.iter_mut().zip(line).enumerate() {
+                        *found += u8::from(!is_zero(value, channel(index, offset)));
+                    }
+                }
+                nonzeros += found.iter().map(|&found| usize::from(found)).sum::<usize>();
+                full_quads += found.iter().filter(|&&found| found > 0).count();
             }
         }
         let percent = |part: usize, whole: usize| (part * 100).div_ceil(whole.max(1)).min(100) as u8;
@@ -56,6 +77,21 @@ impl Zeros {
     }
 }
 
+/// Looks at short runs all over the weight: true if hardly any element there is zero. `is_zero` is asked with a weight and
+/// its position.
+fn looks_dense<T: Copy>(values: &[T], is_zero: impl Fn(T, usize) -> bool) -> bool {
+    const RUN: usize = 16;
+    const RUNS: usize = 512;
+    if values.len() < 4 * RUN * RUNS {
+        return false;
+    }
+    let zeros = (0..RUNS).flat_map(|run| {
+        let first = (values.len() - RUN) / (RUNS - 1) * run;
+        first..first + RUN
+    });
+    zeros.filter(|&at| is_zero(values[at], at)).count() <= RUN * RUNS / 64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,8 +105,8 @@ mod tests {
         let filters: Vec<i32> = rows.concat();
         let columns: Vec<i32> = (0..8).flat_map(|k| [rows[0][k], rows[1][k]]).collect();
         let expected = Zeros { nonzero_percent: 38, quads_percent: 75 };
-        assert_eq!(Zeros::count(&shape, Order::Filters, 16, |at| filters[at] == 0), expected);
-        assert_eq!(Zeros::count(&shape, Order::Columns, 16, |at| columns[at] == 0), expected);
+        assert_eq!(Zeros::count(&shape, Order::Filters, &filters, |value, _| value == 0), expected);
+        assert_eq!(Zeros::count(&shape, Order::Columns, &columns, |value, _| value == 0), expected);
     }
 
     #[test]
@@ -79,7 +115,7 @@ mod tests {
         let shape = ConvShape { window, c_in: 4, c_out: 1, groups: 1 };
         // [c_in, taps]: only the first tap has weights.
         let weight = [1, 0, 0, 0, 0, 0, 1, 0];
-        let zeros = Zeros::count(&shape, Order::Filters, 8, |at| weight[at] == 0);
+        let zeros = Zeros::count(&shape, Order::Filters, &weight, |value, _| value == 0);
         assert_eq!(zeros, Zeros { nonzero_percent: 25, quads_percent: 50 });
     }
 }

@@ -108,7 +108,12 @@ impl PackedConv {
         let (c_in, c_out) = (shape.c_in / shape.groups, shape.c_out / shape.groups);
         let k = taps * c_in;
         let products = (0..shape.groups).map(|group| {
-            let weight = taps_first(&weight[group * c_out * k..(group + 1) * c_out * k], c_out, c_in, taps);
+            let weight = &weight[group * c_out * k..(group + 1) * c_out * k];
+            if taps == 1 {
+                let weight = gemm::Matrix { data: weight, row_stride: 1, col_stride: k };
+                return PackedB::for_kernel(product, weight, k, c_out);
+            }
+            let weight = taps_first(weight, c_out, c_in, taps);
             let weight = gemm::Matrix { data: &weight, row_stride: c_out, col_stride: 1 };
             PackedB::for_kernel(product, weight, k, c_out)
         });
@@ -145,12 +150,15 @@ impl std::fmt::Debug for PackedConv {
 
 /// `[c_out, c_in, taps]` to `[taps, c_in, c_out]`.
 pub(crate) fn taps_first<T: Copy + Default>(weight: &[T], c_out: usize, c_in: usize, taps: usize) -> Vec<T> {
+    /// Filters that are read side by side, so that what is written is adjacent.
+    const TOGETHER: usize = 16;
     let mut to = vec![T::default(); weight.len()];
-    for (out, filter) in weight.chunks_exact((c_in * taps).max(1)).enumerate() {
-        for (channel, values) in filter.chunks_exact(taps).enumerate() {
-            for (tap, &value) in values.iter().enumerate() {
-                to[(tap * c_in + channel) * c_out + out] = value;
-            }
+    let len = (c_in * taps).max(1);
+    for (block, filters) in weight.chunks(TOGETHER * len).enumerate() {
+        for (channel, tap) in (0..c_in).flat_map(|channel| (0..taps).map(move |tap| (channel, tap))) {
+            let from = filters[channel * taps + tap..].iter().step_by(len);
+            let to = &mut to[(tap * c_in + channel) * c_out + block * TOGETHER..];
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
         }
     }
     to

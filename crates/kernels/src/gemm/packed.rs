@@ -3,6 +3,9 @@
 use super::{KERNELS, Kernel, Matrix};
 use crate::error::ShapeError;
 
+/// Elements of a cache line.
+const LINE: usize = 16;
+
 /// A constant right-hand side, packed once.
 ///
 /// Column panels of `kernel.panel` columns, each stored `[k][panel]`; the last panel is half as wide if half is enough,
@@ -113,11 +116,14 @@ pub(crate) fn pack(b: Matrix<'_>, k: usize, n: usize, width: usize, data: &mut [
         let panel = panel(index, width, k, n);
         let to = &mut data[panel.offset..][..panel.width * k];
         if b.row_stride == 1 {
-            // Columns are adjacent in memory: read along them.
-            for col in 0..panel.n_cols {
-                let from = &b.data[(panel.col + col) * b.col_stride..][..k];
-                for (to, &from) in to[col..].iter_mut().step_by(panel.width).zip(from) {
-                    *to = from;
+            // Each column lies by itself: a cache line of every one, then the next.
+            for (block, to) in to.chunks_mut(LINE * panel.width).enumerate() {
+                let n_rows = to.len() / panel.width;
+                for col in 0..panel.n_cols {
+                    let from = &b.data[(panel.col + col) * b.col_stride + block * LINE..][..n_rows];
+                    for (to, &from) in to[col..].iter_mut().step_by(panel.width).zip(from) {
+                        *to = from;
+                    }
                 }
             }
             continue;

@@ -83,9 +83,11 @@ impl PackedQConv {
             let zero_points =
                 if zero_points.len() > 1 { &zero_points[group * c_out..(group + 1) * c_out] } else { zero_points };
             let segment = pixels::segment(&shape.window, shape.groups, c_in);
-            let pack =
-                |bytes: Bytes<'_>| PackedQB::in_segments(kernel, bytes, [c_out, 1], k, c_out, zero_points, segment);
+            let strides = if taps == 1 { [1, k] } else { [c_out, 1] };
+            let pack = |bytes: Bytes<'_>| PackedQB::in_segments(kernel, bytes, strides, k, c_out, zero_points, segment);
             match weight {
+                Bytes::U8(x) if taps == 1 => pack(Bytes::U8(&x[part])),
+                Bytes::I8(x) if taps == 1 => pack(Bytes::I8(&x[part])),
                 Bytes::U8(x) => pack(Bytes::U8(&taps_first(&x[part], c_out, c_in, taps))),
                 Bytes::I8(x) => pack(Bytes::I8(&taps_first(&x[part], c_out, c_in, taps))),
             }

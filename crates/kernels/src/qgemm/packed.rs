@@ -77,32 +77,29 @@ impl PackedQB {
         if zero_points.len() > 1 {
             ShapeError::expect("zero_points", zero_points.len(), n)?;
         }
-        let at = |row: usize, col: usize| i32::from(value(b, row * strides[0] + col * strides[1]));
         let segment = segment.max(1);
         let groups = k / segment * segment.div_ceil(4);
+        let zero_points: Vec<i32> = match *zero_points {
+            [] => vec![0; n],
+            [zero] => vec![zero; n],
+            _ => zero_points.to_vec(),
+        };
+        let shifts = match b {
+            Bytes::U8(x) => shifts(x, strides, k, &zero_points, 128),
+            Bytes::I8(x) => shifts(x, strides, k, &zero_points, 0),
+        };
+        let left_over: Vec<i32> =
+            zero_points.iter().zip(&shifts).map(|(zero, shift)| zero.wrapping_sub(*shift)).collect();
         let mut data = AlignedBytes::zeros(groups * 4 * n.next_multiple_of(kernel.lanes));
-        let (mut column_sums, mut left_over) = (vec![0i32; n], vec![0i32; n]);
+        let mut column_sums = vec![0i32; n];
         for index in 0..n.div_ceil(kernel.panel) {
-            let Panel { col: first, width, n_cols, offset } = panel(index, kernel, groups * 4, n);
-            for i in 0..n_cols {
-                let col = first + i;
-                let zero = zero_points.get(if zero_points.len() == 1 { 0 } else { col }).copied().unwrap_or(0);
-                let fits = (0..k).all(|row| i8::try_from(at(row, col).wrapping_sub(zero)).is_ok());
-                // Otherwise the bytes are u8: 128 less always fits, the rest of the zero point stays for later.
-                let shift = if fits {
-                    zero
-                } else if matches!(b, Bytes::U8(_)) {
-                    128
-                } else {
-                    0
-                };
-                left_over[col] = zero.wrapping_sub(shift);
-                for row in 0..k {
-                    let packed = (at(row, col) - shift) as i8;
-                    column_sums[col] = column_sums[col].wrapping_add(i32::from(packed));
-                    let (group, within) = (row / segment * segment.div_ceil(4) + row % segment / 4, row % segment % 4);
-                    data[offset + (group * width + i) * 4 + within] = packed;
-                }
+            let panel = panel(index, kernel, groups * 4, n);
+            let columns = panel.col..panel.col + panel.n_cols;
+            let (to, sums) = (&mut data[panel.offset..], &mut column_sums[columns.clone()]);
+            let shifts = &shifts[columns];
+            match b {
+                Bytes::U8(x) => pack_panel(x, |x| x, strides, [k, segment], &panel, shifts, to, sums),
+                Bytes::I8(x) => pack_panel(x, |x| x as u8, strides, [k, segment], &panel, shifts, to, sums),
             }
         }
         let needs_row_sums = left_over.iter().any(|&zero| zero != 0);
@@ -159,10 +156,82 @@ fn panel(index: usize, kernel: &Kernel, k: usize, n: usize) -> Panel {
     Panel { col, width: n_cols.next_multiple_of(kernel.lanes), n_cols, offset: col * k }
 }
 
-fn value(bytes: Bytes<'_>, at: usize) -> i16 {
-    match bytes {
-        Bytes::U8(x) => i16::from(x[at]),
-        Bytes::I8(x) => i16::from(x[at]),
+/// What is taken off each column so that it fits i8: its zero point if that is enough. Otherwise the bytes are u8, of which
+/// `half` less always fits; the rest of the zero point stays for later.
+fn shifts<T: Copy + Into<i32>>(
+    b: &[T],
+    [row_stride, col_stride]: [usize; 2],
+    k: usize,
+    zero_points: &[i32],
+    half: i32,
+) -> Vec<i32> {
+    if k == 0 || zero_points.iter().all(|&zero| zero == half) {
+        return zero_points.to_vec();
+    }
+    let mut ranges = vec![(i32::MAX, i32::MIN); zero_points.len()];
+    let mut widen = |row: usize, col: usize| {
+        let value = b[row * row_stride + col * col_stride].into();
+        let (low, high) = &mut ranges[col];
+        (*low, *high) = (value.min(*low), value.max(*high));
+    };
+    if col_stride == 1 {
+        (0..k).for_each(|row| (0..zero_points.len()).for_each(|col| widen(row, col)));
+    } else {
+        (0..zero_points.len()).for_each(|col| (0..k).for_each(|row| widen(row, col)));
+    }
+    let fits = |value: i32, zero: i32| i8::try_from(i64::from(value) - i64::from(zero)).is_ok();
+    let columns = zero_points.iter().zip(&ranges);
+    columns.map(|(&zero, &(low, high))| if fits(low, zero) && fits(high, zero) { zero } else { half }).collect()
+}
+
+/// Fills one panel, which begins at the start of `to`, and adds its columns up. `byte` keeps the bits of an element: a
+/// difference that fits i8 has the same ones in either sign.
+#[allow(clippy::too_many_arguments, reason = "a matrix, what becomes of it and where it goes")]
+fn pack_panel<T: Copy>(
+    b: &[T],
+    byte: impl Fn(T) -> u8,
+    [row_stride, col_stride]: [usize; 2],
+    [k, segment]: [usize; 2],
+    panel: &Panel,
+    shifts: &[i32],
+    to: &mut [i8],
+    sums: &mut [i32],
+) {
+    let groups = segment.div_ceil(4);
+    // Columns that lie by themselves are read by the cache line.
+    let together = if col_stride == 1 { 1 } else { 16 };
+    for first in (0..k / segment * groups).step_by(together) {
+        let (at, within) = (first / groups * segment + first % groups * 4, first % groups * 4);
+        if col_stride == 1 && within + 4 <= segment {
+            let rows = [0, 1, 2, 3].map(|j| &b[(at + j) * row_stride + panel.col..][..shifts.len()]);
+            let quads = to[first * panel.width * 4..].as_chunks_mut::<4>().0;
+            let columns = quads.iter_mut().zip(&mut *sums).zip(shifts).enumerate();
+            for (i, ((quad, sum), &shift)) in columns {
+                *quad = rows.map(|row| byte(row[i]).wrapping_sub(shift as u8) as i8);
+                *sum = sum.wrapping_add(quad.iter().map(|&x| i32::from(x)).sum::<i32>());
+            }
+            continue;
+        }
+        let block = first..(first + together).min(k / segment * groups);
+        for (i, (&shift, sum)) in shifts.iter().zip(&mut *sums).enumerate() {
+            let (column, shift) = ((panel.col + i) * col_stride, shift as u8);
+            for group in block.clone() {
+                let within = group % groups * 4;
+                let at = (group / groups * segment + within) * row_stride + column;
+                let quad: &mut [i8] = &mut to[(group * panel.width + i) * 4..][..4];
+                let four = if row_stride == 1 && within + 4 <= segment { b[at..].first_chunk::<4>() } else { None };
+                if let Some(four) = four {
+                    let four = four.map(|x| byte(x).wrapping_sub(shift) as i8);
+                    quad.copy_from_slice(&four);
+                    *sum = sum.wrapping_add(four.iter().map(|&x| i32::from(x)).sum::<i32>());
+                    continue;
+                }
+                for (j, quad) in quad.iter_mut().enumerate().take(segment - within) {
+                    *quad = byte(b[at + j * row_stride]).wrapping_sub(shift) as i8;
+                    *sum = sum.wrapping_add(i32::from(*quad));
+                }
+            }
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! Convolutions and products with a constant matrix.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use lissom_graph::ValueId;
 use lissom_kernels::conv::{ConvShape, Images, Window};
+use lissom_tensor::Tensor;
 
 use super::epilogue::{Affine, Chain, Channels};
 use super::{Builder, Layout};
@@ -64,12 +66,13 @@ impl Builder<'_, '_> {
         let bias = self.input(index, 2);
         let key = self.key(weight, bias, conv, Order::Filters, [1.0; 2], &chain);
         let affines = self.affines(&chain, out, conv.c_out, Channels::Second);
+        let constant = network.constant(weight);
         let values = || {
-            let mut values = network.floats(weight).unwrap_or_default();
+            let mut values = borrowed(constant.as_ref());
             let mut shifts = bias.and_then(|bias| network.floats(bias));
             let row = (values.len() / conv.c_out.max(1)).max(1);
             for affine in &affines {
-                for (filter, &scale) in values.chunks_mut(row).zip(&affine.scale) {
+                for (filter, &scale) in values.to_mut().chunks_mut(row).zip(&affine.scale) {
                     filter.iter_mut().for_each(|w| *w *= scale);
                 }
             }
@@ -125,8 +128,9 @@ impl Builder<'_, '_> {
         let (conv, order) = (point(k, n), if is_transposed { Order::Filters } else { Order::Columns });
         let key = self.key(weight, bias, conv, order, [alpha, beta], &chain);
         let affines = self.affines(&chain, out, n, Channels::Final);
+        let constant = network.constant(weight);
         let values = || {
-            let mut values = network.floats(weight).unwrap_or_default();
+            let mut values = borrowed(constant.as_ref());
             let mut shifts = bias.and_then(|bias| network.floats(bias)).map(|bias| spread(&bias, n, beta));
             let scale = affines
                 .iter()
@@ -155,7 +159,7 @@ impl Builder<'_, '_> {
         let network = self.network;
         let zeros = match network.constant(weight) {
             Some(tensor) if shape.groups == 1 => match tensor.as_slice::<f32>() {
-                Ok(values) => network.cache.zeros(weight, shape, order, values.len(), |at| values[at] == 0.0),
+                Ok(values) => network.cache.zeros(weight, shape, order, values, |value, _| value == 0.0),
                 Err(_) => Zeros::NONE,
             },
             _ => Zeros::NONE,
@@ -241,6 +245,11 @@ impl Builder<'_, '_> {
     }
 }
 
+/// The values of a weight, copied only if something changes them.
+fn borrowed(weight: Option<&Tensor>) -> Cow<'_, [f32]> {
+    Cow::Borrowed(weight.and_then(|weight| weight.as_slice().ok()).unwrap_or_default())
+}
+
 /// One number for all columns, or one a column, times `factor`.
 fn spread(values: &[f32], n: usize, factor: f32) -> Vec<f32> {
     match values {
@@ -262,10 +271,11 @@ fn fold_bias(bias: &mut Option<Vec<f32>>, affines: &[Affine], n: usize) {
     *bias = Some(sums);
 }
 
-fn scale_columns(values: &mut [f32], scale: &[f32], is_transposed: bool, k: usize) {
+fn scale_columns(values: &mut Cow<'_, [f32]>, scale: &[f32], is_transposed: bool, k: usize) {
     if scale.iter().all(|&scale| scale == 1.0) {
         return;
     }
+    let values = values.to_mut();
     if is_transposed {
         for (row, &scale) in values.chunks_mut(k.max(1)).zip(scale) {
             row.iter_mut().for_each(|w| *w *= scale);

@@ -194,6 +194,17 @@ impl Builder<'_, '_> {
         self.network.weight(weight).is_some().then_some(weight)
     }
 
+    /// Counts the codes that mean zero; `codes` are those of `layer`.
+    fn zero_codes<T: Copy + Into<i32>>(&self, id: ValueId, layer: &IntegerLayer<'_>, codes: &[T]) -> Zeros {
+        let IntegerLayer { shape, order, zero_points, .. } = *layer;
+        let first = zero_points.first().copied().unwrap_or(0);
+        let cache = self.network.cache;
+        if zero_points.iter().all(|&zero| zero == first) {
+            return cache.zeros(id, shape, order, codes, |code, _| code.into() == first);
+        }
+        cache.zeros(id, shape, order, codes, |code, channel| zero_points.get(channel) == Some(&code.into()))
+    }
+
     /// The packed form of integer weights; `weight` is what it is remembered by.
     pub(super) fn packed_codes(
         &self,
@@ -203,17 +214,10 @@ impl Builder<'_, '_> {
         images: Images,
     ) -> Result<(Arc<Box<dyn IntegerProduct>>, Made), EngineError> {
         let network = self.network;
-        let IntegerLayer { shape, order, weight: values, zero_points } = *layer;
-        let is_zero = |at: usize| {
-            let channel = if order == Order::Filters { at * shape.c_out / values.len() } else { at % shape.c_out };
-            let zero = zero_points.get(channel).or(zero_points.first()).copied().unwrap_or(0);
-            match values {
-                Bytes::U8(x) => i32::from(x[at]) == zero,
-                Bytes::I8(x) => i32::from(x[at]) == zero,
-            }
-        };
-        let zeros = match weight {
-            Some(id) if shape.groups == 1 => network.cache.zeros(id, shape, order, values.len(), is_zero),
+        let IntegerLayer { shape, order, weight: values, .. } = *layer;
+        let zeros = match (weight, values) {
+            (Some(id), Bytes::U8(x)) if shape.groups == 1 => self.zero_codes(id, layer, x),
+            (Some(id), Bytes::I8(x)) if shape.groups == 1 => self.zero_codes(id, layer, x),
             _ => Zeros::NONE,
         };
         let traits = Traits { shape, images: alike(images), zeros, is_integer: true, may_round: false };
