@@ -99,7 +99,13 @@ impl Plan {
             }
             let mask = (((1u64 << inside.end) - (1u64 << inside.start)) << run.lane) as u32;
             let plane = (run.image * call.packed.shape().c_in * h * w) as isize;
-            self.pieces.push(Piece { offset: plane + y * w as isize + x - run.lane as isize * step, mask });
+            let offset = plane + y * w as isize + x - run.lane as isize * step;
+            let of_vector = self.starts[run.vector];
+            match self.pieces[of_vector..].last_mut() {
+                // Rows as long as the output's follow each other: one load with holes for what is outside.
+                Some(last) if last.offset == offset => last.mask |= mask,
+                _ => self.pieces.push(Piece { offset, mask }),
+            }
         }
         self.starts.resize(vectors + 1, self.pieces.len());
     }
@@ -206,20 +212,11 @@ impl Lines<'_> {
         // The number of pieces is the same for all channels, so it is asked only here.
         // SAFETY: the caller's.
         unsafe {
-            match *self.pieces {
-                [] => self.each(|_| V::splat(0.0)),
-                [a] => self.each(|from| load::<V, STRIDE>(V::splat(0.0), from, a, stride)),
-                [a, b] => self.each(|from| {
-                    let x = load::<V, STRIDE>(V::splat(0.0), from, a, stride);
-                    load::<V, STRIDE>(x, from, b, stride)
-                }),
-                _ => self.each(|from| {
-                    let mut x = V::splat(0.0);
-                    for &piece in self.pieces {
-                        x = load::<V, STRIDE>(x, from, piece, stride);
-                    }
-                    x
-                }),
+            match self.pieces.len() {
+                0 => self.each::<V, STRIDE, 0>(stride),
+                1 => self.each::<V, STRIDE, 1>(stride),
+                2 => self.each::<V, STRIDE, 2>(stride),
+                _ => self.each::<V, STRIDE, 3>(stride),
             }
         }
     }
@@ -253,24 +250,54 @@ impl Lines<'_> {
     }
 
     /// # Safety
-    /// As [`Self::copy`].
+    /// As [`Self::copy`]; there are `PIECES`, or any number if that is 3.
     #[inline(always)]
-    unsafe fn each<V: Lanes>(&self, line: impl Fn(*const f32) -> V) {
+    unsafe fn each<V: Lanes, const STRIDE: usize, const PIECES: usize>(&self, stride: usize) {
         let (mut to, first) = (self.to, self.columns[0].channel as usize);
+        let none = Piece { offset: 0, mask: 0 };
+        let pieces = [self.pieces.first().copied().unwrap_or(none), self.pieces.get(1).copied().unwrap_or(none)];
         if self.columns[self.columns.len() - 1].channel as usize == first + self.columns.len() - 1 {
             // None is left out: addresses follow from each other, not from what is read.
             let mut from = self.input.wrapping_add(first * self.plane);
             for _ in self.columns {
                 // SAFETY: the caller's.
-                unsafe { line(from).store(to) };
+                unsafe { self.line::<V, STRIDE, PIECES>(pieces, from, stride).store(to) };
                 (from, to) = (from.wrapping_add(self.plane), to.wrapping_add(self.width));
             }
             return;
         }
         for column in self.columns {
+            let from = self.input.wrapping_add(column.channel as usize * self.plane);
             // SAFETY: the caller's.
-            unsafe { line(self.input.wrapping_add(column.channel as usize * self.plane)).store(to) };
+            unsafe { self.line::<V, STRIDE, PIECES>(pieces, from, stride).store(to) };
             to = to.wrapping_add(self.width);
+        }
+    }
+
+    /// The pixels of one channel; `pieces` are the first two.
+    ///
+    /// # Safety
+    /// As [`Self::each`].
+    #[inline(always)]
+    unsafe fn line<V: Lanes, const STRIDE: usize, const PIECES: usize>(
+        &self,
+        pieces: [Piece; 2],
+        from: *const f32,
+        stride: usize,
+    ) -> V {
+        // SAFETY: the caller's.
+        unsafe {
+            let mut x = V::splat(0.0);
+            if PIECES == 3 {
+                for &piece in self.pieces {
+                    x = load::<V, STRIDE>(x, from, piece, stride);
+                }
+            } else {
+                for &piece in &pieces[..PIECES] {
+                    x = load::<V, STRIDE>(x, from, piece, stride);
+                }
+            }
+            x
         }
     }
 }

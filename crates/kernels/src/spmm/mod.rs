@@ -14,6 +14,7 @@ mod driver;
 mod finish;
 mod gather;
 mod lanes;
+mod nonzeros;
 mod packed;
 mod scalar;
 #[cfg(test)]
