@@ -10,10 +10,16 @@ use std::ops::Range;
 #[derive(Default)]
 pub(super) struct Plan {
     runs: Vec<Run>,
+    /// What each tap sees, found when it is first asked for.
+    views: Vec<View>,
+}
+
+/// The pixels that one tap sees.
+#[derive(Default)]
+struct View {
     pieces: Vec<Piece>,
-    /// Pieces of vector `v` are `starts[v] .. starts[v + 1]`.
+    /// Pieces of vector `v` are `starts[v] .. starts[v + 1]`; none at all until it is found.
     starts: Vec<usize>,
-    tap: Option<u32>,
 }
 
 /// Output pixels side by side in one row of one image and one vector.
@@ -46,7 +52,11 @@ impl Plan {
     pub fn start(&mut self, call: &Call<'_>, pixels: Range<usize>, lanes: usize) {
         let (_, _, [out_h, out_w]) = geometry(call);
         self.runs.clear();
-        self.tap = None;
+        let taps = call.packed.shape().window.taps();
+        if self.views.len() < taps {
+            self.views.resize_with(taps, View::default);
+        }
+        self.views.iter_mut().for_each(|view| view.starts.clear());
         let mut at = pixels.start;
         let (mut image, mut y, mut x) = (at / out_w / out_h, at / out_w % out_h, at % out_w);
         while at < pixels.end {
@@ -63,33 +73,20 @@ impl Plan {
         }
     }
 
-    /// If each vector is one piece, and these lie side by side, filled but for the last: the last one's mask, the first
-    /// one's offset.
-    fn whole_run(&self, lanes: usize) -> Option<Piece> {
-        let (first, last) = (self.pieces.first()?, self.pieces.last()?);
-        let is_run = |(index, piece): (usize, &Piece)| {
-            let is_filled = piece.mask == ((1u64 << lanes) - 1) as u32 || index + 1 == self.pieces.len();
-            self.starts[index] == index && is_filled && piece.offset == first.offset + (index * lanes) as isize
-        };
-        let is_whole = self.pieces.len() + 1 == self.starts.len() && self.pieces.iter().enumerate().all(is_run);
-        is_whole.then_some(Piece { offset: first.offset, mask: last.mask })
-    }
-
     /// Finds the pieces that `tap` sees of each vector.
-    fn look(&mut self, call: &Call<'_>, tap: u32, vectors: usize) {
-        if self.tap == Some(tap) {
-            return;
+    fn look(&mut self, call: &Call<'_>, tap: u32, vectors: usize) -> &View {
+        let view = &mut self.views[tap as usize];
+        if !view.starts.is_empty() {
+            return view;
         }
-        self.tap = Some(tap);
         let (window, [h, w], _) = geometry(call);
         let (dy, dx) = offsets(&window, tap);
         let step = window.stride[1] as isize;
-        self.pieces.clear();
-        self.starts.clear();
-        self.starts.push(0);
+        view.pieces.clear();
+        view.starts.push(0);
         for run in &self.runs {
-            while self.starts.len() <= run.vector {
-                self.starts.push(self.pieces.len());
+            while view.starts.len() <= run.vector {
+                view.starts.push(view.pieces.len());
             }
             let y = (run.y * window.stride[0]) as isize + dy;
             let x = (run.x * window.stride[1]) as isize + dx;
@@ -100,14 +97,29 @@ impl Plan {
             let mask = (((1u64 << inside.end) - (1u64 << inside.start)) << run.lane) as u32;
             let plane = (run.image * call.packed.shape().c_in * h * w) as isize;
             let offset = plane + y * w as isize + x - run.lane as isize * step;
-            let of_vector = self.starts[run.vector];
-            match self.pieces[of_vector..].last_mut() {
+            let of_vector = view.starts[run.vector];
+            match view.pieces[of_vector..].last_mut() {
                 // Rows as long as the output's follow each other: one load with holes for what is outside.
                 Some(last) if last.offset == offset => last.mask |= mask,
-                _ => self.pieces.push(Piece { offset, mask }),
+                _ => view.pieces.push(Piece { offset, mask }),
             }
         }
-        self.starts.resize(vectors + 1, self.pieces.len());
+        view.starts.resize(vectors + 1, view.pieces.len());
+        view
+    }
+}
+
+impl View {
+    /// If each vector is one piece, and these lie side by side, filled but for the last: the last one's mask, the first
+    /// one's offset.
+    fn whole_run(&self, lanes: usize) -> Option<Piece> {
+        let (first, last) = (self.pieces.first()?, self.pieces.last()?);
+        let is_run = |(index, piece): (usize, &Piece)| {
+            let is_filled = piece.mask == ((1u64 << lanes) - 1) as u32 || index + 1 == self.pieces.len();
+            self.starts[index] == index && is_filled && piece.offset == first.offset + (index * lanes) as isize
+        };
+        let is_whole = self.pieces.len() + 1 == self.starts.len() && self.pieces.iter().enumerate().all(is_run);
+        is_whole.then_some(Piece { offset: first.offset, mask: last.mask })
     }
 }
 
@@ -150,8 +162,8 @@ unsafe fn planes<V: Lanes>(call: &Call<'_>, block: &mut Block<'_>, columns: Rang
     let width = block.vectors * V::N;
     let mut to = block.slab;
     for of_tap in call.packed.columns[columns].chunk_by(|a, b| a.tap == b.tap && a.channel < b.channel) {
-        block.plan.look(call, of_tap[0].tap, block.vectors);
-        if let (Some(piece), 1) = (block.plan.whole_run(V::N), stride) {
+        let view = block.plan.look(call, of_tap[0].tap, block.vectors);
+        if let (Some(piece), 1) = (view.whole_run(V::N), stride) {
             let lines = Lines { input: call.input.as_ptr(), plane, to, width, columns: of_tap, pieces: &[piece] };
             // SAFETY: as below.
             unsafe { lines.copy_run::<V>(block.vectors) };
@@ -159,7 +171,7 @@ unsafe fn planes<V: Lanes>(call: &Call<'_>, block: &mut Block<'_>, columns: Rang
             continue;
         }
         for vector in 0..block.vectors {
-            let pieces = &block.plan.pieces[block.plan.starts[vector]..block.plan.starts[vector + 1]];
+            let pieces = &view.pieces[view.starts[vector]..view.starts[vector + 1]];
             let mut lines = Lines { input: call.input.as_ptr(), plane, to, width, columns: of_tap, pieces };
             // SAFETY: pieces are inside of the plane; the slab has room for `block.vectors` vectors a column.
             unsafe {
@@ -190,6 +202,9 @@ fn prefetch(at: *const f32) {
     let _ = at;
 }
 
+/// Pieces of a vector that have no loop of their own.
+const MANY: usize = 5;
+
 /// One vector of pixels of some channels.
 struct Lines<'a> {
     input: *const f32,
@@ -216,7 +231,9 @@ impl Lines<'_> {
                 0 => self.each::<V, STRIDE, 0>(stride),
                 1 => self.each::<V, STRIDE, 1>(stride),
                 2 => self.each::<V, STRIDE, 2>(stride),
-                _ => self.each::<V, STRIDE, 3>(stride),
+                3 => self.each::<V, STRIDE, 3>(stride),
+                4 => self.each::<V, STRIDE, 4>(stride),
+                _ => self.each::<V, STRIDE, MANY>(stride),
             }
         }
     }
@@ -224,7 +241,7 @@ impl Lines<'_> {
     /// A line of `vectors` vectors of each channel, side by side.
     ///
     /// # Safety
-    /// The only piece is that of [`Plan::whole_run`], `to` has room for the lines; as [`Lanes`].
+    /// The only piece is that of [`View::whole_run`], `to` has room for the lines; as [`Lanes`].
     #[inline(always)]
     unsafe fn copy_run<V: Lanes>(&self, vectors: usize) {
         let (piece, mut to) = (self.pieces[0], self.to);
@@ -250,12 +267,15 @@ impl Lines<'_> {
     }
 
     /// # Safety
-    /// As [`Self::copy`]; there are `PIECES`, or any number if that is 3.
+    /// As [`Self::copy`]; there are `PIECES`, or any number if that is [`MANY`].
     #[inline(always)]
     unsafe fn each<V: Lanes, const STRIDE: usize, const PIECES: usize>(&self, stride: usize) {
         let (mut to, first) = (self.to, self.columns[0].channel as usize);
-        let none = Piece { offset: 0, mask: 0 };
-        let pieces = [self.pieces.first().copied().unwrap_or(none), self.pieces.get(1).copied().unwrap_or(none)];
+        // Copies whose masks the compiler prepares once for all channels.
+        let mut pieces = [Piece { offset: 0, mask: 0 }; MANY];
+        if PIECES < MANY {
+            pieces[..PIECES].copy_from_slice(&self.pieces[..PIECES]);
+        }
         if self.columns[self.columns.len() - 1].channel as usize == first + self.columns.len() - 1 {
             // None is left out: addresses follow from each other, not from what is read.
             let mut from = self.input.wrapping_add(first * self.plane);
@@ -274,21 +294,21 @@ impl Lines<'_> {
         }
     }
 
-    /// The pixels of one channel; `pieces` are the first two.
+    /// The pixels of one channel; `pieces` are all of them, if they are not [`MANY`].
     ///
     /// # Safety
     /// As [`Self::each`].
     #[inline(always)]
     unsafe fn line<V: Lanes, const STRIDE: usize, const PIECES: usize>(
         &self,
-        pieces: [Piece; 2],
+        pieces: [Piece; MANY],
         from: *const f32,
         stride: usize,
     ) -> V {
         // SAFETY: the caller's.
         unsafe {
             let mut x = V::splat(0.0);
-            if PIECES == 3 {
+            if PIECES == MANY {
                 for &piece in self.pieces {
                     x = load::<V, STRIDE>(x, from, piece, stride);
                 }
