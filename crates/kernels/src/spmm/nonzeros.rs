@@ -39,7 +39,7 @@ impl Nonzeros {
         let mut found = Self { columns: vec![], starts: vec![0], indices: vec![], values: vec![] };
         let mut row = Scratch { indices: vec![0; k + 1], values: vec![0.0; k + 1] };
         match order {
-            _ if k == 0 => found.starts.resize(shape.c_out + 1, 0),
+            _ if weight.is_empty() => found.starts.resize(shape.c_out + 1, 0),
             Order::Rows => weight.chunks_exact(k).for_each(|values| found.push_row(values, &sources, &mut row)),
             Order::Columns => {
                 let mut strip = vec![0.0; STRIP * k];

@@ -259,7 +259,9 @@ fn check(shape: &ConvShape, weight: &[f32]) -> Result<(), ShapeError> {
     shape.check()?;
     ShapeError::require(shape.groups == 1, "the number of groups", shape.groups, "1")?;
     ShapeError::expect("weight", weight.len(), shape.weight_len())?;
-    ShapeError::require(shape.c_in <= u32::MAX as usize, "the number of input channels", shape.c_in, "below 2^32")
+    // Columns are counted in 32 bits.
+    let k = ShapeError::product("weight", &[shape.c_in, shape.window.taps()])?;
+    ShapeError::require(k <= u32::MAX as usize, "the number of inputs of a sum", k, "below 2^32")
 }
 
 /// Adjacent rows of about equal work.
