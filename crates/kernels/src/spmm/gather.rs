@@ -2,6 +2,7 @@
 
 use super::driver::{Block, Call};
 use super::packed::Column;
+use super::pixels;
 use crate::conv::{Channels, Window};
 use crate::simd::Lanes;
 use std::ops::Range;
@@ -9,7 +10,7 @@ use std::ops::Range;
 /// Which inputs the pixels of a block see; kept from task to task for its memory.
 #[derive(Default)]
 pub(super) struct Plan {
-    runs: Vec<Run>,
+    pub runs: Vec<Run>,
     /// What each tap sees, found when it is first asked for.
     views: Vec<View>,
 }
@@ -24,13 +25,13 @@ struct View {
 
 /// Output pixels side by side in one row of one image and one vector.
 #[derive(Debug, Clone, Copy)]
-struct Run {
-    vector: usize,
-    lane: usize,
-    len: usize,
-    image: usize,
-    y: usize,
-    x: usize,
+pub(super) struct Run {
+    pub vector: usize,
+    pub lane: usize,
+    pub len: usize,
+    pub image: usize,
+    pub y: usize,
+    pub x: usize,
 }
 
 /// Lanes of a vector and where they lie in the plane of a channel: lane `i` at `offset + i · stride`.
@@ -41,7 +42,7 @@ struct Piece {
 }
 
 /// What the window slides over, and the size of the output. Points need no rows: their image is one long line.
-fn geometry(call: &Call<'_>) -> (Window, [usize; 2], [usize; 2]) {
+pub(super) fn geometry(call: &Call<'_>) -> (Window, [usize; 2], [usize; 2]) {
     let window = call.packed.shape().window;
     let (h, w) = (call.images.h, call.images.w);
     if window.is_point() { (window, [1, h * w], [1, h * w]) } else { (window, [h, w], call.out_size) }
@@ -124,14 +125,14 @@ impl View {
 }
 
 /// From the position of an output, times the stride, to that of the input.
-fn offsets(window: &Window, tap: u32) -> (isize, isize) {
+pub(super) fn offsets(window: &Window, tap: u32) -> (isize, isize) {
     let (tap_y, tap_x) = (tap as usize / window.kernel[1], tap as usize % window.kernel[1]);
     let dy = (tap_y * window.dilation[0]) as isize - window.pads[0] as isize;
     (dy, (tap_x * window.dilation[1]) as isize - window.pads[1] as isize)
 }
 
 /// Which of `len` positions `x`, `x + step`, … are in `0..size`.
-fn inside(x: isize, step: isize, len: usize, size: usize) -> Range<usize> {
+pub(super) fn inside(x: isize, step: isize, len: usize, size: usize) -> Range<usize> {
     let (room, before) = ((size as isize - x).max(0), (-x).max(0));
     let (first, end) = if step == 1 { (before, room) } else { ((before + step - 1) / step, (room + step - 1) / step) };
     let end = end.min(len as isize);
@@ -148,7 +149,7 @@ pub(super) unsafe fn fill<V: Lanes>(call: &Call<'_>, block: &mut Block<'_>, colu
     unsafe {
         match call.from {
             Channels::First => planes::<V>(call, block, columns),
-            Channels::Last => pixels::<V>(call, block, columns),
+            Channels::Last => pixels::fill::<V>(call, block, columns),
         }
     }
 }
@@ -353,109 +354,5 @@ unsafe fn load_each<V: Lanes>(x: V, from: *const f32, stride: usize, mask: u32) 
             }
         }
         V::load(lanes.as_ptr())
-    }
-}
-
-/// Zeros to read outside of images.
-static ZEROS: [f32; 16] = [0.0; 16];
-
-/// # Safety
-/// As [`fill`].
-#[inline(always)]
-unsafe fn pixels<V: Lanes>(call: &Call<'_>, block: &mut Block<'_>, columns: Range<usize>) {
-    let c_in = call.packed.shape().c_in;
-    let width = block.vectors * V::N;
-    let (window, size, _) = geometry(call);
-    let mut to = block.slab;
-    for of_tap in call.packed.columns[columns].chunk_by(|a, b| a.tap == b.tap && a.channel < b.channel) {
-        let by = offsets(&window, of_tap[0].tap);
-        let mut runs = &block.plan.runs[..];
-        for vector in 0..block.vectors {
-            let of_vector = runs.partition_point(|run| run.vector == vector);
-            let from = Pixels::find(call.input.as_ptr(), c_in, &runs[..of_vector], &window, size, by);
-            runs = &runs[of_vector..];
-            // SAFETY: the pixels are outside or inside of the input, the slab has room for these columns.
-            unsafe { from.transpose::<V>(c_in, of_tap, to.add(vector * V::N), width) };
-        }
-        to = to.wrapping_add(of_tap.len() * width);
-    }
-}
-
-/// The channels of a vector of pixels.
-struct Pixels {
-    /// Where `is_inside` says so.
-    from: [*const f32; 16],
-    is_inside: u32,
-}
-
-impl Pixels {
-    #[inline(always)]
-    fn find(
-        input: *const f32,
-        c_in: usize,
-        runs: &[Run],
-        window: &Window,
-        [h, w]: [usize; 2],
-        (dy, dx): (isize, isize),
-    ) -> Self {
-        let mut pixels = Self { from: [ZEROS.as_ptr(); 16], is_inside: 0 };
-        let step = window.stride[1] as isize;
-        for run in runs {
-            let y = (run.y * window.stride[0]) as isize + dy;
-            let x = (run.x * window.stride[1]) as isize + dx;
-            let inside = inside(x, step, run.len, w);
-            if y < 0 || y >= h as isize || inside.is_empty() {
-                continue;
-            }
-            pixels.is_inside |= (((1u64 << inside.end) - (1u64 << inside.start)) << run.lane) as u32;
-            let pixel = ((run.image * h) as isize + y) * w as isize + x + inside.start as isize * step;
-            let mut from = input.wrapping_offset(pixel * c_in as isize);
-            for to in &mut pixels.from[run.lane..][inside] {
-                *to = from;
-                from = from.wrapping_offset(step * c_in as isize);
-            }
-        }
-        pixels
-    }
-
-    /// Writes channels `columns` to lines `width` apart.
-    ///
-    /// # Safety
-    /// Pixels inside have `c_in` channels; `to` has room for all columns; as [`Lanes`].
-    #[inline(always)]
-    unsafe fn transpose<V: Lanes>(&self, c_in: usize, columns: &[Column], to: *mut f32, width: usize) {
-        let are_inside = self.is_inside == ((1u64 << V::N) - 1) as u32;
-        let mut at = 0;
-        while at < columns.len() {
-            let first = columns[at].channel as usize;
-            let room = (c_in - first).min(V::N);
-            let are_all = columns.get(at + V::N - 1).is_some_and(|last| last.channel as usize == first + V::N - 1);
-            // SAFETY: the caller's; at most `room` channels are read.
-            unsafe {
-                let mut square = [V::splat(0.0); 16];
-                if are_inside && room == V::N {
-                    for (square, &from) in square[..V::N].iter_mut().zip(&self.from) {
-                        *square = V::load(from.wrapping_add(first));
-                    }
-                } else {
-                    for (i, square) in square[..V::N].iter_mut().enumerate() {
-                        let from = self.from[i].wrapping_add(if self.is_inside >> i & 1 != 0 { first } else { 0 });
-                        *square = V::load_first(from, room);
-                    }
-                }
-                V::transpose_square(&mut square[..V::N]);
-                if are_all {
-                    for (i, line) in square[..V::N].iter().enumerate() {
-                        line.store(to.add((at + i) * width));
-                    }
-                    at += V::N;
-                } else {
-                    while at < columns.len() && columns[at].channel as usize - first < V::N {
-                        square[columns[at].channel as usize - first].store(to.add(at * width));
-                        at += 1;
-                    }
-                }
-            }
-        }
     }
 }

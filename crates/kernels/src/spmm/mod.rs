@@ -16,6 +16,7 @@ mod gather;
 mod lanes;
 mod nonzeros;
 mod packed;
+mod pixels;
 mod scalar;
 #[cfg(test)]
 mod tests;
