@@ -2,6 +2,7 @@
 
 use super::driver::{Block, Call};
 use super::packed::Column;
+use super::pixels;
 use crate::conv::{Channels, Window};
 use crate::simd::Lanes;
 use std::ops::Range;
@@ -9,22 +10,28 @@ use std::ops::Range;
 /// Which inputs the pixels of a block see; kept from task to task for its memory.
 #[derive(Default)]
 pub(super) struct Plan {
-    runs: Vec<Run>,
+    pub runs: Vec<Run>,
+    /// What each tap sees, found when it is first asked for.
+    views: Vec<View>,
+}
+
+/// The pixels that one tap sees.
+#[derive(Default)]
+struct View {
     pieces: Vec<Piece>,
-    /// Pieces of vector `v` are `starts[v] .. starts[v + 1]`.
+    /// Pieces of vector `v` are `starts[v] .. starts[v + 1]`; none at all until it is found.
     starts: Vec<usize>,
-    tap: Option<u32>,
 }
 
 /// Output pixels side by side in one row of one image and one vector.
 #[derive(Debug, Clone, Copy)]
-struct Run {
-    vector: usize,
-    lane: usize,
-    len: usize,
-    image: usize,
-    y: usize,
-    x: usize,
+pub(super) struct Run {
+    pub vector: usize,
+    pub lane: usize,
+    pub len: usize,
+    pub image: usize,
+    pub y: usize,
+    pub x: usize,
 }
 
 /// Lanes of a vector and where they lie in the plane of a channel: lane `i` at `offset + i · stride`.
@@ -35,7 +42,7 @@ struct Piece {
 }
 
 /// What the window slides over, and the size of the output. Points need no rows: their image is one long line.
-fn geometry(call: &Call<'_>) -> (Window, [usize; 2], [usize; 2]) {
+pub(super) fn geometry(call: &Call<'_>) -> (Window, [usize; 2], [usize; 2]) {
     let window = call.packed.shape().window;
     let (h, w) = (call.images.h, call.images.w);
     if window.is_point() { (window, [1, h * w], [1, h * w]) } else { (window, [h, w], call.out_size) }
@@ -46,7 +53,11 @@ impl Plan {
     pub fn start(&mut self, call: &Call<'_>, pixels: Range<usize>, lanes: usize) {
         let (_, _, [out_h, out_w]) = geometry(call);
         self.runs.clear();
-        self.tap = None;
+        let taps = call.packed.shape().window.taps();
+        if self.views.len() < taps {
+            self.views.resize_with(taps, View::default);
+        }
+        self.views.iter_mut().for_each(|view| view.starts.clear());
         let mut at = pixels.start;
         let (mut image, mut y, mut x) = (at / out_w / out_h, at / out_w % out_h, at % out_w);
         while at < pixels.end {
@@ -63,6 +74,43 @@ impl Plan {
         }
     }
 
+    /// Finds the pieces that `tap` sees of each vector.
+    fn look(&mut self, call: &Call<'_>, tap: u32, vectors: usize) -> &View {
+        let view = &mut self.views[tap as usize];
+        if !view.starts.is_empty() {
+            return view;
+        }
+        let (window, [h, w], _) = geometry(call);
+        let (dy, dx) = offsets(&window, tap);
+        let step = window.stride[1] as isize;
+        view.pieces.clear();
+        view.starts.push(0);
+        for run in &self.runs {
+            while view.starts.len() <= run.vector {
+                view.starts.push(view.pieces.len());
+            }
+            let y = (run.y * window.stride[0]) as isize + dy;
+            let x = (run.x * window.stride[1]) as isize + dx;
+            let inside = inside(x, step, run.len, w);
+            if y < 0 || y >= h as isize || inside.is_empty() {
+                continue;
+            }
+            let mask = (((1u64 << inside.end) - (1u64 << inside.start)) << run.lane) as u32;
+            let plane = (run.image * call.packed.shape().c_in * h * w) as isize;
+            let offset = plane + y * w as isize + x - run.lane as isize * step;
+            let of_vector = view.starts[run.vector];
+            match view.pieces[of_vector..].last_mut() {
+                // Rows as long as the output's follow each other: one load with holes for what is outside.
+                Some(last) if last.offset == offset => last.mask |= mask,
+                _ => view.pieces.push(Piece { offset, mask }),
+            }
+        }
+        view.starts.resize(vectors + 1, view.pieces.len());
+        view
+    }
+}
+
+impl View {
     /// If each vector is one piece, and these lie side by side, filled but for the last: the last one's mask, the first
     /// one's offset.
     fn whole_run(&self, lanes: usize) -> Option<Piece> {
@@ -74,46 +122,17 @@ impl Plan {
         let is_whole = self.pieces.len() + 1 == self.starts.len() && self.pieces.iter().enumerate().all(is_run);
         is_whole.then_some(Piece { offset: first.offset, mask: last.mask })
     }
-
-    /// Finds the pieces that `tap` sees of each vector.
-    fn look(&mut self, call: &Call<'_>, tap: u32, vectors: usize) {
-        if self.tap == Some(tap) {
-            return;
-        }
-        self.tap = Some(tap);
-        let (window, [h, w], _) = geometry(call);
-        let (dy, dx) = offsets(&window, tap);
-        let step = window.stride[1] as isize;
-        self.pieces.clear();
-        self.starts.clear();
-        self.starts.push(0);
-        for run in &self.runs {
-            while self.starts.len() <= run.vector {
-                self.starts.push(self.pieces.len());
-            }
-            let y = (run.y * window.stride[0]) as isize + dy;
-            let x = (run.x * window.stride[1]) as isize + dx;
-            let inside = inside(x, step, run.len, w);
-            if y < 0 || y >= h as isize || inside.is_empty() {
-                continue;
-            }
-            let mask = (((1u64 << inside.end) - (1u64 << inside.start)) << run.lane) as u32;
-            let plane = (run.image * call.packed.shape().c_in * h * w) as isize;
-            self.pieces.push(Piece { offset: plane + y * w as isize + x - run.lane as isize * step, mask });
-        }
-        self.starts.resize(vectors + 1, self.pieces.len());
-    }
 }
 
 /// From the position of an output, times the stride, to that of the input.
-fn offsets(window: &Window, tap: u32) -> (isize, isize) {
+pub(super) fn offsets(window: &Window, tap: u32) -> (isize, isize) {
     let (tap_y, tap_x) = (tap as usize / window.kernel[1], tap as usize % window.kernel[1]);
     let dy = (tap_y * window.dilation[0]) as isize - window.pads[0] as isize;
     (dy, (tap_x * window.dilation[1]) as isize - window.pads[1] as isize)
 }
 
 /// Which of `len` positions `x`, `x + step`, … are in `0..size`.
-fn inside(x: isize, step: isize, len: usize, size: usize) -> Range<usize> {
+pub(super) fn inside(x: isize, step: isize, len: usize, size: usize) -> Range<usize> {
     let (room, before) = ((size as isize - x).max(0), (-x).max(0));
     let (first, end) = if step == 1 { (before, room) } else { ((before + step - 1) / step, (room + step - 1) / step) };
     let end = end.min(len as isize);
@@ -130,7 +149,7 @@ pub(super) unsafe fn fill<V: Lanes>(call: &Call<'_>, block: &mut Block<'_>, colu
     unsafe {
         match call.from {
             Channels::First => planes::<V>(call, block, columns),
-            Channels::Last => pixels::<V>(call, block, columns),
+            Channels::Last => pixels::fill::<V>(call, block, columns),
         }
     }
 }
@@ -144,8 +163,8 @@ unsafe fn planes<V: Lanes>(call: &Call<'_>, block: &mut Block<'_>, columns: Rang
     let width = block.vectors * V::N;
     let mut to = block.slab;
     for of_tap in call.packed.columns[columns].chunk_by(|a, b| a.tap == b.tap && a.channel < b.channel) {
-        block.plan.look(call, of_tap[0].tap, block.vectors);
-        if let (Some(piece), 1) = (block.plan.whole_run(V::N), stride) {
+        let view = block.plan.look(call, of_tap[0].tap, block.vectors);
+        if let (Some(piece), 1) = (view.whole_run(V::N), stride) {
             let lines = Lines { input: call.input.as_ptr(), plane, to, width, columns: of_tap, pieces: &[piece] };
             // SAFETY: as below.
             unsafe { lines.copy_run::<V>(block.vectors) };
@@ -153,7 +172,7 @@ unsafe fn planes<V: Lanes>(call: &Call<'_>, block: &mut Block<'_>, columns: Rang
             continue;
         }
         for vector in 0..block.vectors {
-            let pieces = &block.plan.pieces[block.plan.starts[vector]..block.plan.starts[vector + 1]];
+            let pieces = &view.pieces[view.starts[vector]..view.starts[vector + 1]];
             let mut lines = Lines { input: call.input.as_ptr(), plane, to, width, columns: of_tap, pieces };
             // SAFETY: pieces are inside of the plane; the slab has room for `block.vectors` vectors a column.
             unsafe {
@@ -184,6 +203,9 @@ fn prefetch(at: *const f32) {
     let _ = at;
 }
 
+/// Pieces of a vector that have no loop of their own.
+const MANY: usize = 5;
+
 /// One vector of pixels of some channels.
 struct Lines<'a> {
     input: *const f32,
@@ -206,20 +228,13 @@ impl Lines<'_> {
         // The number of pieces is the same for all channels, so it is asked only here.
         // SAFETY: the caller's.
         unsafe {
-            match *self.pieces {
-                [] => self.each(|_| V::splat(0.0)),
-                [a] => self.each(|from| load::<V, STRIDE>(V::splat(0.0), from, a, stride)),
-                [a, b] => self.each(|from| {
-                    let x = load::<V, STRIDE>(V::splat(0.0), from, a, stride);
-                    load::<V, STRIDE>(x, from, b, stride)
-                }),
-                _ => self.each(|from| {
-                    let mut x = V::splat(0.0);
-                    for &piece in self.pieces {
-                        x = load::<V, STRIDE>(x, from, piece, stride);
-                    }
-                    x
-                }),
+            match self.pieces.len() {
+                0 => self.each::<V, STRIDE, 0>(stride),
+                1 => self.each::<V, STRIDE, 1>(stride),
+                2 => self.each::<V, STRIDE, 2>(stride),
+                3 => self.each::<V, STRIDE, 3>(stride),
+                4 => self.each::<V, STRIDE, 4>(stride),
+                _ => self.each::<V, STRIDE, MANY>(stride),
             }
         }
     }
@@ -227,7 +242,7 @@ impl Lines<'_> {
     /// A line of `vectors` vectors of each channel, side by side.
     ///
     /// # Safety
-    /// The only piece is that of [`Plan::whole_run`], `to` has room for the lines; as [`Lanes`].
+    /// The only piece is that of [`View::whole_run`], `to` has room for the lines; as [`Lanes`].
     #[inline(always)]
     unsafe fn copy_run<V: Lanes>(&self, vectors: usize) {
         let (piece, mut to) = (self.pieces[0], self.to);
@@ -253,24 +268,57 @@ impl Lines<'_> {
     }
 
     /// # Safety
-    /// As [`Self::copy`].
+    /// As [`Self::copy`]; there are `PIECES`, or any number if that is [`MANY`].
     #[inline(always)]
-    unsafe fn each<V: Lanes>(&self, line: impl Fn(*const f32) -> V) {
+    unsafe fn each<V: Lanes, const STRIDE: usize, const PIECES: usize>(&self, stride: usize) {
         let (mut to, first) = (self.to, self.columns[0].channel as usize);
+        // Copies whose masks the compiler prepares once for all channels.
+        let mut pieces = [Piece { offset: 0, mask: 0 }; MANY];
+        if PIECES < MANY {
+            pieces[..PIECES].copy_from_slice(&self.pieces[..PIECES]);
+        }
         if self.columns[self.columns.len() - 1].channel as usize == first + self.columns.len() - 1 {
             // None is left out: addresses follow from each other, not from what is read.
             let mut from = self.input.wrapping_add(first * self.plane);
             for _ in self.columns {
                 // SAFETY: the caller's.
-                unsafe { line(from).store(to) };
+                unsafe { self.line::<V, STRIDE, PIECES>(pieces, from, stride).store(to) };
                 (from, to) = (from.wrapping_add(self.plane), to.wrapping_add(self.width));
             }
             return;
         }
         for column in self.columns {
+            let from = self.input.wrapping_add(column.channel as usize * self.plane);
             // SAFETY: the caller's.
-            unsafe { line(self.input.wrapping_add(column.channel as usize * self.plane)).store(to) };
+            unsafe { self.line::<V, STRIDE, PIECES>(pieces, from, stride).store(to) };
             to = to.wrapping_add(self.width);
+        }
+    }
+
+    /// The pixels of one channel; `pieces` are all of them, if they are not [`MANY`].
+    ///
+    /// # Safety
+    /// As [`Self::each`].
+    #[inline(always)]
+    unsafe fn line<V: Lanes, const STRIDE: usize, const PIECES: usize>(
+        &self,
+        pieces: [Piece; MANY],
+        from: *const f32,
+        stride: usize,
+    ) -> V {
+        // SAFETY: the caller's.
+        unsafe {
+            let mut x = V::splat(0.0);
+            if PIECES == MANY {
+                for &piece in self.pieces {
+                    x = load::<V, STRIDE>(x, from, piece, stride);
+                }
+            } else {
+                for &piece in &pieces[..PIECES] {
+                    x = load::<V, STRIDE>(x, from, piece, stride);
+                }
+            }
+            x
         }
     }
 }
@@ -306,109 +354,5 @@ unsafe fn load_each<V: Lanes>(x: V, from: *const f32, stride: usize, mask: u32) 
             }
         }
         V::load(lanes.as_ptr())
-    }
-}
-
-/// Zeros to read outside of images.
-static ZEROS: [f32; 16] = [0.0; 16];
-
-/// # Safety
-/// As [`fill`].
-#[inline(always)]
-unsafe fn pixels<V: Lanes>(call: &Call<'_>, block: &mut Block<'_>, columns: Range<usize>) {
-    let c_in = call.packed.shape().c_in;
-    let width = block.vectors * V::N;
-    let (window, size, _) = geometry(call);
-    let mut to = block.slab;
-    for of_tap in call.packed.columns[columns].chunk_by(|a, b| a.tap == b.tap && a.channel < b.channel) {
-        let by = offsets(&window, of_tap[0].tap);
-        let mut runs = &block.plan.runs[..];
-        for vector in 0..block.vectors {
-            let of_vector = runs.partition_point(|run| run.vector == vector);
-            let from = Pixels::find(call.input.as_ptr(), c_in, &runs[..of_vector], &window, size, by);
-            runs = &runs[of_vector..];
-            // SAFETY: the pixels are outside or inside of the input, the slab has room for these columns.
-            unsafe { from.transpose::<V>(c_in, of_tap, to.add(vector * V::N), width) };
-        }
-        to = to.wrapping_add(of_tap.len() * width);
-    }
-}
-
-/// The channels of a vector of pixels.
-struct Pixels {
-    /// Where `is_inside` says so.
-    from: [*const f32; 16],
-    is_inside: u32,
-}
-
-impl Pixels {
-    #[inline(always)]
-    fn find(
-        input: *const f32,
-        c_in: usize,
-        runs: &[Run],
-        window: &Window,
-        [h, w]: [usize; 2],
-        (dy, dx): (isize, isize),
-    ) -> Self {
-        let mut pixels = Self { from: [ZEROS.as_ptr(); 16], is_inside: 0 };
-        let step = window.stride[1] as isize;
-        for run in runs {
-            let y = (run.y * window.stride[0]) as isize + dy;
-            let x = (run.x * window.stride[1]) as isize + dx;
-            let inside = inside(x, step, run.len, w);
-            if y < 0 || y >= h as isize || inside.is_empty() {
-                continue;
-            }
-            pixels.is_inside |= (((1u64 << inside.end) - (1u64 << inside.start)) << run.lane) as u32;
-            let pixel = ((run.image * h) as isize + y) * w as isize + x + inside.start as isize * step;
-            let mut from = input.wrapping_offset(pixel * c_in as isize);
-            for to in &mut pixels.from[run.lane..][inside] {
-                *to = from;
-                from = from.wrapping_offset(step * c_in as isize);
-            }
-        }
-        pixels
-    }
-
-    /// Writes channels `columns` to lines `width` apart.
-    ///
-    /// # Safety
-    /// Pixels inside have `c_in` channels; `to` has room for all columns; as [`Lanes`].
-    #[inline(always)]
-    unsafe fn transpose<V: Lanes>(&self, c_in: usize, columns: &[Column], to: *mut f32, width: usize) {
-        let are_inside = self.is_inside == ((1u64 << V::N) - 1) as u32;
-        let mut at = 0;
-        while at < columns.len() {
-            let first = columns[at].channel as usize;
-            let room = (c_in - first).min(V::N);
-            let are_all = columns.get(at + V::N - 1).is_some_and(|last| last.channel as usize == first + V::N - 1);
-            // SAFETY: the caller's; at most `room` channels are read.
-            unsafe {
-                let mut square = [V::splat(0.0); 16];
-                if are_inside && room == V::N {
-                    for (square, &from) in square[..V::N].iter_mut().zip(&self.from) {
-                        *square = V::load(from.wrapping_add(first));
-                    }
-                } else {
-                    for (i, square) in square[..V::N].iter_mut().enumerate() {
-                        let from = self.from[i].wrapping_add(if self.is_inside >> i & 1 != 0 { first } else { 0 });
-                        *square = V::load_first(from, room);
-                    }
-                }
-                V::transpose_square(&mut square[..V::N]);
-                if are_all {
-                    for (i, line) in square[..V::N].iter().enumerate() {
-                        line.store(to.add((at + i) * width));
-                    }
-                    at += V::N;
-                } else {
-                    while at < columns.len() && columns[at].channel as usize - first < V::N {
-                        square[columns[at].channel as usize - first].store(to.add(at * width));
-                        at += 1;
-                    }
-                }
-            }
-        }
     }
 }

@@ -14,7 +14,9 @@ mod driver;
 mod finish;
 mod gather;
 mod lanes;
+mod nonzeros;
 mod packed;
+mod pixels;
 mod scalar;
 #[cfg(test)]
 mod tests;

@@ -178,21 +178,34 @@ fn the_pattern_chooses_the_form() {
 
 #[test]
 fn linear_reads_both_orders() {
-    let (k, n) = (5, 3);
-    let weight: Vec<f32> = (0..k * n).map(|i| (i % 4) as f32).collect();
-    let rows: Vec<f32> = (0..k * n).map(|i| weight[i % k * n + i / k]).collect();
-    let x = noise(2 * k, 1);
-    let run = |packed: PackedSpmm| {
-        let mut out = vec![0.0; 2 * n];
-        let images = Images { n: 1, h: 1, w: 2 };
-        let (from, to) = (Channels::Last, Channels::Last);
-        spmm(&Threads::single(), &x, images, from, &packed, &Epilogue::default(), to, &mut out).unwrap();
-        out
-    };
-    let out = run(PackedSpmm::linear(&weight, k, n, false).unwrap());
-    assert_eq!(out, run(PackedSpmm::linear(&rows, k, n, true).unwrap()));
-    let expected: f32 = (0..k).map(|i| x[k + i] * weight[i * n + 2]).sum();
-    assert!((out[n + 2] - expected).abs() < 1e-5);
+    // Outputs are brought together 16 at a time.
+    for (k, n) in [(5, 3), (1, 17), (17, 1), (40, 16), (110, 37)] {
+        let weight: Vec<f32> = (0..k * n).map(|i| (i % 4) as f32).collect();
+        let rows: Vec<f32> = (0..k * n).map(|i| weight[i % k * n + i / k]).collect();
+        let x = noise(2 * k, 1);
+        let run = |packed: PackedSpmm| {
+            let mut out = vec![0.0; 2 * n];
+            let images = Images { n: 1, h: 1, w: 2 };
+            let (from, to) = (Channels::Last, Channels::Last);
+            spmm(&Threads::single(), &x, images, from, &packed, &Epilogue::default(), to, &mut out).unwrap();
+            out
+        };
+        let out = run(PackedSpmm::linear(&weight, k, n, false).unwrap());
+        assert_eq!(out, run(PackedSpmm::linear(&rows, k, n, true).unwrap()));
+        let expected: f32 = (0..k).map(|i| x[k + i] * weight[i * n + n - 1]).sum();
+        assert!((out[2 * n - 1] - expected).abs() < 1e-4);
+    }
+}
+
+/// Rows of pixels as long as the output's are loaded as one, those of a stride or another width in pieces; a vector of
+/// narrow maps has more pieces than have a loop of their own.
+#[test]
+fn narrow_maps_are_gathered_in_pieces() {
+    for (stride, pad, w) in [(1, 1, 7), (1, 0, 5), (2, 1, 14), (2, 1, 5), (3, 0, 8), (1, 2, 3), (2, 0, 3)] {
+        let window = Window { kernel: [3, 3], stride: [stride; 2], dilation: [1, 1], pads: [pad; 4] };
+        let shape = ConvShape { window, c_in: 19, c_out: 18, groups: 1 };
+        check_all_kernels(shape, Images { n: 2, h: 13, w }, &sparse(&shape, 0.3, 1, 5), 5);
+    }
 }
 
 #[test]
