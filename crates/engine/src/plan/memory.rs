@@ -93,7 +93,11 @@ fn last_reads(steps: &[Step], n_buffers: usize) -> Vec<usize> {
 fn share(steps: &mut [Step], buffers: &[Buffer], last_read: &[usize]) -> Vec<usize> {
     let mut roots: Vec<usize> = (0..buffers.len()).collect();
     for (index, step) in steps.iter_mut().enumerate() {
-        let can = matches!(step.kind, Kind::Unary(_) | Kind::Binary { .. } | Kind::Softmax { .. });
+        let can = match &step.kind {
+            Kind::Unary(_) | Kind::Binary { .. } | Kind::Softmax { .. } => true,
+            Kind::Map(map) => map.from.is_none() && map.to.is_none(),
+            _ => false,
+        };
         let (Target::Buffer(to), Some(Source::Buffer(from))) = (&step.target, step.inputs.first()) else { continue };
         let (to, from) = (*to, *from);
         let is_read_twice = step.inputs[1..].iter().any(|source| matches!(source, Source::Buffer(id) if *id == from));

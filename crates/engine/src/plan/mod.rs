@@ -9,6 +9,7 @@
 
 mod composite;
 mod lower;
+mod map;
 mod memory;
 mod node_form;
 mod quantized;
