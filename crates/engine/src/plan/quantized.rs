@@ -102,7 +102,7 @@ pub(super) fn add(
     len: usize,
     threads: &Threads,
 ) -> Result<(), EngineError> {
-    let term = |index: usize| {
+    let term = |index: usize| -> Result<Term<'_>, EngineError> {
         let grid = &grids[index];
         let codes = operands.bytes(index, grid.elem)?;
         Ok(Term { codes, zero_point: grid.zero_point, multiplier: grid.scale / to.scale })

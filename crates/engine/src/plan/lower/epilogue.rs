@@ -45,16 +45,6 @@ pub(super) fn activation_of(op: Unary) -> Activation {
     }
 }
 
-/// The function that this activation computes, unless it is the identity.
-pub(in crate::plan) fn unary_of(activation: Activation) -> Option<Unary> {
-    match activation {
-        Activation::Relu => Some(Unary::Relu),
-        Activation::Clip { min, max } => Some(Unary::Clip { min, max }),
-        Activation::Curve(op) => Some(op),
-        _ => None,
-    }
-}
-
 impl Builder<'_, '_> {
     /// What follows `value`, a product with `n` channels. Only work whose result nobody else sees is taken.
     pub(super) fn chain(&self, value: ValueId, n: usize, channels: Channels, can_fold: bool) -> Chain {

@@ -28,8 +28,6 @@ use super::weights::WeightCache;
 use super::work::{Network, Op};
 use crate::EngineError;
 
-pub(super) use epilogue::unary_of;
-
 /// Plans `graph` for inputs with these facts. Forms of products are timed on `threads`, if they are measured.
 pub(crate) fn compile(
     graph: &Graph,
