@@ -94,8 +94,11 @@ fn share(steps: &mut [Step], buffers: &[Buffer], last_read: &[usize]) -> Vec<usi
     let mut roots: Vec<usize> = (0..buffers.len()).collect();
     for (index, step) in steps.iter_mut().enumerate() {
         // What may be written into the caller's memory has a place of its own.
-        let can = matches!(step.kind, Kind::Unary(_) | Kind::Binary { .. } | Kind::Softmax { .. });
-        let can = can && step.output.is_none();
+        let can = match &step.kind {
+            Kind::Unary(_) | Kind::Binary { .. } | Kind::Softmax { .. } => step.output.is_none(),
+            Kind::Map(map) => map.from.is_none() && map.to.is_none() && step.output.is_none(),
+            _ => false,
+        };
         let (Target::Buffer(to), Some(Source::Buffer(from))) = (&step.target, step.inputs.first()) else { continue };
         let (to, from) = (*to, *from);
         let is_read_twice = step.inputs[1..].iter().any(|source| matches!(source, Source::Buffer(id) if *id == from));

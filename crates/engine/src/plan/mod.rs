@@ -10,6 +10,7 @@
 mod binding;
 mod composite;
 mod lower;
+mod map;
 mod memory;
 mod node_form;
 mod quantized;

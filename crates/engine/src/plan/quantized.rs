@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use lissom_kernels::conv::Images;
-use lissom_kernels::elementwise::{self, Binary, Operand};
 use lissom_kernels::qgemm::{Dequantize, Output, QResidual, Requantize};
 use lissom_kernels::quantize::{self, Bytes, BytesMut, Term};
 use lissom_kernels::{Activation, ShapeError, Threads};
@@ -16,8 +15,6 @@ use crate::product::IntegerProduct;
 
 /// Elements whose range one task finds.
 const RANGE_TASK: usize = 1 << 15;
-/// Elements that one task takes through f32 and back.
-const TASK: usize = 4096;
 
 thread_local! {
     static CODES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -118,65 +115,25 @@ fn range_of(x: &[f32]) -> (f32, f32) {
     ends.fold((0.0, 0.0), |(low, high), x| (low.min(x), high.max(x)))
 }
 
-/// Both operands become real numbers, a block at a time, and the result codes again.
-#[allow(clippy::too_many_arguments, reason = "the fields of one step and where it runs")]
-pub(super) fn binary(
+/// The sum of two tensors of codes as codes on a third grid.
+pub(super) fn add(
     operands: &Operands<'_>,
-    op: Binary,
     grids: &[Grid; 2],
     to: &Grid,
-    activation: Activation,
+    clamp: [i32; 2],
     words: &mut [f32],
     len: usize,
     threads: &Threads,
 ) -> Result<(), EngineError> {
-    let (a, b) = (operands.bytes(0, grids[0].elem)?, operands.bytes(1, grids[1].elem)?);
-    for (what, codes) in [("a", a), ("b", b)] {
-        ShapeError::expect(what, codes.len(), len).map_err(|source| operands.kernel_error(source))?;
-    }
-    if let Some(clamp) = clamp(activation, to).filter(|_| op == Binary::Add) {
-        let term = |codes, grid: &Grid| Term { codes, zero_point: grid.zero_point, multiplier: grid.scale / to.scale };
-        let terms = [term(a, &grids[0]), term(b, &grids[1])];
-        let mut out = bytes_mut(words, len, to.elem);
-        let done = quantize::add(threads, terms, to.zero_point, clamp, &mut out);
-        return done.map_err(|source| operands.kernel_error(source));
-    }
-    let block = |index: usize, out: BytesMut<'_>| {
-        // The lengths were checked, so no kernel refuses.
-        let _ = binary_block(op, [slice(a, index, out.len()), slice(b, index, out.len())], grids, to, activation, out);
+    let term = |index: usize| -> Result<Term<'_>, EngineError> {
+        let grid = &grids[index];
+        let codes = operands.bytes(index, grid.elem)?;
+        Ok(Term { codes, zero_point: grid.zero_point, multiplier: grid.scale / to.scale })
     };
-    match bytes_mut(words, len, to.elem) {
-        BytesMut::U8(out) => threads.run_chunks(out, TASK, |index, out| block(index, BytesMut::U8(out))),
-        BytesMut::I8(out) => threads.run_chunks(out, TASK, |index, out| block(index, BytesMut::I8(out))),
-    }
-    Ok(())
-}
-
-fn slice(bytes: Bytes<'_>, index: usize, len: usize) -> Bytes<'_> {
-    match bytes {
-        Bytes::U8(x) => Bytes::U8(&x[index * TASK..][..len]),
-        Bytes::I8(x) => Bytes::I8(&x[index * TASK..][..len]),
-    }
-}
-
-fn binary_block(
-    op: Binary,
-    codes: [Bytes<'_>; 2],
-    grids: &[Grid; 2],
-    to: &Grid,
-    activation: Activation,
-    mut out: BytesMut<'_>,
-) -> Result<(), ShapeError> {
-    let here = Threads::single();
-    let (mut a, mut b) = ([0f32; TASK], [0f32; TASK]);
-    let (a, b) = (&mut a[..out.len()], &mut b[..out.len()]);
-    quantize::dequantize(&here, codes[0], grids[0].scale, grids[0].zero_point, a)?;
-    quantize::dequantize(&here, codes[1], grids[1].scale, grids[1].zero_point, b)?;
-    elementwise::binary_in_place(&here, op, a, Operand::Same(b))?;
-    if let Some(unary) = super::lower::unary_of(activation) {
-        elementwise::unary_in_place(&here, unary, a);
-    }
-    quantize::quantize(&here, a, to.scale, to.zero_point, &mut out)
+    let terms = [term(0)?, term(1)?];
+    let mut out = bytes_mut(words, len, to.elem);
+    let done = quantize::add(threads, terms, to.zero_point, clamp, &mut out);
+    done.map_err(|source| operands.kernel_error(source))
 }
 
 /// The codes that an activation lets through, if it is a clamp.

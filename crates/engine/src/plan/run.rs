@@ -9,16 +9,20 @@ use lissom_kernels::gemm::{self, Batch};
 use lissom_kernels::pool::{self, PoolShape};
 use lissom_kernels::qgemm::Dequantize;
 use lissom_kernels::quantize::{self, Bytes, BytesMut};
-use lissom_kernels::rows::{self, LayerNorm, Mask};
+use lissom_kernels::rows::{self, Mask};
 use lissom_kernels::{Epilogue, ShapeError, Threads, conv, permute};
 use lissom_tensor::{Element, Storage, Tensor, Values, ValuesMut, ViewMut};
 
 use super::binding::Slot;
+use super::map;
 use super::memory::Arena;
 use super::quantized;
 use super::step::{Elem, Inner, Kind, Plan, Source, Spread, Step, Strides, Target};
 use crate::EngineError;
 use crate::product::Call;
+
+/// Elements that a task gathers.
+const GATHERED: usize = 4096;
 
 /// Operands of a step: everything but the part of the arena that it writes.
 pub(super) struct Operands<'a> {
@@ -28,7 +32,7 @@ pub(super) struct Operands<'a> {
     left: &'a [f32],
     right: &'a [f32],
     right_start: usize,
-    step: &'a Step,
+    pub step: &'a Step,
 }
 
 impl<'a> Operands<'a> {
@@ -328,10 +332,7 @@ fn run_kernel(operands: &Operands<'_>, words: &mut [f32], len: usize, threads: &
         Kind::ScaleBias { scale, bias, activation } => {
             elementwise::scale_bias(threads, x(0)?, scale, bias, *activation, words)
         }
-        Kind::LayerNorm { n, scale, bias, epsilon } => {
-            let norm = LayerNorm { scale: scale.as_deref(), bias: bias.as_deref(), epsilon: *epsilon };
-            rows::layer_norm(threads, x(0)?, *n, optional(1)?, &norm, words)
-        }
+        Kind::LayerNorm(norm) => rows::layer_norm(threads, x(0)?, norm.n, None, &map::layer_norm(norm), words),
         Kind::Softmax { n, rows_a_mask } => {
             let mask = optional(1)?.map(|values| Mask { values, rows_a_mask: *rows_a_mask });
             if step.is_in_place {
@@ -343,7 +344,9 @@ fn run_kernel(operands: &Operands<'_>, words: &mut [f32], len: usize, threads: &
         Kind::Pool { shape, images, elem: Elem::F32 } => pool::pool(threads, x(0)?, *images, shape, words),
         Kind::Pool { shape, images, elem } => pool_bytes(operands, shape, *images, *elem, words, len, threads),
         Kind::Reduce { op, shape } => rows::reduce(threads, *op, x(0)?, *shape, words),
-        Kind::Gather { outer, length, inner } => return run_gather(operands, [*outer, *length, *inner], words),
+        Kind::Gather { outer, length, inner } => {
+            return run_gather(operands, [*outer, *length, *inner], words, threads);
+        }
         Kind::Quantize { grid } => {
             let mut out = bytes_mut(words, len, grid.elem);
             quantize::quantize(threads, x(0)?, grid.scale, grid.zero_point, &mut out)
@@ -359,9 +362,10 @@ fn run_kernel(operands: &Operands<'_>, words: &mut [f32], len: usize, threads: &
             let finish = Dequantize { scales, bias: bias.as_deref(), residual, activation: *activation };
             quantized::dynamic_product(&***packed, x(0)?, *images, finish, words, threads)
         }
-        Kind::QBinary { op, grids, to, activation } => {
-            return quantized::binary(operands, *op, grids, to, *activation, words, len, threads);
+        Kind::QAdd { grids, to, clamp } => {
+            return quantized::add(operands, grids, to, *clamp, words, len, threads);
         }
+        Kind::Map(map) => return map::map(operands, map, words, len, threads),
         Kind::Store { .. } | Kind::Evaluate { .. } => return Ok(()),
     };
     done.map_err(|source| operands.kernel_error(source))
@@ -515,22 +519,30 @@ fn move_part<T: Copy>(operands: &Operands<'_>, x: &[T], part: &Strides, out: &mu
     }
 }
 
-fn run_gather(operands: &Operands<'_>, [outer, length, inner]: [usize; 3], out: &mut [f32]) -> Result<(), EngineError> {
+fn run_gather(
+    operands: &Operands<'_>,
+    [outer, length, inner]: [usize; 3],
+    out: &mut [f32],
+    threads: &Threads,
+) -> Result<(), EngineError> {
     let data = operands.f32(0)?;
     let indices = operands.integers(1)?;
     ShapeError::expect("data", data.len(), outer * length * inner).map_err(|source| operands.kernel_error(source))?;
-    let mut rows = out.chunks_exact_mut(inner.max(1));
-    for block in 0..outer {
-        for &index in indices.iter() {
-            let row = if index < 0 { index + length as i64 } else { index };
-            let Some(row) = usize::try_from(row).ok().filter(|&row| row < length) else {
-                let reason = format!("index {index} is outside of an axis of {length}");
-                return Err(operands.error(OpError::value(reason)));
-            };
-            if let Some(to) = rows.next() {
-                to.copy_from_slice(&data[(block * length + row) * inner..][..inner]);
+    let row = |index: i64| if index < 0 { index + length as i64 } else { index };
+    if let Some(index) = indices.iter().find(|&&index| !(0..length as i64).contains(&row(index))) {
+        let reason = format!("index {index} is outside of an axis of {length}");
+        return Err(operands.error(OpError::value(reason)));
+    }
+    let inner = inner.max(1);
+    let rows_a_task = (GATHERED / inner).max(1);
+    let n = indices.len().max(1);
+    threads.run_chunks(out, rows_a_task * inner, |task, out| {
+        for (at, to) in out.chunks_exact_mut(inner).enumerate() {
+            let at = task * rows_a_task + at;
+            if let Some(&index) = indices.get(at % n) {
+                to.copy_from_slice(&data[(at / n * length + row(index) as usize) * inner..][..inner]);
             }
         }
-    }
+    });
     Ok(())
 }

@@ -144,6 +144,52 @@ pub(crate) struct Attention {
     pub weight_grid: Option<attention::Grid>,
 }
 
+/// A chain of functions of each element, or of each row, computed a block at a time.
+#[derive(Debug, Clone)]
+pub(crate) struct Map {
+    /// The first input is codes on this grid.
+    pub from: Option<Grid>,
+    pub links: Vec<Link>,
+    /// The result becomes codes on this grid.
+    pub to: Option<Grid>,
+    /// Elements of a block: whole rows of every operand that has rows.
+    pub block: usize,
+}
+
+/// What happens to all elements of a [`Map`]. Inputs are positions among those of the step.
+#[derive(Debug, Clone)]
+pub(crate) enum Link {
+    Unary(Unary),
+    Binary {
+        op: Binary,
+        input: usize,
+        side: Side,
+    },
+    /// To codes and back.
+    Round(Grid),
+    LayerNorm(Norm),
+}
+
+/// The second operand of a binary function in a [`Map`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Side {
+    Scalar,
+    /// One row for all.
+    Row,
+    Same,
+    /// As many codes on a grid.
+    Codes(Grid),
+}
+
+/// A layer norm over rows of `n`.
+#[derive(Debug, Clone)]
+pub(crate) struct Norm {
+    pub n: usize,
+    pub scale: Option<Vec<f32>>,
+    pub bias: Option<Vec<f32>>,
+    pub epsilon: f32,
+}
+
 /// What ends an integer product.
 #[derive(Debug, Clone)]
 pub(crate) enum Finish {
@@ -184,6 +230,8 @@ pub(crate) enum Kind {
     Products(Box<Products>),
     /// q, k, v, mask?
     Attention(Box<Attention>),
+    /// x, then what its links name.
+    Map(Box<Map>),
     /// x.
     Unary(Unary),
     /// a, b.
@@ -197,13 +245,8 @@ pub(crate) enum Kind {
         bias: Vec<f32>,
         activation: Activation,
     },
-    /// x, residual?
-    LayerNorm {
-        n: usize,
-        scale: Option<Vec<f32>>,
-        bias: Option<Vec<f32>>,
-        epsilon: f32,
-    },
+    /// x.
+    LayerNorm(Norm),
     /// x, mask?
     Softmax {
         n: usize,
@@ -255,12 +298,11 @@ pub(crate) enum Kind {
         bias: Option<Vec<f32>>,
         activation: Activation,
     },
-    /// a, b, both as large as the result.
-    QBinary {
-        op: Binary,
+    /// a, b, codes as many as the result: their sum, within these codes.
+    QAdd {
         grids: [Grid; 2],
         to: Grid,
-        activation: Activation,
+        clamp: [i32; 2],
     },
 }
 

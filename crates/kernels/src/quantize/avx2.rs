@@ -34,3 +34,26 @@ pub(super) unsafe fn add(sum: &lanes::Sum, are_signed: [bool; 2], a: *const u8, 
     // SAFETY: the caller's.
     unsafe { lanes::add_any::<F32x8>(sum, are_signed, a, b, out, n) }
 }
+
+/// # Safety
+/// As `lanes::dequantize_add_any`, on a CPU with AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn dequantize_add(
+    is_signed: bool,
+    x: *const u8,
+    grid: [f32; 2],
+    addend: *const f32,
+    out: *mut f32,
+    n: usize,
+) {
+    // SAFETY: the caller's.
+    unsafe { lanes::dequantize_add_any::<F32x8>(is_signed, x, grid, addend, out, n) }
+}
+
+/// # Safety
+/// As `lanes::round`, on a CPU with AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn round(x: *mut f32, scale: f32, limits: [f32; 2], n: usize) {
+    // SAFETY: the caller's.
+    unsafe { lanes::round::<F32x8>(x, scale, limits, n) }
+}

@@ -34,3 +34,26 @@ pub(super) unsafe fn add(sum: &lanes::Sum, are_signed: [bool; 2], a: *const u8, 
     // SAFETY: the caller's.
     unsafe { lanes::add_any::<F32x16>(sum, are_signed, a, b, out, n) }
 }
+
+/// # Safety
+/// As `lanes::dequantize_add_any`, on a CPU with AVX-512 F, BW, DQ, VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+pub(super) unsafe fn dequantize_add(
+    is_signed: bool,
+    x: *const u8,
+    grid: [f32; 2],
+    addend: *const f32,
+    out: *mut f32,
+    n: usize,
+) {
+    // SAFETY: the caller's.
+    unsafe { lanes::dequantize_add_any::<F32x16>(is_signed, x, grid, addend, out, n) }
+}
+
+/// # Safety
+/// As `lanes::round`, on a CPU with AVX-512 F, BW, DQ, VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+pub(super) unsafe fn round(x: *mut f32, scale: f32, limits: [f32; 2], n: usize) {
+    // SAFETY: the caller's.
+    unsafe { lanes::round::<F32x16>(x, scale, limits, n) }
+}

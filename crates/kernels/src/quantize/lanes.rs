@@ -56,6 +56,96 @@ pub(super) unsafe fn dequantize<V: Lanes, const IS_SIGNED: bool>(
     }
 }
 
+/// # Safety
+/// `V::N` bytes at `from`, signed if `IS_SIGNED`; as [`Lanes`].
+#[inline(always)]
+unsafe fn load<V: Lanes, const IS_SIGNED: bool>(from: *const u8) -> V {
+    // SAFETY: the caller's.
+    unsafe { if IS_SIGNED { V::load_i8(from.cast()) } else { V::load_u8(from) } }
+}
+
+/// `out[i] = (x[i] - zero_point) · scale + addend[i]`; the bytes are signed if `IS_SIGNED`.
+///
+/// # Safety
+/// `n` elements at `x`, `addend` and `out`, of which the last two may be the same; as [`Lanes`].
+#[inline(always)]
+unsafe fn dequantize_add<V: Lanes, const IS_SIGNED: bool>(
+    x: *const u8,
+    [scale, zero_point]: [f32; 2],
+    addend: *const f32,
+    out: *mut f32,
+    n: usize,
+) {
+    // SAFETY: the caller's; the tail goes through a buffer of sixteen bytes.
+    unsafe {
+        let (scale, zero) = (V::splat(scale), V::splat(zero_point));
+        let whole = n - n % V::N;
+        for i in (0..whole).step_by(V::N) {
+            load::<V, IS_SIGNED>(x.add(i)).sub(zero).mul(scale).add(V::load(addend.add(i))).store(out.add(i));
+        }
+        if whole < n {
+            let (mut bytes, rest) = ([0u8; 16], n - whole);
+            std::ptr::copy_nonoverlapping(x.add(whole), bytes.as_mut_ptr(), rest);
+            let real = load::<V, IS_SIGNED>(bytes.as_ptr()).sub(zero).mul(scale);
+            real.add(V::load_first(addend.add(whole), rest)).store_first(out.add(whole), rest);
+        }
+    }
+}
+
+/// [`dequantize_add`] for either type.
+///
+/// # Safety
+/// As [`dequantize_add`].
+#[inline(always)]
+pub(super) unsafe fn dequantize_add_any<V: Lanes>(
+    is_signed: bool,
+    x: *const u8,
+    grid: [f32; 2],
+    addend: *const f32,
+    out: *mut f32,
+    n: usize,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        if is_signed {
+            dequantize_add::<V, true>(x, grid, addend, out, n);
+        } else {
+            dequantize_add::<V, false>(x, grid, addend, out, n);
+        }
+    }
+}
+
+/// `x[i] = clamp(round(x[i] / scale)) · scale`; NaN becomes the lower bound.
+///
+/// # Safety
+/// `n` elements at `x`; as [`Lanes`].
+#[inline(always)]
+pub(super) unsafe fn round<V: Lanes>(x: *mut f32, scale: f32, [min, max]: [f32; 2], n: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        let whole = n - n % V::N;
+        for i in (0..whole).step_by(V::N) {
+            round_vector(V::load(x.add(i)), scale, min, max).store(x.add(i));
+        }
+        if whole < n {
+            let rounded = round_vector(V::load_first(x.add(whole), n - whole), scale, min, max);
+            rounded.store_first(x.add(whole), n - whole);
+        }
+    }
+}
+
+/// # Safety
+/// As [`Lanes`].
+#[inline(always)]
+unsafe fn round_vector<V: Lanes>(x: V, scale: f32, min: f32, max: f32) -> V {
+    // SAFETY: the caller's.
+    unsafe {
+        let (scale, min) = (V::splat(scale), V::splat(min));
+        let steps = x.div(scale).round();
+        min.if_less(steps, steps, min).at_most(V::splat(max)).mul(scale)
+    }
+}
+
 /// What [`super::add`] computes, in units of the output: `out = saturate(clamp(a · a_scale + b · b_scale + shift))`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sum {

@@ -23,6 +23,8 @@ pub struct Kernel {
     dequantize_u8: unsafe fn(*const u8, f32, f32, *mut f32, usize),
     dequantize_i8: unsafe fn(*const u8, f32, f32, *mut f32, usize),
     add: unsafe fn(&lanes::Sum, [bool; 2], *const u8, *const u8, *mut u8, usize),
+    dequantize_add: unsafe fn(bool, *const u8, [f32; 2], *const f32, *mut f32, usize),
+    round: unsafe fn(*mut f32, f32, [f32; 2], usize),
 }
 
 /// All variants, fastest first. Dispatch and tests walk this list.
@@ -35,6 +37,8 @@ pub static KERNELS: &[Kernel] = &[
         dequantize_u8: avx512::dequantize_u8,
         dequantize_i8: avx512::dequantize_i8,
         add: avx512::add,
+        dequantize_add: avx512::dequantize_add,
+        round: avx512::round,
     },
     #[cfg(target_arch = "x86_64")]
     Kernel {
@@ -44,6 +48,8 @@ pub static KERNELS: &[Kernel] = &[
         dequantize_u8: avx2::dequantize_u8,
         dequantize_i8: avx2::dequantize_i8,
         add: avx2::add,
+        dequantize_add: avx2::dequantize_add,
+        round: avx2::round,
     },
     Kernel {
         name: "quantize_f32_1_scalar",
@@ -52,6 +58,8 @@ pub static KERNELS: &[Kernel] = &[
         dequantize_u8: scalar::dequantize_u8,
         dequantize_i8: scalar::dequantize_i8,
         add: scalar::add,
+        dequantize_add: scalar::dequantize_add,
+        round: scalar::round,
     },
 ];
 
@@ -196,6 +204,88 @@ impl Kernel {
         });
         Ok(())
     }
+}
+
+impl Kernel {
+    /// [`dequantize_add_row`] with this variant.
+    ///
+    /// # Errors
+    /// As [`dequantize_add_row`].
+    pub fn dequantize_add_row(
+        &self,
+        x: Bytes<'_>,
+        scale: f32,
+        zero_point: i32,
+        row: &[f32],
+        out: &mut [f32],
+    ) -> Result<(), ShapeError> {
+        self.assert_supported();
+        ShapeError::expect("out", out.len(), x.len())?;
+        let n = row.len();
+        let is_fit = out.is_empty() || (n > 0 && out.len().is_multiple_of(n));
+        ShapeError::require(is_fit, "the length of `row`", n, "a divisor of the length of `x`")?;
+        let (is_signed, grid) = (matches!(x, Bytes::I8(_)), [scale, zero_point as f32]);
+        for (out, x) in out.chunks_exact_mut(n.max(1)).zip(x.raw().chunks_exact(n.max(1))) {
+            // SAFETY: all three are `n` long; this CPU can run the variant.
+            unsafe { (self.dequantize_add)(is_signed, x.as_ptr(), grid, row.as_ptr(), out.as_mut_ptr(), n) }
+        }
+        Ok(())
+    }
+
+    /// [`add_dequantized`] with this variant.
+    ///
+    /// # Errors
+    /// As [`add_dequantized`].
+    pub fn add_dequantized(
+        &self,
+        sums: &mut [f32],
+        x: Bytes<'_>,
+        scale: f32,
+        zero_point: i32,
+    ) -> Result<(), ShapeError> {
+        self.assert_supported();
+        ShapeError::expect("x", x.len(), sums.len())?;
+        let (is_signed, grid) = (matches!(x, Bytes::I8(_)), [scale, zero_point as f32]);
+        let at = sums.as_mut_ptr();
+        // SAFETY: equal lengths; an element is read before it is written; this CPU can run the variant.
+        unsafe { (self.dequantize_add)(is_signed, x.raw().as_ptr(), grid, at, at, sums.len()) }
+        Ok(())
+    }
+
+    /// [`round`] with this variant.
+    pub fn round(&self, x: &mut [f32], scale: f32, zero_point: i32, codes: [i32; 2]) {
+        self.assert_supported();
+        let limits = codes.map(|code| code.saturating_sub(zero_point) as f32);
+        // SAFETY: `x` is as long as it says; this CPU can run the variant.
+        unsafe { (self.round)(x.as_mut_ptr(), scale, limits, x.len()) }
+    }
+}
+
+/// `out = (x - zero_point) · scale + row` on the calling thread, the row repeated.
+///
+/// # Errors
+/// [`ShapeError`] if the lengths differ, or the row's does not divide them.
+pub fn dequantize_add_row(
+    x: Bytes<'_>,
+    scale: f32,
+    zero_point: i32,
+    row: &[f32],
+    out: &mut [f32],
+) -> Result<(), ShapeError> {
+    Kernel::best().dequantize_add_row(x, scale, zero_point, row, out)
+}
+
+/// `sums = sums + (x - zero_point) · scale` on the calling thread.
+///
+/// # Errors
+/// [`ShapeError`] if the lengths differ.
+pub fn add_dequantized(sums: &mut [f32], x: Bytes<'_>, scale: f32, zero_point: i32) -> Result<(), ShapeError> {
+    Kernel::best().add_dequantized(sums, x, scale, zero_point)
+}
+
+/// [`quantize`] to codes from the first to the second of `codes`, then [`dequantize`], in place on the calling thread.
+pub fn round(x: &mut [f32], scale: f32, zero_point: i32, codes: [i32; 2]) {
+    Kernel::best().round(x, scale, zero_point, codes);
 }
 
 /// A quantized operand of [`add`].

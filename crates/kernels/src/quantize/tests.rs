@@ -26,6 +26,29 @@ proptest! {
                 prop_assert_eq!(back[i], (i32::from(q) - zero) as f32 * scale, "{}", kernel.name);
                 prop_assert_eq!(signed_back[i], back[i], "{}", kernel.name);
             }
+            let mut rounded = x.clone();
+            kernel.round(&mut rounded, scale, zero, [0, 255]);
+            prop_assert_eq!(&rounded, &back, "{}", kernel.name);
+        }
+    }
+
+    #[test]
+    fn every_kernel_adds_what_it_dequantizes(
+        codes in prop::collection::vec(any::<u8>(), 0..70), rows in 0usize..4, scale in 0.01f32..1.0, zero in 0i32..256,
+    ) {
+        let row: Vec<f32> = (0..codes.len()).map(|i| (i * 37 % 19) as f32 / 8.0 - 1.0).collect();
+        let all = codes.repeat(rows);
+        let signed: Vec<i8> = all.iter().map(|&code| (code ^ 0x80) as i8).collect();
+        for kernel in KERNELS.iter().filter(|kernel| (kernel.is_supported)()) {
+            let mut real = vec![f32::NAN; all.len()];
+            kernel.dequantize(&Threads::single(), Bytes::U8(&all), scale, zero, &mut real).unwrap();
+            let expected: Vec<f32> = real.iter().zip(row.iter().cycle()).map(|(real, row)| real + row).collect();
+            let mut out = vec![f32::NAN; all.len()];
+            kernel.dequantize_add_row(Bytes::U8(&all), scale, zero, &row, &mut out).unwrap();
+            prop_assert_eq!(&out, &expected, "{}", kernel.name);
+            let mut sums = row.repeat(rows);
+            kernel.add_dequantized(&mut sums, Bytes::I8(&signed), scale, zero - 128).unwrap();
+            prop_assert_eq!(&sums, &expected, "{}", kernel.name);
         }
     }
 }

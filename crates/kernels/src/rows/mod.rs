@@ -176,18 +176,35 @@ impl Kernel {
         norm: &LayerNorm<'_>,
         out: &mut [f32],
     ) -> Result<(), ShapeError> {
-        self.assert_supported();
         ShapeError::expect("out", out.len(), x.len())?;
-        let rows = rows_of(x.len(), n)?;
+        // SAFETY: equal lengths.
+        unsafe { self.layer_norm_at(threads, x.as_ptr(), x.len(), n, residual, norm, out.as_mut_ptr()) }
+    }
+
+    /// # Safety
+    /// `len` elements at `x` and `out`, which may be the same.
+    #[allow(clippy::too_many_arguments, reason = "those of `layer_norm`, one of them in two parts")]
+    unsafe fn layer_norm_at(
+        &self,
+        threads: &Threads,
+        x: *const f32,
+        len: usize,
+        n: usize,
+        residual: Option<&[f32]>,
+        norm: &LayerNorm<'_>,
+        out: *mut f32,
+    ) -> Result<(), ShapeError> {
+        self.assert_supported();
+        let rows = rows_of(len, n)?;
         for (what, values) in [("scale", norm.scale), ("bias", norm.bias)] {
             ShapeError::expect(what, values.map_or(n, <[f32]>::len), n)?;
         }
-        ShapeError::expect("residual", residual.map_or(x.len(), <[f32]>::len), x.len())?;
-        let to = Shareable(out.as_mut_ptr());
+        ShapeError::expect("residual", residual.map_or(len, <[f32]>::len), len)?;
+        let (from, to) = (Shareable(x.cast_mut()), Shareable(out));
         by_rows(threads, rows, n, |row, count| {
             let residual = pointer(residual.map(|residual| &residual[row * n..]));
             // SAFETY: rows are disjoint; lengths checked; this CPU can run the variant.
-            unsafe { (self.layer_norm)(x[row * n..].as_ptr(), residual, norm, to.at(row * n), count, n) }
+            unsafe { (self.layer_norm)(from.at(row * n), residual, norm, to.at(row * n), count, n) }
         });
         Ok(())
     }
@@ -286,6 +303,16 @@ pub fn layer_norm(
     out: &mut [f32],
 ) -> Result<(), ShapeError> {
     Kernel::best().layer_norm(threads, x, n, residual, norm, out)
+}
+
+/// [`layer_norm`] in place.
+///
+/// # Errors
+/// As [`layer_norm`].
+pub fn layer_norm_in_place(threads: &Threads, x: &mut [f32], n: usize, norm: &LayerNorm<'_>) -> Result<(), ShapeError> {
+    let (len, at) = (x.len(), x.as_mut_ptr());
+    // SAFETY: the kernels read an element before they write it.
+    unsafe { Kernel::best().layer_norm_at(threads, at, len, n, None, norm, at) }
 }
 
 /// Reduces the middle axis of `x`, `[outer, n, inner]`, to `out`, `[outer, inner]`.

@@ -11,6 +11,9 @@ use crate::plan::work::Op;
 
 impl Builder<'_, '_> {
     pub fn unary(&mut self, index: usize, op: Unary) -> Result<bool, EngineError> {
+        if self.map(index)? {
+            return Ok(true);
+        }
         let (Some(x), Some(out)) = (self.input(index, 0), self.output(index)) else { return Ok(false) };
         let layout = self.layout(x);
         let source = self.source(x, layout)?;
@@ -25,7 +28,7 @@ impl Builder<'_, '_> {
         let (Some(a), Some(b), Some(out)) = (self.input(index, 0), self.input(index, 1), self.output(index)) else {
             return Ok(false);
         };
-        if self.qbinary(index, op)? || (op == Binary::Add && self.added(index, a, b, out)?) {
+        if (op == Binary::Add && self.masked(index, a, b, out)?) || self.map(index)? {
             return Ok(true);
         }
         let shape = self.shape(out)?;
@@ -56,8 +59,8 @@ impl Builder<'_, '_> {
         Ok(true)
     }
 
-    /// An addition that the next step does on the way: a mask before softmax, a residual before layer norm.
-    fn added(&mut self, index: usize, a: ValueId, b: ValueId, out: ValueId) -> Result<bool, EngineError> {
+    /// The addition of a mask before softmax, which the softmax does on the way.
+    fn masked(&mut self, index: usize, a: ValueId, b: ValueId, out: ValueId) -> Result<bool, EngineError> {
         let Some(next) = self.network.only_consumer(out) else { return Ok(false) };
         let shape = self.shape(out)?;
         match self.network.works[next].op {
@@ -65,25 +68,23 @@ impl Builder<'_, '_> {
                 let (x, mask) = if self.shape(a)? == shape { (a, b) } else { (b, a) };
                 self.masked_softmax(index, next, x, mask)
             }
-            Op::LayerNorm { n, epsilon } if a != b && self.shape(a)? == shape && self.shape(b)? == shape => {
-                if !self.layer_norm(next, n, epsilon, Some([a, b]))? {
-                    return Ok(false);
-                }
-                self.is_done[next] = true;
-                Ok(true)
-            }
             _ => Ok(false),
         }
     }
 
     /// True if the value, given leading axes of 1 up to `rank`, can be read with channels last.
-    fn fits_last(&self, id: ValueId, rank: usize) -> bool {
+    pub(super) fn fits_last(&self, id: ValueId, rank: usize) -> bool {
         let Some(shape) = self.network.shape(id) else { return false };
         shape.len() == rank || is_same_bytes(&padded(&shape, rank)) || self.network.is_constant(id)
     }
 
     /// The value with leading axes of 1 up to `rank`: where it is, and its shape there.
-    fn operand(&mut self, id: ValueId, rank: usize, layout: Layout) -> Result<(Source, Vec<usize>), EngineError> {
+    pub(super) fn operand(
+        &mut self,
+        id: ValueId,
+        rank: usize,
+        layout: Layout,
+    ) -> Result<(Source, Vec<usize>), EngineError> {
         let own = self.shape(id)?;
         let shape = padded(&own, rank);
         let memory = in_memory(&shape, layout);
@@ -99,7 +100,7 @@ impl Builder<'_, '_> {
     }
 }
 
-fn padded(shape: &[usize], rank: usize) -> Vec<usize> {
+pub(super) fn padded(shape: &[usize], rank: usize) -> Vec<usize> {
     let mut padded = vec![1; rank.saturating_sub(shape.len())];
     padded.extend_from_slice(shape);
     padded
@@ -114,7 +115,7 @@ fn moved_last(tensor: &Tensor, shape: &[usize]) -> Option<Tensor> {
     Tensor::new(in_memory(shape, Layout::Last), moved).ok()
 }
 
-fn swapped(op: Binary) -> Binary {
+pub(super) fn swapped(op: Binary) -> Binary {
     match op {
         Binary::Sub => Binary::SubFrom,
         Binary::Div => Binary::DivFrom,

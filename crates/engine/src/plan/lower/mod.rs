@@ -9,6 +9,7 @@ mod elementwise;
 mod epilogue;
 mod few_rows;
 mod linear;
+mod map;
 mod movement;
 mod products;
 mod qlinear;
@@ -168,7 +169,7 @@ impl<'n, 'a> Builder<'n, 'a> {
             Op::Unary(op) => self.unary(index, *op)?,
             Op::Binary(op) => self.binary(index, *op)?,
             Op::BatchNorm { epsilon } => self.batch_norm(index, *epsilon)?,
-            Op::LayerNorm { n, epsilon } => self.layer_norm(index, *n, *epsilon, None)?,
+            Op::LayerNorm { n, epsilon } => self.layer_norm(index, *n, *epsilon)?,
             Op::Softmax { n, is_channels } => self.softmax(index, *n, *is_channels)?,
             Op::Pool { op, window, is_ceil } => self.pool(index, *op, *window, *is_ceil)?,
             Op::Reduce { op, axes } => self.reduce(index, *op, axes)?,

@@ -1,13 +1,11 @@
 //! Integer products and additions between `DequantizeLinear` and `QuantizeLinear`.
 
 use lissom_graph::ValueId;
-use lissom_kernels::Activation;
 use lissom_kernels::conv::{ConvShape, Images};
-use lissom_kernels::elementwise::Binary;
 use lissom_kernels::quantize::Bytes;
 use lissom_tensor::{Affine, Storage, Tensor, Weight};
 
-use super::epilogue::{Chain, Channels, activation_of};
+use super::epilogue::{Chain, Channels};
 use super::qlinear::Made;
 use super::{Builder, Forms, Layout, Record, is_clamp};
 use crate::EngineError;
@@ -40,6 +38,9 @@ impl Builder<'_, '_> {
         {
             let forms = forms.clone();
             self.set_record(out, Record { forms, ..Record::default() });
+            return Ok(true);
+        }
+        if self.map(index)? {
             return Ok(true);
         }
         let layout = self.layout(x);
@@ -215,38 +216,6 @@ impl Builder<'_, '_> {
         let has_codes = |id: ValueId| self.record(id).is_some_and(|record| record.codes.is_some());
         let is_fit = is_clamp(chain.activation) && chain.residual.is_none_or(has_codes);
         is_fit.then_some((next, codes, grid))
-    }
-
-    /// A binary function of two quantized values whose result is quantized at once.
-    pub fn qbinary(&mut self, index: usize, op: Binary) -> Result<bool, EngineError> {
-        let (Some(a), Some(b), Some(out)) = (self.input(index, 0), self.input(index, 1), self.output(index)) else {
-            return Ok(false);
-        };
-        let shape = self.shape(out)?;
-        if self.grid(a).is_none() || self.grid(b).is_none() || self.shape(a)? != shape || self.shape(b)? != shape {
-            return Ok(false);
-        }
-        let (mut value, mut works, mut activation) = (out, Vec::new(), Activation::None);
-        if let Some(next) = self.network.only_consumer(value)
-            && let (Op::Unary(unary), Some(after)) = (&self.network.works[next].op, self.output(next))
-        {
-            (value, activation) = (after, activation_of(*unary));
-            works.push(next);
-        }
-        let chain =
-            Chain { folded: Vec::new(), residual: None, activation: Activation::None, output: value, works: vec![] };
-        let Some((next, codes, to)) = self.quantized_end(&chain) else { return Ok(false) };
-        works.push(next);
-        let layout = if self.layout(a) == Layout::Last { Layout::Last } else { self.layout(b) };
-        let (Some((a, a_grid)), Some((b, b_grid))) = (self.codes(a, layout)?, self.codes(b, layout)?) else {
-            return Ok(false);
-        };
-        let info = self.info(index, &works, "elementwise of codes");
-        let kind = Kind::QBinary { op, grids: [a_grid, b_grid], to, activation };
-        let made = self.emit(info, kind, vec![a, b], shape.iter().product(), to.elem);
-        works.iter().for_each(|&work| self.is_done[work] = true);
-        self.set(codes, layout, made);
-        Ok(true)
     }
 }
 

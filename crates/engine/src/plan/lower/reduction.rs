@@ -33,36 +33,16 @@ impl Builder<'_, '_> {
         Ok(true)
     }
 
-    /// `sum` is what the norm's input is the sum of, if that was not computed.
-    pub fn layer_norm(
-        &mut self,
-        index: usize,
-        n: usize,
-        epsilon: f32,
-        sum: Option<[ValueId; 2]>,
-    ) -> Result<bool, EngineError> {
+    pub fn layer_norm(&mut self, index: usize, n: usize, epsilon: f32) -> Result<bool, EngineError> {
+        if self.map(index)? {
+            return Ok(true);
+        }
         let (Some(x), Some(out)) = (self.input(index, 0), self.output(index)) else { return Ok(false) };
-        let part = |position: usize| self.input(index, position).map(|id| self.network.floats(id));
-        let (scale, bias) = match (part(1), part(2)) {
-            (Some(None), _) | (_, Some(None)) => return Ok(false),
-            (scale, bias) => (scale.flatten(), bias.flatten()),
-        };
-        let is_row = |values: &Option<Vec<f32>>| values.as_ref().is_none_or(|values| values.len() == n);
-        if !is_row(&scale) || !is_row(&bias) {
-            return Ok(false);
-        }
-        let mut inputs = Vec::new();
-        match sum {
-            None => inputs.push(self.source(x, Layout::Plain)?),
-            Some(parts) => {
-                for part in parts {
-                    inputs.push(self.source(part, Layout::Plain)?);
-                }
-            }
-        }
+        let Some(norm) = self.norm(index, n, epsilon) else { return Ok(false) };
+        let source = self.source(x, Layout::Plain)?;
         let len = self.shape(out)?.iter().product();
         let info = self.info(index, &[], "layer norm");
-        let made = self.emit(info, Kind::LayerNorm { n, scale, bias, epsilon }, inputs, len, Elem::F32);
+        let made = self.emit(info, Kind::LayerNorm(norm), vec![source], len, Elem::F32);
         self.set(out, Layout::Plain, made);
         Ok(true)
     }
