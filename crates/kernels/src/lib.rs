@@ -67,6 +67,7 @@ mod isa;
 pub mod peak;
 pub mod permute;
 pub mod pool;
+pub mod qattention;
 pub mod qconv;
 pub mod qgemm;
 pub mod qspmm;
