@@ -47,7 +47,8 @@ impl Quads for F32x8 {
     }
     #[inline(always)]
     unsafe fn raise(self, by: Self) -> Self {
-        unsafe { self.ldexp(Self(_mm256_floor_ps(by.0))) }
+        // Lower powers are 0 too.
+        unsafe { self.ldexp(Self(_mm256_floor_ps(by.0)).at_least(Self::splat(-200.0))) }
     }
     #[inline(always)]
     unsafe fn store_code(self, to: *mut u8) {

@@ -98,8 +98,8 @@ impl Part<'_> {
 
 /// Powers of two whose sum is below this are computed again, relative to the largest.
 const SMALLEST_SUM: f32 = 1.0e-30;
-/// Powers of two of less are 0.
-const LOWEST: f32 = -160.0;
+/// A power of two that is 0, and stays so with scores of a grid added.
+const FINITE: f32 = -400.0;
 
 /// # Safety
 /// The pointers of `part` are as its fields say, the head is inside its slices, nobody else touches the rows of these
@@ -112,8 +112,10 @@ pub(super) unsafe fn part<V: Quads>(part: &Part<'_>) {
     unsafe {
         pack::keys::<V>(part);
         pack::values::<V>(part);
-        if part.mask.is_null() || part.shape.mask_stride == 0 {
-            mask_row::<V>(part, 0, 0);
+        let top = top_of(part);
+        let is_shared = part.mask.is_null() || part.shape.mask_stride == 0;
+        if is_shared {
+            mask_row::<V>(part, 0, 0, top.unwrap_or(0.0));
         }
         for tile in part.tiles.clone() {
             let first = tile * TILE_ROWS;
@@ -123,11 +125,11 @@ pub(super) unsafe fn part<V: Quads>(part: &Part<'_>) {
             for row in 0..n_rows {
                 *part.at::<i32>(room.query_sums).add(row) =
                     V::sum_codes(staged.add(row * room.d_stride), d.next_multiple_of(4));
-                if !part.mask.is_null() && part.shape.mask_stride > 0 {
-                    mask_row::<V>(part, first + row, row);
+                if !is_shared {
+                    mask_row::<V>(part, first + row, row, top.unwrap_or(0.0));
                 }
             }
-            powers::<V>(part, n_rows);
+            powers::<V>(part, first, n_rows, top);
             weights::<V>(part, n_rows);
             results::<V>(part, first, n_rows);
         }
@@ -209,31 +211,35 @@ unsafe fn dots<V: Quads, const ROWS: usize, const VECTORS: usize>(
     }
 }
 
-/// One row of the mask in powers of two: zeros without a mask, -∞ after the last key.
+/// One row of the mask in powers of two, less `top`: zeros without a mask, what adds nothing after the last key. In
+/// `row` [`TILE_ROWS`] it is the exact mask; others are finite, because no power is smaller than that of [`FINITE`].
 ///
 /// # Safety
 /// As [`part`]; the scratch memory has this row.
 #[inline(always)]
-unsafe fn mask_row<V: Quads>(part: &Part<'_>, query: usize, row: usize) {
+unsafe fn mask_row<V: Quads>(part: &Part<'_>, query: usize, row: usize, top: f32) {
     let keys = part.shape.keys;
     let padded = keys.next_multiple_of(LINE);
+    let is_exact = row == TILE_ROWS;
     // SAFETY: the caller's.
     unsafe {
         let to = part.at::<f32>(part.room.masks).add(row * part.room.score_stride);
         let mask = part.mask.wrapping_add(query * part.shape.mask_stride);
-        let (lowest, factor) = (V::splat(f32::MIN), V::splat(std::f32::consts::LOG2_E));
+        let (smallest, factor) = (V::splat(f32::MIN), V::splat(std::f32::consts::LOG2_E));
         for i in (0..padded).step_by(V::N) {
             let mut bits = V::splat(0.0);
-            if !mask.is_null() {
-                let n = V::N.min(keys.saturating_sub(i));
-                let own = V::load_first(mask.wrapping_add(i), n);
-                // What is finite stays so: a row of the smallest numbers is no row of -∞.
-                bits = own.if_less(lowest, own, own.mul(factor).at_least(lowest));
+            if !part.mask.is_null() {
+                let own = V::load_first(mask.wrapping_add(i), V::N.min(keys.saturating_sub(i)));
+                // A row of the smallest numbers is no row of -∞.
+                bits = own.if_less(smallest, own, own.mul(factor).at_least(smallest));
+            }
+            if !is_exact {
+                bits = bits.at_least(V::splat(FINITE)).sub(V::splat(top));
             }
             bits.store(to.add(i));
         }
         for i in keys..padded {
-            *to.add(i) = f32::NEG_INFINITY;
+            *to.add(i) = if is_exact { f32::NEG_INFINITY } else { FINITE };
         }
     }
 }
@@ -245,47 +251,48 @@ fn mask_of(part: &Part<'_>, row: usize) -> *const f32 {
     part.at::<f32>(part.room.masks).wrapping_add(if is_shared { 0 } else { row * part.room.score_stride })
 }
 
-/// What becomes of the integer scores.
-#[derive(Clone, Copy)]
-struct Scores {
-    /// Subtracted before the power; the sums are of powers already. Without it the scores themselves are stored.
-    top: Option<f32>,
-}
-
-/// `2^(score - something)` of every query of the tile and key, and the sums of each row, lane by lane.
+/// `2^(score - something)` of every query of the tile and key, and the sums of each row.
 ///
 /// # Safety
 /// As [`part`].
 #[inline(always)]
-unsafe fn powers<V: Quads>(part: &Part<'_>, n_rows: usize) {
+unsafe fn powers<V: Quads>(part: &Part<'_>, first: usize, n_rows: usize, top: Option<f32>) {
     let padded = part.shape.keys.next_multiple_of(LINE);
     // SAFETY: the caller's.
     unsafe {
         let sums = part.at::<f32>(part.room.sums);
-        // Scores on a grid that spans few powers of two need no largest one: all their powers are normal numbers.
-        let top = part.numbers.score_grid.and_then(|([low, high], step)| {
-            let [low, high] = [low, high].map(|code| code * step * std::f32::consts::LOG2_E);
-            ((high - low).abs() <= 90.0).then_some(high.max(low))
-        });
         if top.is_some() {
             for i in 0..n_rows * LINE {
                 *sums.add(i) = 0.0;
             }
-            scores::<V>(part, 0, n_rows, Scores { top });
+            for col in (0..padded).step_by(V::PANEL) {
+                by_rows!(n_rows, V::PANEL.min(padded - col), power_tile::<V>(part, col));
+            }
         }
         for row in 0..n_rows {
-            let mut is_done = false;
+            let mut total = f32::NAN;
             if top.is_some() {
-                let total = V::load(sums.add(row * LINE)).sum();
-                *sums.add(row * LINE) = total;
-                is_done = total >= SMALLEST_SUM && total < f32::INFINITY;
+                total = V::load(sums.add(row * LINE)).sum();
             }
-            if !is_done {
-                scores::<V>(part, row, 1, Scores { top: None });
-                *sums.add(row * LINE) = relative::<V>(part, row, padded);
+            if !(total >= SMALLEST_SUM && total < f32::INFINITY) {
+                mask_row::<V>(part, first + row, TILE_ROWS, 0.0);
+                for col in (0..padded).step_by(V::PANEL) {
+                    by_vectors!(V::PANEL.min(padded - col) / V::N, score_row::<V, 1>(part, col, row));
+                }
+                total = relative::<V>(part, row, padded);
             }
+            *sums.add(row * LINE) = total;
         }
     }
+}
+
+/// What is subtracted from all scores, in powers of two. On a grid that spans few powers of two no largest score need be
+/// known: all powers are normal numbers.
+#[inline(always)]
+fn top_of(part: &Part<'_>) -> Option<f32> {
+    let (codes, step) = part.numbers.score_grid?;
+    let [low, high] = codes.map(|code| code * step * std::f32::consts::LOG2_E);
+    ((high - low).abs() <= 90.0).then_some(high.max(low))
 }
 
 /// Scores of one row become powers relative to the largest; gives their sum.
@@ -304,7 +311,7 @@ unsafe fn relative<V: Quads>(part: &Part<'_>, row: usize, padded: usize) -> f32 
         }
         let (top, mut sum) = (V::splat(top.largest()), V::splat(0.0));
         for i in (0..padded).step_by(V::N) {
-            let power = power_of_two(V::load(scores.add(i)).sub(top));
+            let power = power_of_two(V::load(scores.add(i)).sub(top).at_least(V::splat(FINITE)));
             power.store(scores.add(i));
             sum = sum.add(power);
         }
@@ -312,7 +319,7 @@ unsafe fn relative<V: Quads>(part: &Part<'_>, row: usize, padded: usize) -> f32 
     }
 }
 
-/// `2^x` for `x <= 0`, relative error below 4e-6: weights are rounded to eight bits.
+/// `2^x` for finite `x`, relative error below 4e-6: weights are rounded to eight bits.
 ///
 /// # Safety
 /// As [`Quads`].
@@ -322,7 +329,6 @@ unsafe fn power_of_two<V: Quads>(x: V) -> V {
     const C: [f32; 5] = [1.000_003_5, 0.692_972_9, 0.241_604_36, 0.051_745, 0.013_670_31];
     // SAFETY: the caller's.
     unsafe {
-        let x = x.at_least(V::splat(LOWEST));
         let r = x.fraction();
         let mut sum = V::splat(C[4]);
         for c in [C[3], C[2], C[1], C[0]] {
@@ -332,72 +338,85 @@ unsafe fn power_of_two<V: Quads>(x: V) -> V {
     }
 }
 
-/// Scores of rows `first .. first + n_rows` of the tile, in all panels of keys.
+/// The products of queries and keys, and what the zero point of K adds to those of each query.
 ///
 /// # Safety
-/// As [`part`].
+/// As [`part`]; `VECTORS` vectors of the panel at `col`, `ROWS` rows of the tile from `row` on.
 #[inline(always)]
-unsafe fn scores<V: Quads>(part: &Part<'_>, first: usize, n_rows: usize, how: Scores) {
-    let padded = part.shape.keys.next_multiple_of(LINE);
-    for col in (0..padded).step_by(V::PANEL) {
-        let width = V::PANEL.min(padded - col);
-        // SAFETY: the caller's.
-        unsafe {
-            by_rows!(n_rows, width, score_tile::<V>(part, col, first, how));
+unsafe fn score_sums<V: Quads, const ROWS: usize, const VECTORS: usize>(
+    part: &Part<'_>,
+    col: usize,
+    row: usize,
+) -> ([[V::Sums; VECTORS]; ROWS], [f32; ROWS]) {
+    let room = &part.room;
+    let d = part.shape.d;
+    let [zero_q, zero_k, ..] = part.numbers.zeros;
+    let mut shifts = [0.0; ROWS];
+    // SAFETY: the caller's.
+    unsafe {
+        for (i, shift) in shifts.iter_mut().enumerate() {
+            let query_sum = *part.at::<i32>(room.query_sums).add(row + i);
+            *shift = (zero_k * (zero_q * d as i32 - query_sum)) as f32 * part.numbers.score_factor;
+        }
+        let queries = part.at::<u8>(room.queries).add(row * room.d_stride);
+        let b = part.at::<i8>(room.keys).add(col * room.d_stride);
+        let offsets = part.at::<i32>(room.key_offsets).add(col);
+        (dots::<V, ROWS, VECTORS>(queries, room.d_stride, d.div_ceil(4), b, offsets), shifts)
+    }
+}
+
+/// Powers of scores on a grid.
+///
+/// # Safety
+/// As [`score_sums`].
+#[inline(always)]
+unsafe fn power_tile<V: Quads, const ROWS: usize, const VECTORS: usize>(part: &Part<'_>, col: usize, row: usize) {
+    let (room, numbers) = (&part.room, &part.numbers);
+    // SAFETY: the caller's.
+    unsafe {
+        let (sums, shifts) = score_sums::<V, ROWS, VECTORS>(part, col, row);
+        let factor = V::splat(numbers.score_factor);
+        let ([low, high], step) = numbers.score_grid.unwrap_or(([0.0; 2], 0.0));
+        let (low, high, step) = (V::splat(low), V::splat(high), V::splat(step * std::f32::consts::LOG2_E));
+        for (i, sums) in sums.into_iter().enumerate() {
+            let shift = V::splat(shifts[i]);
+            let to = part.at::<f32>(room.scores).add((row + i) * room.score_stride + col);
+            let mask = mask_of(part, row + i).add(col);
+            let total = part.at::<f32>(room.sums).add((row + i) * LINE);
+            let mut powers = V::load(total);
+            for (vector, sums) in sums.into_iter().enumerate() {
+                let score = V::to_f32(sums).mul_add(factor, shift).round();
+                let score = low.at_least(score).at_most(high);
+                let power = power_of_two(score.mul_add(step, V::load(mask.add(vector * V::N))));
+                powers = powers.add(power);
+                power.store(to.add(vector * V::N));
+            }
+            powers.store(total);
         }
     }
 }
 
+/// The scores of one row, with the exact mask.
+///
 /// # Safety
-/// As [`part`]; `VECTORS` vectors of the panel at `col`.
+/// As [`score_sums`].
 #[inline(always)]
-unsafe fn score_tile<V: Quads, const ROWS: usize, const VECTORS: usize>(
-    part: &Part<'_>,
-    col: usize,
-    first: usize,
-    how: Scores,
-    row: usize,
-) {
+unsafe fn score_row<V: Quads, const ROWS: usize, const VECTORS: usize>(part: &Part<'_>, col: usize, row: usize) {
     let (room, numbers) = (&part.room, &part.numbers);
-    let Attention { d, .. } = part.shape;
-    let first = first + row;
     // SAFETY: the caller's.
     unsafe {
-        let queries = part.at::<u8>(room.queries).add(first * room.d_stride);
-        let b = part.at::<i8>(room.keys).add(col * room.d_stride);
-        let offsets = part.at::<i32>(room.key_offsets).add(col);
-        let sums = dots::<V, ROWS, VECTORS>(queries, room.d_stride, d.div_ceil(4), b, offsets);
-        let factor = V::splat(numbers.score_factor);
-        let ([low, high], step) = numbers.score_grid.unwrap_or(([0.0; 2], 1.0));
-        let (low, high, step) = (V::splat(low), V::splat(high), V::splat(step * std::f32::consts::LOG2_E));
-        let top = V::splat(how.top.unwrap_or(0.0));
-        let [zero_q, zero_k, ..] = numbers.zeros;
-        for (i, sums) in sums.into_iter().enumerate() {
-            let query_sum = *part.at::<i32>(room.query_sums).add(first + i);
-            let shift = zero_k * (zero_q * d as i32 - query_sum);
-            let shift = V::splat(shift as f32 * numbers.score_factor);
-            let to = part.at::<f32>(room.scores).add((first + i) * room.score_stride + col);
-            let mask = mask_of(part, first + i).add(col);
-            let total = part.at::<f32>(room.sums).add((first + i) * LINE);
-            let mut powers = V::splat(0.0);
-            for (vector, sums) in sums.into_iter().enumerate() {
-                let at = vector * V::N;
-                let mut score = V::to_f32(sums).mul_add(factor, shift);
-                if numbers.score_grid.is_some() {
-                    score = low.at_least(score.round()).at_most(high);
-                }
-                let score = score.mul_add(step, V::load(mask.add(at)));
-                if how.top.is_some() {
-                    let power = power_of_two(score.sub(top));
-                    powers = powers.add(power);
-                    power.store(to.add(at));
-                } else {
-                    score.store(to.add(at));
-                }
+        let ([sums, ..], [shift, ..]) = score_sums::<V, 1, VECTORS>(part, col, row);
+        let (factor, shift) = (V::splat(numbers.score_factor), V::splat(shift));
+        let to = part.at::<f32>(room.scores).add(row * room.score_stride + col);
+        let mask = part.at::<f32>(room.masks).add(TILE_ROWS * room.score_stride + col);
+        let (codes, step) = numbers.score_grid.unwrap_or(([0.0; 2], 1.0));
+        let step = V::splat(step * std::f32::consts::LOG2_E);
+        for (vector, sums) in sums.into_iter().enumerate() {
+            let mut score = V::to_f32(sums).mul_add(factor, shift);
+            if numbers.score_grid.is_some() {
+                score = V::splat(codes[0]).at_least(score.round()).at_most(V::splat(codes[1]));
             }
-            if how.top.is_some() {
-                V::load(total).add(powers).store(total);
-            }
+            score.mul_add(step, V::load(mask.add(vector * V::N))).store(to.add(vector * V::N));
         }
     }
 }
@@ -411,6 +430,8 @@ unsafe fn weights<V: Quads>(part: &Part<'_>, n_rows: usize) {
     let (room, numbers) = (&part.room, &part.numbers);
     let padded = part.shape.keys.next_multiple_of(LINE);
     let zero = numbers.zeros[3];
+    // The largest weight, 1, has a code.
+    let is_plain = zero == 0 && numbers.weight_top + 0.4 > 1.0 / numbers.weight_scale;
     for row in 0..n_rows {
         // SAFETY: the caller's.
         unsafe {
@@ -426,9 +447,15 @@ unsafe fn weights<V: Quads>(part: &Part<'_>, n_rows: usize) {
             } else {
                 let share = V::splat(1.0 / (total * numbers.weight_scale));
                 let (top, zero) = (V::splat(numbers.weight_top), V::splat(zero as f32));
-                for i in (0..padded).step_by(V::N) {
-                    let weight = V::load(powers.add(i)).mul(share).at_most(top);
-                    weight.round().add(zero).store_code(codes.add(i));
+                if is_plain {
+                    for i in (0..padded).step_by(V::N) {
+                        V::load(powers.add(i)).mul(share).store_code(codes.add(i));
+                    }
+                } else {
+                    for i in (0..padded).step_by(V::N) {
+                        let weight = V::load(powers.add(i)).mul(share).round().at_most(top);
+                        weight.add(zero).store_code(codes.add(i));
+                    }
                 }
             }
             let sum = V::sum_codes(codes, padded) - padded as i32 * zero;
@@ -499,7 +526,11 @@ unsafe fn store<V: Quads>(x: V, out: RawOut, at: usize, n: usize) {
                 let mut codes = [0u8; LINE];
                 x.round().add(V::splat(zero_point)).store_u8(codes.as_mut_ptr());
                 let codes = (u128::from_ne_bytes(codes) ^ u128::from_ne_bytes([flip; LINE])).to_ne_bytes();
-                std::ptr::copy_nonoverlapping(codes.as_ptr(), to.add(at), n);
+                if n == LINE {
+                    to.add(at).cast::<[u8; LINE]>().write_unaligned(codes);
+                } else {
+                    std::ptr::copy_nonoverlapping(codes.as_ptr(), to.add(at), n);
+                }
             }
         }
     }

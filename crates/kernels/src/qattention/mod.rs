@@ -83,11 +83,7 @@ impl std::fmt::Debug for Kernel {
 /// All variants, fastest first. Dispatch and tests walk this list.
 pub static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
-    Kernel {
-        name: "attention_u8s8_6x64_avx512vnni",
-        is_supported: crate::isa::has_avx512vnni,
-        run: avx512vnni::part,
-    },
+    Kernel { name: "attention_u8s8_6x64_avx512vnni", is_supported: crate::isa::has_avx512vnni, run: avx512vnni::part },
     #[cfg(target_arch = "x86_64")]
     Kernel { name: "attention_u8s8_6x16_avx2", is_supported: crate::isa::has_avx2, run: avx2::part },
     Kernel { name: "attention_u8s8_6x16_scalar", is_supported: || true, run: scalar::part },
@@ -222,7 +218,11 @@ fn numbers(shape: &Attention<'_>, sides: [Side<'_>; 3]) -> Result<([Grid; 3], Nu
     };
     let [q, k, v] = shape.side_grids;
     let (Some(q), Some(k), Some(v), Some(weights)) = (q, k, v, shape.weight_grid) else {
-        return Err(ShapeError::Invalid { what: "the number of grids", got: 0, must: "one for each side and the weights" });
+        return Err(ShapeError::Invalid {
+            what: "the number of grids",
+            got: 0,
+            must: "one for each side and the weights",
+        });
     };
     let grids = [q, k, v];
     let are_fit = grids.iter().chain([&weights]).all(is_fit);
@@ -264,6 +264,7 @@ pub(crate) struct Room {
     pub queries: usize,
     /// One sum of codes a row, later what the zero point of V adds to each result.
     pub query_sums: usize,
+    /// Of each row of the tile, and one more.
     pub masks: usize,
     pub scores: usize,
     /// A line of sums a row.
@@ -302,7 +303,7 @@ impl Room {
             value_offsets: take(4 * d_v),
             queries: take(TILE_ROWS * d),
             query_sums: take(4 * TILE_ROWS),
-            masks: take(4 * TILE_ROWS * score_stride),
+            masks: take(4 * (TILE_ROWS + 1) * score_stride),
             scores: take(4 * TILE_ROWS * score_stride),
             sums: take(4 * TILE_ROWS * LINE),
             weights: take(TILE_ROWS * weight_stride),

@@ -218,9 +218,7 @@ fn rows_masked_altogether_are_as_the_smallest_weights() {
     mask[5..10].fill(f32::MIN);
     for kernel in supported() {
         let mut out = [7.0; 6];
-        kernel
-            .attention(&Threads::single(), &shape, sides.as_codes(), Some(&mask), &mut Out::F32(&mut out))
-            .unwrap();
+        kernel.attention(&Threads::single(), &shape, sides.as_codes(), Some(&mask), &mut Out::F32(&mut out)).unwrap();
         // Row 0 is NaN before it is rounded; row 1 is the mean of the values.
         assert_eq!(out[..2], [0.0; 2], "{}", kernel.name);
         let mean: f32 = sides.reals[2].iter().step_by(2).sum::<f32>() / 5.0;
@@ -236,9 +234,7 @@ fn without_keys_the_output_is_zero() {
     for kernel in supported() {
         let mut out = [7i8; 6];
         let mut to = Out::Codes { codes: BytesMut::I8(&mut out), scale: 0.1, zero_point: -3 };
-        kernel
-            .attention(&Threads::single(), &shape, [Side::F32(&[0.5; 12]), none, none], None, &mut to)
-            .unwrap();
+        kernel.attention(&Threads::single(), &shape, [Side::F32(&[0.5; 12]), none, none], None, &mut to).unwrap();
         assert_eq!(out, [-3; 6], "{}", kernel.name);
     }
 }
