@@ -19,8 +19,8 @@ impl Quads for F32x8 {
     type Sums = __m256i;
 
     #[inline(always)]
-    unsafe fn load_sums(from: *const i32) -> __m256i {
-        unsafe { _mm256_loadu_si256(from.cast()) }
+    unsafe fn load_sums(from: *const i32, shift: i32) -> __m256i {
+        unsafe { _mm256_add_epi32(_mm256_set1_epi32(shift), _mm256_loadu_si256(from.cast())) }
     }
     #[inline(always)]
     unsafe fn store_sums(sums: __m256i, to: *mut i32) {
@@ -40,6 +40,10 @@ impl Quads for F32x8 {
     #[inline(always)]
     unsafe fn to_f32(sums: __m256i) -> Self {
         unsafe { Self(_mm256_cvtepi32_ps(sums)) }
+    }
+    #[inline(always)]
+    unsafe fn high_bits(self) -> Self {
+        unsafe { Self(_mm256_castsi256_ps(_mm256_srli_epi32::<4>(_mm256_castps_si256(self.0)))) }
     }
     #[inline(always)]
     unsafe fn fraction(self) -> Self {

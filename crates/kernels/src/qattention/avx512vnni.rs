@@ -1,7 +1,7 @@
 //! AVX-512 VNNI: `vpdpbusd` sums four products of bytes at once.
 
 use super::lanes::{self, Part, Quads};
-use crate::simd::F32x16;
+use crate::simd::{F32x16, Lanes};
 use std::arch::x86_64::*;
 
 /// # Safety
@@ -19,8 +19,8 @@ impl Quads for F32x16 {
     type Sums = __m512i;
 
     #[inline(always)]
-    unsafe fn load_sums(from: *const i32) -> __m512i {
-        unsafe { _mm512_loadu_si512(from.cast()) }
+    unsafe fn load_sums(from: *const i32, shift: i32) -> __m512i {
+        unsafe { _mm512_add_epi32(_mm512_set1_epi32(shift), _mm512_loadu_si512(from.cast())) }
     }
     #[inline(always)]
     unsafe fn store_sums(sums: __m512i, to: *mut i32) {
@@ -38,6 +38,10 @@ impl Quads for F32x16 {
         unsafe { Self(_mm512_cvtepi32_ps(sums)) }
     }
     #[inline(always)]
+    unsafe fn high_bits(self) -> Self {
+        unsafe { Self(_mm512_castsi512_ps(_mm512_srli_epi32::<4>(_mm512_castps_si512(self.0)))) }
+    }
+    #[inline(always)]
     unsafe fn fraction(self) -> Self {
         // The difference to the next integer below.
         unsafe { Self(_mm512_reduce_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(self.0)) }
@@ -50,6 +54,27 @@ impl Quads for F32x16 {
     #[inline(always)]
     unsafe fn store_code(self, to: *mut u8) {
         unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(self.0))) }
+    }
+    #[inline(always)]
+    unsafe fn store_codes(from: *const f32, factor: Self, n: usize, to: *mut u8) {
+        unsafe {
+            // Packing works in each quarter of a vector: its words then are of vectors 0, 1, 2, 3.
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            let whole = n - n % 64;
+            for i in (0..whole).step_by(64) {
+                let mut codes = [order; 4];
+                for (vector, codes) in codes.iter_mut().enumerate() {
+                    *codes = _mm512_cvtps_epi32(Self::load(from.add(i + 16 * vector)).mul(factor).0);
+                }
+                let low = _mm512_packus_epi32(codes[0], codes[1]);
+                let high = _mm512_packus_epi32(codes[2], codes[3]);
+                let bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high));
+                _mm512_storeu_si512(to.add(i).cast(), bytes);
+            }
+            for i in (whole..n).step_by(16) {
+                Self::load(from.add(i)).mul(factor).store_code(to.add(i));
+            }
+        }
     }
     #[inline(always)]
     unsafe fn sum_codes(from: *const u8, n: usize) -> i32 {

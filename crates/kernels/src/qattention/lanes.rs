@@ -3,7 +3,7 @@
 use super::pack;
 use super::{Raw, RawOut, Room};
 use crate::attention::{Attention, Grid};
-use crate::simd::Lanes;
+use crate::simd::{Lanes, math};
 use std::ops::Range;
 
 /// Rows of queries that go through both products together.
@@ -21,17 +21,29 @@ pub(super) trait Quads: Lanes {
     const PANEL: usize;
     type Sums: Copy;
 
-    unsafe fn load_sums(from: *const i32) -> Self::Sums;
+    /// Sums plus an integer for all lanes.
+    unsafe fn load_sums(from: *const i32, shift: i32) -> Self::Sums;
     unsafe fn store_sums(sums: Self::Sums, to: *mut i32);
     /// Adds to each lane the products of four unsigned bytes with four signed ones of its column.
     unsafe fn dot(sums: Self::Sums, quad: *const u8, columns: *const i8) -> Self::Sums;
     unsafe fn to_f32(sums: Self::Sums) -> Self;
+    /// The bits four places lower.
+    unsafe fn high_bits(self) -> Self;
     /// `x - floor(x)`.
     unsafe fn fraction(self) -> Self;
     /// `self · 2^floor(by)` for `by` in -200..=200.
     unsafe fn raise(self, by: Self) -> Self;
     /// Rounds to nearest even numbers that are then in `0..=255` and stores `N` bytes.
     unsafe fn store_code(self, to: *mut u8);
+
+    /// [`Self::store_code`] of a line of numbers times `factor`.
+    #[inline(always)]
+    unsafe fn store_codes(from: *const f32, factor: Self, n: usize, to: *mut u8) {
+        for i in (0..n).step_by(Self::N) {
+            // SAFETY: the caller's.
+            unsafe { Self::load(from.add(i)).mul(factor).store_code(to.add(i)) }
+        }
+    }
 
     /// The sum of `n` bytes.
     #[inline(always)]
@@ -64,6 +76,9 @@ pub(super) struct Numbers {
     pub score_factor: f32,
     /// Smallest and largest score on its grid, less the zero point, and the step after rounding.
     pub score_grid: Option<([f32; 2], f32)>,
+    /// Powers of scores on the grid, if it spans so few powers of two that no largest score need be known: of the upper
+    /// and of the lower four bits of a code that counts from the smallest one.
+    pub powers: Option<[[f32; 16]; 2]>,
     /// Of a weight.
     pub weight_scale: f32,
     /// The largest weight code, less the zero point.
@@ -98,8 +113,8 @@ impl Part<'_> {
 
 /// Powers of two whose sum is below this are computed again, relative to the largest.
 const SMALLEST_SUM: f32 = 1.0e-30;
-/// A power of two that is 0, and stays so with scores of a grid added.
-const FINITE: f32 = -400.0;
+/// A power of two that is 0.
+const LOWEST: f32 = -160.0;
 
 /// # Safety
 /// The pointers of `part` are as its fields say, the head is inside its slices, nobody else touches the rows of these
@@ -112,10 +127,9 @@ pub(super) unsafe fn part<V: Quads>(part: &Part<'_>) {
     unsafe {
         pack::keys::<V>(part);
         pack::values::<V>(part);
-        let top = top_of(part);
         let is_shared = part.mask.is_null() || part.shape.mask_stride == 0;
         if is_shared {
-            mask_row::<V>(part, 0, 0, top.unwrap_or(0.0));
+            mask_row::<V>(part, 0, 0);
         }
         for tile in part.tiles.clone() {
             let first = tile * TILE_ROWS;
@@ -123,13 +137,14 @@ pub(super) unsafe fn part<V: Quads>(part: &Part<'_>) {
             let staged = part.at::<u8>(room.queries);
             pack::rows::<V>(part, 0, first..first + n_rows, staged, 0);
             for row in 0..n_rows {
-                *part.at::<i32>(room.query_sums).add(row) =
-                    V::sum_codes(staged.add(row * room.d_stride), d.next_multiple_of(4));
+                let sum = V::sum_codes(staged.add(row * room.d_stride), d.next_multiple_of(4));
+                let [zero_q, zero_k, ..] = part.numbers.zeros;
+                *part.at::<i32>(room.shifts).add(row) = zero_k * (zero_q * d as i32 - sum);
                 if !is_shared {
-                    mask_row::<V>(part, first + row, row, top.unwrap_or(0.0));
+                    mask_row::<V>(part, first + row, row);
                 }
             }
-            powers::<V>(part, first, n_rows, top);
+            powers::<V>(part, first, n_rows);
             weights::<V>(part, n_rows);
             results::<V>(part, first, n_rows);
         }
@@ -178,24 +193,25 @@ macro_rules! by_vectors {
     };
 }
 
-/// `offsets` plus the products of `ROWS` rows with `VECTORS` vectors of columns.
+/// `offsets` and `shifts` plus the products of `ROWS` rows with `VECTORS` vectors of columns.
 ///
 /// # Safety
 /// `n_groups` quads in each row, as many groups of columns at `b`; as [`Quads`].
 #[inline(always)]
 unsafe fn dots<V: Quads, const ROWS: usize, const VECTORS: usize>(
-    rows: *const u8,
+    [rows, b]: [*const u8; 2],
     stride: usize,
     n_groups: usize,
-    b: *const i8,
     offsets: *const i32,
+    shifts: *const i32,
 ) -> [[V::Sums; VECTORS]; ROWS] {
     // SAFETY: the caller's.
     unsafe {
-        let mut sums = [[V::load_sums(offsets); VECTORS]; ROWS];
-        for row in &mut sums {
-            for (vector, sum) in row.iter_mut().enumerate() {
-                *sum = V::load_sums(offsets.add(vector * V::N));
+        let b = b.cast::<i8>();
+        let mut sums = [[V::load_sums(offsets, 0); VECTORS]; ROWS];
+        for (row, sums) in sums.iter_mut().enumerate() {
+            for (vector, sum) in sums.iter_mut().enumerate() {
+                *sum = V::load_sums(offsets.add(vector * V::N), *shifts.add(row));
             }
         }
         for group in 0..n_groups {
@@ -211,35 +227,35 @@ unsafe fn dots<V: Quads, const ROWS: usize, const VECTORS: usize>(
     }
 }
 
-/// One row of the mask in powers of two, less `top`: zeros without a mask, what adds nothing after the last key. In
-/// `row` [`TILE_ROWS`] it is the exact mask; others are finite, because no power is smaller than that of [`FINITE`].
+/// One row of the mask, 0 after the last key: what powers are multiplied by. In `row` [`TILE_ROWS`] what is added to
+/// scores in powers of two, -∞ after the last key.
 ///
 /// # Safety
 /// As [`part`]; the scratch memory has this row.
 #[inline(always)]
-unsafe fn mask_row<V: Quads>(part: &Part<'_>, query: usize, row: usize, top: f32) {
+unsafe fn mask_row<V: Quads>(part: &Part<'_>, query: usize, row: usize) {
     let keys = part.shape.keys;
     let padded = keys.next_multiple_of(LINE);
-    let is_exact = row == TILE_ROWS;
     // SAFETY: the caller's.
     unsafe {
         let to = part.at::<f32>(part.room.masks).add(row * part.room.score_stride);
         let mask = part.mask.wrapping_add(query * part.shape.mask_stride);
         let (smallest, factor) = (V::splat(f32::MIN), V::splat(std::f32::consts::LOG2_E));
         for i in (0..padded).step_by(V::N) {
-            let mut bits = V::splat(0.0);
+            let mut own = V::splat(0.0);
             if !part.mask.is_null() {
-                let own = V::load_first(mask.wrapping_add(i), V::N.min(keys.saturating_sub(i)));
+                own = V::load_first(mask.wrapping_add(i), V::N.min(keys.saturating_sub(i)));
+            }
+            let own = if row == TILE_ROWS {
                 // A row of the smallest numbers is no row of -∞.
-                bits = own.if_less(smallest, own, own.mul(factor).at_least(smallest));
-            }
-            if !is_exact {
-                bits = bits.at_least(V::splat(FINITE)).sub(V::splat(top));
-            }
-            bits.store(to.add(i));
+                own.if_less(smallest, own, own.mul(factor).at_least(smallest))
+            } else {
+                math::exp(own)
+            };
+            own.store(to.add(i));
         }
         for i in keys..padded {
-            *to.add(i) = if is_exact { f32::NEG_INFINITY } else { FINITE };
+            *to.add(i) = if row == TILE_ROWS { f32::NEG_INFINITY } else { 0.0 };
         }
     }
 }
@@ -256,12 +272,12 @@ fn mask_of(part: &Part<'_>, row: usize) -> *const f32 {
 /// # Safety
 /// As [`part`].
 #[inline(always)]
-unsafe fn powers<V: Quads>(part: &Part<'_>, first: usize, n_rows: usize, top: Option<f32>) {
+unsafe fn powers<V: Quads>(part: &Part<'_>, first: usize, n_rows: usize) {
     let padded = part.shape.keys.next_multiple_of(LINE);
     // SAFETY: the caller's.
     unsafe {
         let sums = part.at::<f32>(part.room.sums);
-        if top.is_some() {
+        if part.numbers.powers.is_some() {
             for i in 0..n_rows * LINE {
                 *sums.add(i) = 0.0;
             }
@@ -271,11 +287,11 @@ unsafe fn powers<V: Quads>(part: &Part<'_>, first: usize, n_rows: usize, top: Op
         }
         for row in 0..n_rows {
             let mut total = f32::NAN;
-            if top.is_some() {
+            if part.numbers.powers.is_some() {
                 total = V::load(sums.add(row * LINE)).sum();
             }
             if !(total >= SMALLEST_SUM && total < f32::INFINITY) {
-                mask_row::<V>(part, first + row, TILE_ROWS, 0.0);
+                mask_row::<V>(part, first + row, TILE_ROWS);
                 for col in (0..padded).step_by(V::PANEL) {
                     by_vectors!(V::PANEL.min(padded - col) / V::N, score_row::<V, 1>(part, col, row));
                 }
@@ -284,15 +300,6 @@ unsafe fn powers<V: Quads>(part: &Part<'_>, first: usize, n_rows: usize, top: Op
             *sums.add(row * LINE) = total;
         }
     }
-}
-
-/// What is subtracted from all scores, in powers of two. On a grid that spans few powers of two no largest score need be
-/// known: all powers are normal numbers.
-#[inline(always)]
-fn top_of(part: &Part<'_>) -> Option<f32> {
-    let (codes, step) = part.numbers.score_grid?;
-    let [low, high] = codes.map(|code| code * step * std::f32::consts::LOG2_E);
-    ((high - low).abs() <= 90.0).then_some(high.max(low))
 }
 
 /// Scores of one row become powers relative to the largest; gives their sum.
@@ -311,7 +318,7 @@ unsafe fn relative<V: Quads>(part: &Part<'_>, row: usize, padded: usize) -> f32 
         }
         let (top, mut sum) = (V::splat(top.largest()), V::splat(0.0));
         for i in (0..padded).step_by(V::N) {
-            let power = power_of_two(V::load(scores.add(i)).sub(top).at_least(V::splat(FINITE)));
+            let power = power_of_two(V::load(scores.add(i)).sub(top).at_least(V::splat(LOWEST)));
             power.store(scores.add(i));
             sum = sum.add(power);
         }
@@ -338,7 +345,7 @@ unsafe fn power_of_two<V: Quads>(x: V) -> V {
     }
 }
 
-/// The products of queries and keys, and what the zero point of K adds to those of each query.
+/// The products of queries and keys.
 ///
 /// # Safety
 /// As [`part`]; `VECTORS` vectors of the panel at `col`, `ROWS` rows of the tile from `row` on.
@@ -347,47 +354,44 @@ unsafe fn score_sums<V: Quads, const ROWS: usize, const VECTORS: usize>(
     part: &Part<'_>,
     col: usize,
     row: usize,
-) -> ([[V::Sums; VECTORS]; ROWS], [f32; ROWS]) {
+) -> [[V::Sums; VECTORS]; ROWS] {
     let room = &part.room;
-    let d = part.shape.d;
-    let [zero_q, zero_k, ..] = part.numbers.zeros;
-    let mut shifts = [0.0; ROWS];
     // SAFETY: the caller's.
     unsafe {
-        for (i, shift) in shifts.iter_mut().enumerate() {
-            let query_sum = *part.at::<i32>(room.query_sums).add(row + i);
-            *shift = (zero_k * (zero_q * d as i32 - query_sum)) as f32 * part.numbers.score_factor;
-        }
-        let queries = part.at::<u8>(room.queries).add(row * room.d_stride);
-        let b = part.at::<i8>(room.keys).add(col * room.d_stride);
-        let offsets = part.at::<i32>(room.key_offsets).add(col);
-        (dots::<V, ROWS, VECTORS>(queries, room.d_stride, d.div_ceil(4), b, offsets), shifts)
+        let sides = [
+            part.at::<u8>(room.queries).add(row * room.d_stride).cast_const(),
+            part.at::<u8>(room.keys).add(col * room.d_stride).cast_const(),
+        ];
+        let (offsets, shifts) = (part.at::<i32>(room.key_offsets).add(col), part.at::<i32>(room.shifts).add(row));
+        dots::<V, ROWS, VECTORS>(sides, room.d_stride, part.shape.d.div_ceil(4), offsets, shifts)
     }
 }
 
-/// Powers of scores on a grid.
+/// Powers of scores on a grid, from tables.
 ///
 /// # Safety
 /// As [`score_sums`].
 #[inline(always)]
 unsafe fn power_tile<V: Quads, const ROWS: usize, const VECTORS: usize>(part: &Part<'_>, col: usize, row: usize) {
+    /// 1.5 · 2²³: adding it rounds to an integer, which is then in the lowest bits.
+    const ROUNDING: f32 = 12_582_912.0;
     let (room, numbers) = (&part.room, &part.numbers);
+    let ([low, high], _) = numbers.score_grid.unwrap_or(([0.0; 2], 0.0));
+    let [upper, lower] = numbers.powers.as_ref().unwrap_or(&[[0.0; 16]; 2]);
     // SAFETY: the caller's.
     unsafe {
-        let (sums, shifts) = score_sums::<V, ROWS, VECTORS>(part, col, row);
-        let factor = V::splat(numbers.score_factor);
-        let ([low, high], step) = numbers.score_grid.unwrap_or(([0.0; 2], 0.0));
-        let (low, high, step) = (V::splat(low), V::splat(high), V::splat(step * std::f32::consts::LOG2_E));
+        let sums = score_sums::<V, ROWS, VECTORS>(part, col, row);
+        let (factor, zero) = (V::splat(numbers.score_factor), V::splat(ROUNDING - low));
+        let (smallest, largest) = (V::splat(ROUNDING), V::splat(ROUNDING + (high - low)));
         for (i, sums) in sums.into_iter().enumerate() {
-            let shift = V::splat(shifts[i]);
             let to = part.at::<f32>(room.scores).add((row + i) * room.score_stride + col);
             let mask = mask_of(part, row + i).add(col);
             let total = part.at::<f32>(room.sums).add((row + i) * LINE);
             let mut powers = V::load(total);
             for (vector, sums) in sums.into_iter().enumerate() {
-                let score = V::to_f32(sums).mul_add(factor, shift).round();
-                let score = low.at_least(score).at_most(high);
-                let power = power_of_two(score.mul_add(step, V::load(mask.add(vector * V::N))));
+                let code = V::to_f32(sums).mul_add(factor, zero).at_least(smallest).at_most(largest);
+                let power = code.high_bits().lookup(upper).mul(code.lookup(lower));
+                let power = power.mul(V::load(mask.add(vector * V::N)));
                 powers = powers.add(power);
                 power.store(to.add(vector * V::N));
             }
@@ -405,14 +409,14 @@ unsafe fn score_row<V: Quads, const ROWS: usize, const VECTORS: usize>(part: &Pa
     let (room, numbers) = (&part.room, &part.numbers);
     // SAFETY: the caller's.
     unsafe {
-        let ([sums, ..], [shift, ..]) = score_sums::<V, 1, VECTORS>(part, col, row);
-        let (factor, shift) = (V::splat(numbers.score_factor), V::splat(shift));
+        let sums = score_sums::<V, ROWS, VECTORS>(part, col, row)[0];
+        let factor = V::splat(numbers.score_factor);
         let to = part.at::<f32>(room.scores).add(row * room.score_stride + col);
         let mask = part.at::<f32>(room.masks).add(TILE_ROWS * room.score_stride + col);
         let (codes, step) = numbers.score_grid.unwrap_or(([0.0; 2], 1.0));
         let step = V::splat(step * std::f32::consts::LOG2_E);
         for (vector, sums) in sums.into_iter().enumerate() {
-            let mut score = V::to_f32(sums).mul_add(factor, shift);
+            let mut score = V::to_f32(sums).mul(factor);
             if numbers.score_grid.is_some() {
                 score = V::splat(codes[0]).at_least(score.round()).at_most(V::splat(codes[1]));
             }
@@ -448,9 +452,7 @@ unsafe fn weights<V: Quads>(part: &Part<'_>, n_rows: usize) {
                 let share = V::splat(1.0 / (total * numbers.weight_scale));
                 let (top, zero) = (V::splat(numbers.weight_top), V::splat(zero as f32));
                 if is_plain {
-                    for i in (0..padded).step_by(V::N) {
-                        V::load(powers.add(i)).mul(share).store_code(codes.add(i));
-                    }
+                    V::store_codes(powers, share, padded, codes);
                 } else {
                     for i in (0..padded).step_by(V::N) {
                         let weight = V::load(powers.add(i)).mul(share).round().at_most(top);
@@ -459,7 +461,7 @@ unsafe fn weights<V: Quads>(part: &Part<'_>, n_rows: usize) {
                 }
             }
             let sum = V::sum_codes(codes, padded) - padded as i32 * zero;
-            *part.at::<i32>(room.query_sums).add(row) = -numbers.zeros[2] * sum;
+            *part.at::<i32>(room.shifts).add(row) = -numbers.zeros[2] * sum;
         }
     }
 }
@@ -491,20 +493,20 @@ unsafe fn result_tile<V: Quads, const ROWS: usize, const VECTORS: usize>(
     let Attention { keys, d_v, out_stride, .. } = part.shape;
     // SAFETY: the caller's.
     unsafe {
-        let weights = part.at::<u8>(room.weights).add(row * room.weight_stride);
-        let b = part.at::<i8>(room.values).add(col * keys.next_multiple_of(4));
-        let offsets = part.at::<i32>(room.value_offsets).add(col);
-        let sums = dots::<V, ROWS, VECTORS>(weights, room.weight_stride, keys.div_ceil(4), b, offsets);
+        let sides = [
+            part.at::<u8>(room.weights).add(row * room.weight_stride).cast_const(),
+            part.at::<u8>(room.values).add(col * keys.next_multiple_of(4)).cast_const(),
+        ];
+        let (offsets, shifts) = (part.at::<i32>(room.value_offsets).add(col), part.at::<i32>(room.shifts).add(row));
+        let sums = dots::<V, ROWS, VECTORS>(sides, room.weight_stride, keys.div_ceil(4), offsets, shifts);
         let factor = V::splat(part.numbers.out_factor);
         for (i, sums) in sums.into_iter().enumerate() {
-            let shift = *part.at::<i32>(room.query_sums).add(row + i);
-            let shift = V::splat(shift as f32 * part.numbers.out_factor);
             for (vector, sums) in sums.into_iter().enumerate() {
                 let at = col + vector * V::N;
                 let n = V::N.min(d_v.saturating_sub(at));
                 if n > 0 {
                     let to = (first + row + i) * out_stride + at;
-                    store(V::to_f32(sums).mul_add(factor, shift), part.out, to, n);
+                    store(V::to_f32(sums).mul(factor), part.out, to, n);
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Attention of a quantized network in integers: `softmax(scale · Q Kᵀ + mask) · V` of codes.
 //!
 //! Both products are of bytes. Their sums are exact, so scores and results are within one step of evaluating the network in
-//! real numbers; only softmax is computed in f32, and rounded to the grid of the weights. A task packs the keys and values of
+//! real numbers (a score between two codes may take either); only softmax is computed in f32, and rounded to the grid of the weights. A task packs the keys and values of
 //! one head, then takes its queries twelve at a time: what is between the products stays in cache.
 
 #[cfg(target_arch = "x86_64")]
@@ -244,11 +244,22 @@ fn numbers(shape: &Attention<'_>, sides: [Side<'_>; 3]) -> Result<([Grid; 3], Nu
         score_grid: shape
             .score_grid
             .map(|grid| (grid.codes.map(|code| code as f32 - grid.zero_point as f32), grid.step)),
+        powers: shape.score_grid.and_then(|grid| powers(&grid)),
         weight_scale: weights.scale,
         weight_top: (weights.codes[1] - weights.zero_point) as f32,
         out_factor: weights.step * v.step,
     };
     Ok((grids, numbers))
+}
+
+/// See [`Numbers::powers`]; relative to the largest score.
+fn powers(grid: &Grid) -> Option<[[f32; 16]; 2]> {
+    let bits = f64::from(grid.step) * std::f64::consts::LOG2_E;
+    let [low, high] = grid.codes.map(|code| f64::from(code - grid.zero_point) * bits);
+    let power = |exponent: f64| exponent.exp2() as f32;
+    let upper = std::array::from_fn(|i| power(low + 16.0 * i as f64 * bits - low.max(high)));
+    let is_fit = (256.0 * bits).abs() <= 90.0 && grid.codes[1] - grid.codes[0] <= 255;
+    is_fit.then_some([upper, std::array::from_fn(|i| power(i as f64 * bits))])
 }
 
 /// Where the parts of the scratch memory begin, in bytes.
@@ -262,8 +273,8 @@ pub(crate) struct Room {
     pub value_offsets: usize,
     /// The rows of a tile.
     pub queries: usize,
-    /// One sum of codes a row, later what the zero point of V adds to each result.
-    pub query_sums: usize,
+    /// What the zero point of K adds to the scores of each row, later what that of V adds to its results.
+    pub shifts: usize,
     /// Of each row of the tile, and one more.
     pub masks: usize,
     pub scores: usize,
@@ -302,7 +313,7 @@ impl Room {
             key_offsets: take(4 * keys),
             value_offsets: take(4 * d_v),
             queries: take(TILE_ROWS * d),
-            query_sums: take(4 * TILE_ROWS),
+            shifts: take(4 * TILE_ROWS),
             masks: take(4 * (TILE_ROWS + 1) * score_stride),
             scores: take(4 * TILE_ROWS * score_stride),
             sums: take(4 * TILE_ROWS * LINE),

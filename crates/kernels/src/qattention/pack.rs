@@ -197,7 +197,7 @@ unsafe fn sums<V: Quads>(packed: *const i8, n_groups: usize, width: usize, facto
         }
         let ones = [1u8; 4];
         for col in (0..width).step_by(V::N) {
-            let mut sums = V::load_sums(to.add(col));
+            let mut sums = V::load_sums(to.add(col), 0);
             for group in 0..n_groups {
                 sums = V::dot(sums, ones.as_ptr(), packed.add(4 * (group * width + col)));
             }

@@ -17,8 +17,8 @@ impl Quads for f32 {
     type Sums = i32;
 
     #[inline(always)]
-    unsafe fn load_sums(from: *const i32) -> i32 {
-        unsafe { from.read() }
+    unsafe fn load_sums(from: *const i32, shift: i32) -> i32 {
+        unsafe { from.read() }.wrapping_add(shift)
     }
     #[inline(always)]
     unsafe fn store_sums(sums: i32, to: *mut i32) {
@@ -26,11 +26,20 @@ impl Quads for f32 {
     }
     #[inline(always)]
     unsafe fn dot(sums: i32, quad: *const u8, columns: *const i8) -> i32 {
-        unsafe { (0..4).fold(sums, |sums, i| sums + i32::from(*quad.add(i)) * i32::from(*columns.add(i))) }
+        let mut sums = sums;
+        for i in 0..4 {
+            let product = unsafe { i32::from(*quad.add(i)) * i32::from(*columns.add(i)) };
+            sums = sums.wrapping_add(product);
+        }
+        sums
     }
     #[inline(always)]
     unsafe fn to_f32(sums: i32) -> Self {
         sums as f32
+    }
+    #[inline(always)]
+    unsafe fn high_bits(self) -> Self {
+        Self::from_bits(self.to_bits() >> 4)
     }
     #[inline(always)]
     unsafe fn fraction(self) -> Self {
