@@ -11,6 +11,7 @@ mod avx512vnni;
 mod lanes;
 mod pack;
 mod scalar;
+mod softmax;
 #[cfg(test)]
 mod tests;
 
@@ -177,10 +178,12 @@ impl Kernel {
                 Side::F32(x) => Raw::F32(x.as_ptr().wrapping_add(offset)),
                 Side::Codes(x) => Raw::Codes { from: x.raw().as_ptr().wrapping_add(offset), flip: x.flip() },
             };
+            let size = if codes.is_some() { 1 } else { size_of::<f32>() };
             // SAFETY: inside `out`, checked above.
+            let to = unsafe { to.at(size * at.out) };
             let out = match codes {
-                None => RawOut::F32(unsafe { to.at(4 * at.out) }.cast()),
-                Some((zero_point, flip)) => RawOut::Codes { to: unsafe { to.at(at.out) }, zero_point, flip },
+                None => RawOut::F32(to.cast()),
+                Some((zero_point, flip)) => RawOut::Codes { to, zero_point, flip },
             };
             SCRATCH.with_borrow_mut(|scratch| {
                 if scratch.len() < room.total + 64 {
