@@ -21,6 +21,7 @@
 //! | a constant that is mostly zeros | [`spmm::spmm`] with a [`spmm::PackedSpmm`]; few rows: [`spmv::spmv`]; integers: [`qspmm::qspmm`] |
 //! | many products of two variable sides, any strides | [`gemm::batched`] with a [`gemm::Batch`] |
 //! | softmax(scale · Q Kᵀ + mask) · V of many heads | [`attention::attention`] with an [`attention::Attention`] |
+//! | the same of codes, in integers | [`qattention::attention`] |
 //! | convolution, grouped, depthwise, dilated + the same epilogue | [`conv::conv`] with a [`conv::PackedConv`] |
 //! | the same products and convolutions in bf16, summed in f32 | [`bgemm::bgemm`], [`bgemm::bconv`] with a [`bgemm::PackedBf16`] |
 //! | integer product, integer convolution | [`qgemm::qgemm`], [`qconv::qconv`] into a [`qgemm::Output`] |
@@ -68,6 +69,7 @@ pub mod memory;
 pub mod peak;
 pub mod permute;
 pub mod pool;
+pub mod qattention;
 pub mod qconv;
 pub mod qgemm;
 pub mod qspmm;

@@ -14,6 +14,7 @@ use super::work::{Network, Op, Work};
 
 /// Applies all rules.
 pub(super) fn recognise(network: &mut Network<'_>) {
+    attention::quantize_first(network);
     for rule in
         [dynamic_product, dynamic_affine_linear, silu, hard_swish, gelu, layer_norm, scaled_norm, attention::attention]
     {

@@ -3,13 +3,15 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use lissom_kernels::attention::Attention;
 use lissom_kernels::conv::Images;
+use lissom_kernels::qattention::{self, Out, Side};
 use lissom_kernels::qgemm::{Dequantize, Output, QResidual, Requantize};
 use lissom_kernels::quantize::{self, Bytes, BytesMut, Term};
 use lissom_kernels::{Activation, ShapeError, Threads};
 
 use super::run::{Operands, bytes_mut};
-use super::step::{Elem, Finish, Grid};
+use super::step::{Elem, Finish, Grid, IntegerAttention};
 use crate::EngineError;
 use crate::product::IntegerProduct;
 
@@ -64,6 +66,30 @@ pub(super) fn product(
 ) -> Result<(), EngineError> {
     let x = operands.bytes(0, grid.elem)?;
     finished(operands, finish, words, len, |output| packed.run(threads, x, grid.zero_point, images, output))
+}
+
+/// q, k, v, mask?
+pub(super) fn attention(
+    operands: &Operands<'_>,
+    shape: &Attention<'_>,
+    integer: &IntegerAttention,
+    words: &mut [f32],
+    len: usize,
+    threads: &Threads,
+) -> Result<(), EngineError> {
+    let side = |index: usize| {
+        Ok::<_, EngineError>(match integer.sides[index] {
+            Elem::F32 => Side::F32(operands.f32(index)?),
+            elem => Side::Codes(operands.bytes(index, elem)?),
+        })
+    };
+    let sides = [side(0)?, side(1)?, side(2)?];
+    let mask = if operands.has(3) { Some(operands.f32(3)?) } else { None };
+    let mut out = match integer.out {
+        None => Out::F32(words),
+        Some(Grid { scale, zero_point, elem }) => Out::Codes { codes: bytes_mut(words, len, elem), scale, zero_point },
+    };
+    qattention::attention(threads, shape, sides, mask, &mut out).map_err(|source| operands.kernel_error(source))
 }
 
 /// `finish.scales` are the weight's; the scale of `x` comes on top.

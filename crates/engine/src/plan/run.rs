@@ -321,6 +321,9 @@ fn run_kernel(operands: &Operands<'_>, words: &mut [f32], len: usize, threads: &
                 score_grid: own.score_grid,
                 weight_grid: own.weight_grid,
             };
+            if let Some(integer) = &own.integer {
+                return quantized::attention(operands, &shape, integer, words, len, threads);
+            }
             attention::attention(threads, &shape, x(0)?, x(1)?, x(2)?, optional(3)?, words)
         }
         Kind::Unary(op) if step.is_in_place => {

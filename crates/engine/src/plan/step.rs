@@ -142,6 +142,17 @@ pub(crate) struct Attention {
     pub side_grids: [Option<attention::Grid>; 3],
     pub score_grid: Option<attention::Grid>,
     pub weight_grid: Option<attention::Grid>,
+    /// In integers, if all grids are there.
+    pub integer: Option<IntegerAttention>,
+}
+
+/// What attention in integers reads and writes; see `lissom_kernels::qattention`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IntegerAttention {
+    /// Of q, k and v: numbers to be rounded to their grids, or codes on these.
+    pub sides: [Elem; 3],
+    /// Codes on this grid, or real numbers.
+    pub out: Option<Grid>,
 }
 
 /// A chain of functions of each element, or of each row, computed a block at a time.

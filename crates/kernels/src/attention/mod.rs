@@ -252,7 +252,7 @@ fn score_stride(keys: usize) -> usize {
     keys.next_multiple_of(LINE) + LINE
 }
 
-fn check(shape: &Attention<'_>, qkv: [usize; 3], mask: Option<usize>, out: usize) -> Result<(), ShapeError> {
+pub(crate) fn check(shape: &Attention<'_>, qkv: [usize; 3], mask: Option<usize>, out: usize) -> Result<(), ShapeError> {
     let Attention { queries, keys, d, d_v, out_stride, .. } = *shape;
     ShapeError::require(queries < 2 || out_stride >= d_v, "the row stride of `out`", out_stride, "at least `d_v`")?;
     for at in shape.offsets {

@@ -4,7 +4,7 @@ use super::Lanes;
 use std::arch::x86_64::*;
 
 #[derive(Clone, Copy)]
-pub(crate) struct F32x8(__m256);
+pub(crate) struct F32x8(pub(crate) __m256);
 
 /// Eight all-ones words, then eight zeros: a mask of the first `n` starts at `8 - n`.
 static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];

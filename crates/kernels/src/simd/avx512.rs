@@ -4,7 +4,7 @@ use super::Lanes;
 use std::arch::x86_64::*;
 
 #[derive(Clone, Copy)]
-pub(crate) struct F32x16(__m512);
+pub(crate) struct F32x16(pub(crate) __m512);
 
 impl F32x16 {
     /// `sum` and the products of both halves of each lane, which hold a pair of bf16.

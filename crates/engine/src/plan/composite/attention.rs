@@ -26,7 +26,10 @@ pub(super) fn attention(network: &Network<'_>, index: usize) -> Option<Work> {
         }
     };
     let Scores { q, k, value, scale, sides: [q_grid, k_grid], grid } = scores;
-    let (v, v_grid) = unrounded(network, v).unwrap_or((v, None));
+    let (v, v_grid) = match unrounded(network, v) {
+        Some((v, Some(grid))) => (v, Some(grid)),
+        _ => (v, moved_grid(network, v)),
+    };
     let rank = out.len();
     let shapes = [network.shape(q)?, network.shape(k)?, network.shape(v)?];
     let fits = |mask: ValueId| {
@@ -108,6 +111,9 @@ fn side_of(network: &Network<'_>, id: ValueId) -> (ValueId, f32, Option<Grid>) {
     if let Some((x, Some(grid))) = unrounded(network, id) {
         return (x, 1.0, Some(grid));
     }
+    if let Some(grid) = moved_grid(network, id) {
+        return (id, 1.0, Some(grid));
+    }
     let found = with_scalar(network, id, Binary::Mul).filter(|&(x, _)| network.shape(x) == network.shape(id));
     let (x, scale) = found.unwrap_or((id, 1.0));
     (x, scale, None)
@@ -121,6 +127,79 @@ fn unrounded(network: &Network<'_>, id: ValueId) -> Option<(ValueId, Option<Grid
     let quantize = inner(network, (*work.inputs.first()?)?)?;
     match quantize.op {
         Op::Quantize { grid: own } if own == grid => Some(((*quantize.inputs.first()?)?, Some(grid))),
+        _ => None,
+    }
+}
+
+/// Where sides of products are quantized and dequantized after their elements changed places, they are before. Then what
+/// makes them can make codes, which attention reads where they are.
+pub(super) fn quantize_first(network: &mut Network<'_>) {
+    for index in 0..network.works.len() {
+        if let Some((places, from)) = moves_before(network, index) {
+            put_first(network, &places, from);
+            network.refresh();
+        }
+    }
+}
+
+/// Views and permutations that nobody else sees, the quantization after them and the dequantization at `index`, which is
+/// for a product of two computed matrices; and the value before them all.
+fn moves_before(network: &Network<'_>, index: usize) -> Option<(Vec<usize>, ValueId)> {
+    let work = &network.works[index];
+    let Op::Dequantize { grid } = work.op else { return None };
+    let user = network.only_consumer((*work.outputs.first()?)?)?;
+    matches!(network.works[user].op, Op::MatMul).then_some(())?;
+    let mut from = (*work.inputs.first()?)?;
+    network.only_consumer(from)?;
+    let at = network.producers[from.index()]?;
+    matches!(network.works[at].op, Op::Quantize { grid: own } if own == grid).then_some(())?;
+    let mut places = vec![index, at];
+    from = (*network.works[at].inputs.first()?)?;
+    while let Some(at) = network.producers[from.index()]
+        && network.only_consumer(from).is_some()
+        && matches!(network.works[at].op, Op::View | Op::Transpose { .. })
+    {
+        places.push(at);
+        from = (*network.works[at].inputs.first()?)?;
+    }
+    places.reverse();
+    let is_fit = places.len() > 2 && network.is_f32(from) && network.shape(from).is_some();
+    (is_fit && places.is_sorted()).then_some((places, from))
+}
+
+/// The last two of `places` before the others, in the same places.
+fn put_first(network: &mut Network<'_>, places: &[usize], from: ValueId) {
+    let mut works: Vec<Work> = places.iter().map(|&place| network.works[place].clone()).collect();
+    works.rotate_right(2);
+    let [quantize, dequantize, first, ..] = &mut works[..] else { return };
+    let (Some(Some(codes)), Some(Some(moved)), Some(Some(end))) =
+        (quantize.outputs.first().copied(), quantize.inputs.first().copied(), dequantize.outputs.first().copied())
+    else {
+        return;
+    };
+    quantize.inputs[0] = Some(from);
+    // What was the last value before the quantization is the dequantized one in its first order.
+    dequantize.outputs[0] = Some(moved);
+    first.inputs[0] = Some(moved);
+    if let Some(last) = works.last_mut() {
+        last.outputs[0] = Some(end);
+    }
+    for id in [codes, moved] {
+        network.facts[id.index()].shape = network.facts[from.index()].shape.clone();
+    }
+    for (&place, work) in places.iter().zip(works) {
+        network.works[place] = work;
+    }
+}
+
+/// The grid a value was rounded to before its elements changed places.
+fn moved_grid(network: &Network<'_>, id: ValueId) -> Option<Grid> {
+    let mut work = inner(network, id)?;
+    while matches!(work.op, Op::View | Op::Transpose { .. }) {
+        work = inner(network, (*work.inputs.first()?)?)?;
+    }
+    match work.op {
+        Op::Dequantize { grid } => Some(grid),
         _ => None,
     }
 }

@@ -56,7 +56,7 @@ impl Builder<'_, '_> {
             self.set_moved(out, Layout::Last, source, grid);
             return Ok(true);
         }
-        if self.grid(x).is_none() {
+        if self.grid(x).is_none() || self.is_for_attention(out) {
             // A permutation of a permutation is one.
             let (from, perm) = match self.record(x) {
                 Some(Record { permuted: Some((from, first)), forms, .. }) if forms.is_empty() => {
@@ -73,6 +73,17 @@ impl Builder<'_, '_> {
         let made = self.emit(info, kind, vec![source], shape.iter().product(), elem);
         self.set_moved(out, Layout::Plain, made, grid);
         Ok(true)
+    }
+
+    /// True if only attention sees the value, which reads it in any order.
+    fn is_for_attention(&self, mut id: ValueId) -> bool {
+        while let Some(next) = self.network.only_consumer(id) {
+            match (&self.network.works[next].op, self.output(next)) {
+                (Op::Transpose { .. }, Some(after)) => id = after,
+                (op, _) => return matches!(op, Op::Attention(_)),
+            }
+        }
+        false
     }
 
     pub fn concat(&mut self, index: usize, axis: usize) -> Result<bool, EngineError> {
