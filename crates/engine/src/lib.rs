@@ -5,6 +5,7 @@
 //! Results are the same bytes at any number of threads and in every run.
 
 mod error;
+mod expand;
 mod fold;
 mod input;
 mod plan;

@@ -7,6 +7,7 @@ use lissom_graph::{Fact, Graph, Model, ValueId, interpret};
 use lissom_kernels::Threads;
 use lissom_tensor::{DType, Tensor, View, ViewMut};
 
+use crate::expand::expand;
 use crate::fold::fold_constants;
 use crate::plan::{Arena, Plan, Slot, StepInfo, WeightCache, compile};
 use crate::product::Choosing;
@@ -95,6 +96,7 @@ impl Session {
         if options.fast {
             graph.drop_dead();
             fold_constants(&mut graph);
+            expand(&mut graph, &model.operators);
         }
         let threads = match (options.fast, &options.pool, options.threads) {
             (false, ..) => Threads::single(),

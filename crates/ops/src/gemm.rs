@@ -153,7 +153,11 @@ fn oriented(shape: &[Dim], transposed: bool) -> Result<Vec<Dim>, OpError> {
     }
 }
 
-fn turned(index: usize, x: &Tensor, transposed: bool) -> Result<Tensor, OpError> {
+/// The matrix, transposed if asked for.
+///
+/// # Errors
+/// [`OpError::BadShape`] if it is no matrix.
+pub(crate) fn turned(index: usize, x: &Tensor, transposed: bool) -> Result<Tensor, OpError> {
     match *x.shape() {
         [_, _] if !transposed => Ok(x.clone()),
         [rows, columns] => {

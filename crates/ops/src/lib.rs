@@ -657,6 +657,7 @@ pub static OPS: &[OpSpec] = &[
     microsoft::gelu::OP,
     microsoft::matmul_integer_to_float::OP,
     microsoft::matmul_nbits::OP,
+    microsoft::qgemm::OP,
     microsoft::qlinear_add::OP,
     microsoft::qlinear_average_pool::OP,
     microsoft::qlinear_concat::OP,
@@ -664,6 +665,7 @@ pub static OPS: &[OpSpec] = &[
     microsoft::qlinear_leaky_relu::OP,
     microsoft::qlinear_mul::OP,
     microsoft::qlinear_sigmoid::OP,
+    microsoft::qlinear_softmax::OP,
     microsoft::quantize_linear::OP,
     microsoft::skip_layer_normalization::OP,
 ];

@@ -85,3 +85,38 @@ fn four_bit_codes_are_unpacked_low_half_first() {
     let attributes = [("K", 32i64), ("N", 1), ("bits", 4), ("block_size", 32)].map(|(name, n)| (name, n.into()));
     assert_close(&run("MatMulNBits", &attributes, &[x, packed, reals(&[0.25])]), &[-1.75]);
 }
+
+#[test]
+fn the_bias_of_a_product_of_codes_is_scaled_like_the_product() {
+    let matrix = |values: Tensor| values.reshape([2, 3]).unwrap();
+    let mut inputs = vec![
+        matrix(codes(&[11, 7, 3, 255, 0, 2])),
+        Tensor::scalar(0.05f32),
+        Tensor::scalar(100u8),
+        matrix(Tensor::vector(vec![1i8, -4, 127, -128, 3, 6])),
+        reals(&[0.1, 0.3]),
+        Tensor::vector(vec![0i8, 0]),
+        Tensor::vector(vec![1000i32, -500]),
+    ];
+    let attributes = [("transB", 1i64.into()), ("alpha", 0.5f32.into())];
+    let y = run("QGemm", &attributes, &inputs);
+    assert_close(&y, &[-27.590_002, 75.232_506, -27.227_503, -159.210_01]);
+    inputs.extend([Tensor::scalar(0.9f32), Tensor::scalar(7u8)]);
+    assert_eq!(run("QGemm", &attributes[..1], &inputs).as_slice::<u8>().unwrap(), [0, 174, 0, 0]);
+    assert_eq!(run("QGemm", &attributes, &inputs).as_slice::<u8>().unwrap(), [0, 91, 0, 0]);
+}
+
+#[test]
+fn the_softmax_of_codes_knows_the_version_it_was_made_from() {
+    let inputs = [
+        codes(&[0, 10, 128, 200, 255, 77, 3, 3, 3, 9, 90, 250]).reshape([2, 2, 3]).unwrap(),
+        Tensor::scalar(0.05f32),
+        Tensor::scalar(128u8),
+        Tensor::scalar(1f32 / 256.0),
+        Tensor::scalar(0u8),
+    ];
+    let y = run("QLinearSoftmax", &[("opset", 13i64.into())], &inputs);
+    assert_eq!(y.as_slice::<u8>().unwrap(), [0, 1, 255, 15, 241, 0, 85, 85, 85, 0, 0, 255]);
+    let y = run("QLinearSoftmax", &[("opset", 12i64.into()), ("axis", 1i64.into())], &inputs);
+    assert_eq!(y.as_slice::<u8>().unwrap(), [0, 0, 0, 15, 240, 0, 0, 0, 0, 0, 0, 255]);
+}

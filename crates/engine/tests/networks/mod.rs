@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use lissom_engine::{Session, SessionOptions};
-use lissom_graph::{Attributes, Fact, Graph, Model, Patch, ValueId};
+use lissom_graph::{Attributes, Fact, Graph, Model, NodeReader, Patch, ValueId};
 use lissom_ops::OPERATORS;
 use lissom_tensor::{Affine, DType, Tensor, Weight};
 
@@ -64,6 +64,29 @@ impl Net {
         let made: Vec<_> = outputs.iter().map(|&id| Some(id)).collect();
         self.patch.node_into(&OPERATORS, op, &name, &inputs, Attributes::new(), &made).unwrap();
         outputs
+    }
+
+    /// A node of `com.microsoft`.
+    pub fn microsoft(&mut self, op: &str, inputs: &[ValueId], attributes: Attributes) -> ValueId {
+        // A patch makes nodes of ONNX's own domain only, so one of those is changed.
+        let mut other = Graph::new("other");
+        let x = other.add_input("x", Fact::unknown());
+        let mut patch = Patch::new(&other, 13);
+        let y = patch.node(&OPERATORS, "Identity", "other", &[Some(x)], Attributes::new()).unwrap();
+        other.set_outputs(vec![y]);
+        other.apply(patch).unwrap();
+        let mut node = other.nodes()[0].clone();
+        self.n_nodes += 1;
+        let output = self.patch.value("coded", Fact::unknown());
+        node.name = format!("{op}{}", self.n_nodes);
+        (node.op_type, node.domain, node.opset) = (op.to_owned(), "com.microsoft".to_owned(), 1);
+        node.inputs = inputs.iter().map(|&id| Some(id)).collect();
+        node.outputs = vec![Some(output)];
+        let (inputs, outputs) = (&node.inputs, &node.outputs);
+        node.op = NodeReader::read_op(&OPERATORS, "com.microsoft", op, 1, inputs, outputs, &attributes).unwrap();
+        node.attributes = attributes;
+        self.patch.push_node(node);
+        output
     }
 
     pub fn plain(&mut self, op: &str, inputs: &[ValueId]) -> ValueId {
