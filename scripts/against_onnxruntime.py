@@ -4,20 +4,16 @@
 Packages:  pip install numpy onnxruntime
 Use:       against_onnxruntime.py outputs MODEL...          the largest difference of any output, lissom against ONNX Runtime
            against_onnxruntime.py top1 MODEL CIFAR_FOLDER   top1 on CIFAR-10's test batch, by ONNX Runtime
-           against_onnxruntime.py time MODEL...             median times, both in turn; 2 threads, batch 1
            LISSOM=path names the binary; else it is looked for on the PATH, then in target/release.
 
 Inputs are made up from a fixed seed. Symbolic axes are 1 where they come first, else what SHAPES says of the file or 128.
 """
-import json
 import os
 import pathlib
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 import numpy as np
 import onnxruntime
@@ -84,33 +80,6 @@ def outputs(models):
         print(f"{path}: largest difference {max(errors):.2e} over {len(names)} outputs", flush=True)
 
 
-def median_ms(run, seconds):
-    times, end = [], time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times) < 3:
-        start = time.perf_counter()
-        run()
-        times.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times)
-
-
-def compare_times(models, rounds=9, seconds=0.4):
-    """Alternates short runs, so that a drifting clock hits both alike; the ratio is the median of those of each round."""
-    for path in models:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = 2, 3
-        reference = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        rng = np.random.default_rng(7)
-        inputs = {value.name: made_up(value, {}, rng) for value in reference.get_inputs()}
-        command = [lissom_binary(), "bench", path, "--threads", "2", "--seconds", str(seconds), "--json", "--quiet"]
-        ours, theirs = [], []
-        for _ in range(rounds):
-            document = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-            ours.append(document["models"][0]["p50_ms"])
-            theirs.append(median_ms(lambda: reference.run(None, inputs), seconds))
-        ratio = statistics.median(b / a for a, b in zip(ours, theirs))
-        print(f"{path}: lissom {statistics.median(ours):.3f} ms, ONNX Runtime {statistics.median(theirs):.3f} ms, {ratio:.2f} times as fast", flush=True)
-
-
 def top1(path, folder):
     reference = session(path)
     name = reference.get_inputs()[0].name
@@ -126,8 +95,6 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["outputs", *models] if models:
             outputs(models)
-        case ["time", *models] if models:
-            compare_times(models)
         case ["top1", model, folder]:
             top1(model, folder)
         case _:
