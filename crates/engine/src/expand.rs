@@ -160,7 +160,7 @@ impl Expansion<'_> {
         let shape: &[usize] = if is_one { &[] } else { scale.shape() };
         let is_fit = matches!(codes.dtype(), DType::U8 | DType::I8)
             && scale.dtype() == DType::F32
-            && (is_one || shape == &codes.shape().get(axis..=axis)?[..])
+            && (is_one || shape == codes.shape().get(axis..=axis)?)
             && zero_point.is_none_or(|zero| zero.len() == scale.len() && zero.dtype() == codes.dtype());
         if !is_fit {
             return None;
