@@ -2,24 +2,17 @@
 //!
 //! Workers spin for 200 µs after their last job and then park, so that the layers of one inference find them awake
 //! and an idle session costs nothing. The calling thread always works too, and waits only for workers that joined the
-//! job: a worker that the system has not scheduled delays nobody. One that was taken off its core in the middle of a task
-//! delays that job only: it stays out of the next ones for a while.
+//! job: a worker that the system has not scheduled delays nobody.
 
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 /// How long a worker looks for the next job before it parks.
 const SPIN: Duration = Duration::from_micros(200);
-/// How long the caller at least looks for the end of the others' tasks before it sleeps, and how long at a time.
-const PATIENCE: Duration = Duration::from_micros(200);
-const NAP: Duration = Duration::from_micros(200);
-/// How long a worker that was taken off its core stays out of jobs: the first time, and at most.
-const FIRST_REST: Duration = Duration::from_millis(50);
-const LONGEST_REST: Duration = Duration::from_secs(1);
 /// Bit of [`Shared::state`]: the job may be joined. Below it: how many workers are in it; above it: its number.
 const OPEN: u64 = 1 << 31;
 const ACTIVE: u64 = OPEN - 1;
@@ -40,25 +33,6 @@ struct Shared {
     parked: Vec<AtomicBool>,
     stop: AtomicBool,
     panicked: AtomicBool,
-    /// True while the caller sleeps until the last worker has left.
-    is_asleep: AtomicBool,
-    door: Mutex<()>,
-    left: Condvar,
-    /// Which participants are in the job.
-    is_in: Vec<AtomicBool>,
-    rests: Vec<Mutex<Rest>>,
-    born: Instant,
-}
-
-/// Until when, after the pool's birth, a worker stays out of jobs, and how long that is.
-#[derive(Default)]
-struct Rest {
-    until: Duration,
-    length: Duration,
-}
-
-fn locked(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 // SAFETY: `job` is guarded by `state` as its comment says; everything else is atomic.
@@ -82,12 +56,6 @@ impl OwnPool {
             parked: (0..n_threads).map(|_| AtomicBool::new(false)).collect(),
             stop: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
-            is_asleep: AtomicBool::new(false),
-            door: Mutex::default(),
-            left: Condvar::new(),
-            is_in: (0..n_threads).map(|_| AtomicBool::new(false)).collect(),
-            rests: (0..n_threads).map(|_| Mutex::default()).collect(),
-            born: Instant::now(),
         });
         let workers: Vec<_> = (1..n_threads)
             .map_while(|slot| {
@@ -126,10 +94,13 @@ impl OwnPool {
                 handle.unpark();
             }
         }
-        let started = Instant::now();
         let mine = catch_unwind(AssertUnwindSafe(|| shared.do_tasks(0, job)));
         shared.state.fetch_and(!OPEN, Ordering::AcqRel);
-        shared.wait(started);
+        let mut spins = 0u32;
+        while shared.state.load(Ordering::Acquire) & ACTIVE != 0 {
+            spins += 1;
+            if spins.is_multiple_of(1 << 12) { std::thread::yield_now() } else { std::hint::spin_loop() }
+        }
         if let Err(payload) = mine {
             shared.panicked.store(false, Ordering::Relaxed);
             std::panic::resume_unwind(payload);
@@ -179,81 +150,20 @@ impl Shared {
                 continue;
             }
             last_epoch = state / EPOCH;
-            self.is_in[slot].store(true, Ordering::Relaxed);
             // SAFETY: this worker is active now, so `job` stays as it is until it leaves.
             if let Some(job) = unsafe { *self.job.get() }
                 && catch_unwind(AssertUnwindSafe(|| self.do_tasks(slot, job))).is_err()
             {
                 self.panicked.store(true, Ordering::Relaxed);
             }
-            self.is_in[slot].store(false, Ordering::Relaxed);
-            let before = self.state.fetch_sub(1, Ordering::SeqCst);
-            if before & ACTIVE == 1 && self.is_asleep.load(Ordering::SeqCst) {
-                // The caller looked before this one left, or waits already: it holds the door until it does.
-                drop(locked(&self.door));
-                self.left.notify_one();
-            }
+            self.state.fetch_sub(1, Ordering::AcqRel);
         }
-    }
-
-    /// Waits until no worker is in the job, which the caller began at `started`.
-    ///
-    /// One that takes longer than the caller took has been taken off its core; it then stays out of jobs for a while.
-    /// Meanwhile this core is left idle again and again: the system fills a core that becomes idle with what waits on
-    /// others.
-    fn wait(&self, started: Instant) {
-        let is_active = || self.state.load(Ordering::SeqCst) & ACTIVE != 0;
-        if !is_active() {
-            return;
-        }
-        let done = Instant::now();
-        let patience = PATIENCE.max(done - started);
-        while done.elapsed() < patience {
-            for _ in 0..64 {
-                if !is_active() {
-                    return;
-                }
-                std::hint::spin_loop();
-            }
-        }
-        self.suspend_stalled();
-        let mut door = locked(&self.door);
-        self.is_asleep.store(true, Ordering::SeqCst);
-        while is_active() {
-            door = self.left.wait_timeout(door, NAP).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        self.is_asleep.store(false, Ordering::SeqCst);
-    }
-
-    /// Keeps the workers that are in the job out of the next ones: first for a short while, longer each time that it
-    /// happens again soon.
-    fn suspend_stalled(&self) {
-        let now = self.born.elapsed();
-        for (is_in, rest) in self.is_in.iter().zip(&self.rests) {
-            if is_in.load(Ordering::Relaxed) {
-                let mut rest = rest.lock().unwrap_or_else(PoisonError::into_inner);
-                rest.length =
-                    if now < rest.until + 2 * rest.length { LONGEST_REST.min(2 * rest.length) } else { FIRST_REST };
-                rest.until = now + rest.length;
-            }
-        }
-    }
-
-    /// How long this worker is to stay out of jobs.
-    fn rest(&self, slot: usize) -> Duration {
-        let until = self.rests[slot].lock().unwrap_or_else(PoisonError::into_inner).until;
-        if until.is_zero() { Duration::ZERO } else { until.saturating_sub(self.born.elapsed()) }
     }
 
     /// Waits for an open job other than `last_epoch` and returns the state that shows it; `None` when the pool ends.
     fn next_job(&self, slot: usize, last_epoch: u64) -> Option<u64> {
         let is_new = |state: u64| state & OPEN != 0 && state / EPOCH != last_epoch;
         loop {
-            let rest = self.rest(slot);
-            if !rest.is_zero() && !self.stop.load(Ordering::SeqCst) {
-                std::thread::park_timeout(rest);
-                continue;
-            }
             let started = Instant::now();
             while started.elapsed() < SPIN {
                 for _ in 0..64 {
