@@ -14,7 +14,7 @@ const CHECKS: &[&[&str]] = &[
 ];
 
 /// The released program may be at most this long.
-const MAX_PROGRAM_BYTES: u64 = 23_000_000;
+const MAX_PROGRAM_BYTES: u64 = 12_000_000;
 
 /// Entry of the task. All checks run, whatever the earlier ones say.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
