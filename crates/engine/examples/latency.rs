@@ -3,17 +3,18 @@
 //! `cargo run --release -p lissom-engine --example latency -- MODEL [threads] [seconds] [layers|serve|check] [batch]`
 //!
 //! Prints the median of the runs in milliseconds. `layers` adds the time of every step, `check` compares with the plain
-//! evaluation. `serve` is for `cargo xtask peers`, which alternates it with other engines: a line of JSON when it is loaded,
+//! evaluation; of a quantized network also each code with the plain evaluation of the codes before it. `serve` is for `cargo xtask peers`, which alternates it with other engines: a line of JSON when it is loaded,
 //! then each line `run SECONDS` is answered by a JSON list of the seconds of each run (after one that does not count),
 //! `answer FILE` by writing the first output as raw f32. Inputs are noise, the same as in `benches/peers/inputs.py`;
 //! symbolic axes are the batch if they come first, else 128.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::io::{BufRead, Write};
 use std::time::{Duration, Instant};
 
 use lissom_engine::{Choosing, Session, SessionOptions};
-use lissom_graph::Model;
+use lissom_graph::{Inputs, Model, ValueId};
 use lissom_kernels::memory::LargePages;
 use lissom_tensor::{DType, Tensor};
 
@@ -141,6 +142,49 @@ fn check(model: &Model, session: &Session, inputs: &[(&str, &Tensor)]) -> Result
         let largest = b.iter().map(|b| b.abs()).fold(0.0, f64::max);
         println!("{name} {:?}: differs by at most {worst:.2e}, values up to {largest:.2e}", fast.shape());
     }
+    check_codes(model, inputs)
+}
+
+/// Compares what each QuantizeLinear gives with its plain evaluation from the codes that the engine had before it: a code that
+/// was rounded the other way at a tie does not spoil what comes after, so no code may be more than a step off.
+fn check_codes(model: &Model, inputs: &[(&str, &Tensor)]) -> Result<(), Box<dyn Error>> {
+    let graph = &model.graph;
+    let quantizers = graph.nodes().iter().filter(|node| node.op_type == "QuantizeLinear");
+    let observe: Vec<ValueId> = quantizers.flat_map(|node| node.outputs.iter().flatten().copied()).collect();
+    if observe.is_empty() {
+        return Ok(());
+    }
+    let session = Session::new(model, &SessionOptions { observe: observe.clone(), ..SessionOptions::default() })?;
+    let codes = session.run(inputs)?.split_off(graph.outputs().len());
+    let mut engines: HashMap<ValueId, Tensor> = observe.into_iter().zip(codes).collect();
+    let mut values: HashMap<ValueId, Tensor> = HashMap::new();
+    for &id in graph.inputs() {
+        let name = &graph.value(id).name;
+        let (_, tensor) = inputs.iter().find(|(own, _)| own == name).ok_or("an input is missing")?;
+        values.insert(id, (*tensor).clone());
+    }
+    for (id, weight) in graph.constants() {
+        values.insert(id, weight.decode()?);
+    }
+    let (mut n_codes, mut n_off, mut worst) = (0, 0, 0);
+    for node in graph.nodes() {
+        let given: Vec<Option<&Tensor>> = node.inputs.iter().map(|id| id.and_then(|id| values.get(&id))).collect();
+        let made = node.op.evaluate(&Inputs(&given))?;
+        for (id, tensor) in node.outputs.iter().zip(made) {
+            let Some(id) = *id else { continue };
+            let Some(own) = engines.remove(&id) else {
+                values.insert(id, tensor);
+                continue;
+            };
+            for (a, b) in own.to_i64_vec()?.into_iter().zip(tensor.to_i64_vec()?) {
+                n_codes += 1;
+                n_off += usize::from(a != b);
+                worst = worst.max((a - b).abs());
+            }
+            values.insert(id, own);
+        }
+    }
+    println!("{n_codes} codes: {n_off} differ from the plain evaluation of the codes before them, by at most {worst}");
     Ok(())
 }
 
