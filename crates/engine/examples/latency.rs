@@ -29,9 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let batch = args.get(4).map_or(Ok(1), |n| n.parse())?;
     let resident = reset_peak().and_then(|()| status_bytes("VmRSS:"));
     let started = Instant::now();
-    let file = lissom_onnx::read_model(path, &lissom_onnx::ReadOptions::default())?;
-    let model = Model::from_proto(file.model, lissom_ops::OPERATORS)?;
-    let session = Session::new(&model, &SessionOptions { threads, choosing: choosing(), ..SessionOptions::default() })?;
+    let options = SessionOptions { threads, choosing: choosing(), ..SessionOptions::default() };
+    let session = Session::from_model(read(path)?, &options)?;
     let inputs = noise(&session, batch)?;
     let named: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     session.run(&named)?;
@@ -44,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             println!(r#"{{"engine": "lissom {version}", "load_ms": {load_ms}, "peak_bytes": {peak_bytes}}}"#);
             return serve(&session, &named);
         }
-        Some("check") => check(&model, &session, &named)?,
+        Some("check") => check(read(path)?, &session, &named)?,
         Some("layers") => layers(&session, &named)?,
         _ => {}
     }
@@ -59,6 +58,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
     session.notes().iter().for_each(|note| println!("  {note}"));
     Ok(())
+}
+
+fn read(path: &str) -> Result<Model, Box<dyn Error>> {
+    let file = lissom_onnx::read_model(path, &lissom_onnx::ReadOptions::default())?;
+    Ok(Model::from_proto(file.model, lissom_ops::OPERATORS)?)
 }
 
 /// Measured, unless `LISSOM_CHOOSE=estimated`.
@@ -134,8 +138,8 @@ fn layers(session: &Session, inputs: &[(&str, &Tensor)]) -> Result<(), Box<dyn E
     Ok(())
 }
 
-fn check(model: &Model, session: &Session, inputs: &[(&str, &Tensor)]) -> Result<(), Box<dyn Error>> {
-    let plain = Session::new(model, &SessionOptions { fast: false, ..SessionOptions::default() })?;
+fn check(model: Model, session: &Session, inputs: &[(&str, &Tensor)]) -> Result<(), Box<dyn Error>> {
+    let plain = Session::from_model(model, &SessionOptions { fast: false, ..SessionOptions::default() })?;
     for ((name, fast), plain) in session.output_names().iter().zip(session.run(inputs)?).zip(plain.run(inputs)?) {
         let (a, b) = (fast.to_f64_vec()?, plain.to_f64_vec()?);
         let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);

@@ -3,13 +3,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use lissom_graph::{Fact, Graph, Model, ValueId, interpret};
+use lissom_graph::{Fact, Graph, Model, Operators, ValueId, interpret};
 use lissom_kernels::Threads;
 use lissom_tensor::{DType, Tensor, View, ViewMut};
 
 use crate::expand::expand;
 use crate::fold::fold_constants;
-use crate::plan::{Arena, Plan, Slot, StepInfo, WeightCache, compile};
+use crate::plan::{Arena, Originals, Plan, Slot, StepInfo, WeightCache, compile};
 use crate::product::Choosing;
 use crate::{EngineError, Input};
 
@@ -63,6 +63,7 @@ pub struct Session {
 /// What sessions of one model share.
 #[derive(Debug)]
 struct Loaded {
+    /// Without the constants that `weights` holds.
     graph: Graph,
     inputs: Vec<Input>,
     output_names: Vec<String>,
@@ -80,15 +81,33 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Session {
-    /// Prepares a model.
+    /// Prepares a model, which the caller keeps.
     ///
     /// # Errors
     /// [`EngineError::Unsupported`] naming the first node whose operator is not known.
     pub fn new(model: &Model, options: &SessionOptions) -> Result<Self, EngineError> {
-        if let Some((node, _, reason)) = model.unsupported_nodes().into_iter().next() {
-            return Err(EngineError::Unsupported { node, reason });
+        let graph = Self::supported(model)?.graph.clone();
+        Ok(Self::prepare(graph, model.operators, options, false))
+    }
+
+    /// Prepares a model and takes it over: what the model says of a weight is let go once the weight is packed, so the
+    /// session does not hold its weights twice.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn from_model(model: Model, options: &SessionOptions) -> Result<Self, EngineError> {
+        Self::supported(&model)?;
+        Ok(Self::prepare(model.graph, model.operators, options, true))
+    }
+
+    fn supported(model: &Model) -> Result<&Model, EngineError> {
+        match model.unsupported_nodes().into_iter().next() {
+            Some((node, _, reason)) => Err(EngineError::Unsupported { node, reason }),
+            None => Ok(model),
         }
-        let mut graph = model.graph.clone();
+    }
+
+    fn prepare(mut graph: Graph, operators: Operators, options: &SessionOptions, is_own: bool) -> Self {
         let outputs: Vec<ValueId> = graph.outputs().iter().chain(&options.observe).copied().collect();
         let output_names = outputs.iter().map(|&id| graph.value(id).name.clone()).collect();
         graph.set_outputs(outputs);
@@ -96,18 +115,19 @@ impl Session {
         if options.fast {
             graph.drop_dead();
             fold_constants(&mut graph);
-            expand(&mut graph, &model.operators);
+            expand(&mut graph, &operators);
         }
+        let originals = if options.fast && is_own { Originals::of(&mut graph) } else { Originals::default() };
         let threads = match (options.fast, &options.pool, options.threads) {
             (false, ..) => Threads::single(),
             (true, Some(pool), _) => pool.clone(),
             (true, None, 0) => Threads::new(std::thread::available_parallelism().map_or(1, usize::from)),
             (true, None, n) => Threads::new(n),
         };
-        let weights = WeightCache::new(&options.choosing, options.bf16);
+        let weights = WeightCache::new(originals, &options.choosing, options.bf16);
         let is_fast = options.fast;
         let loaded = Loaded { graph, inputs, output_names, is_fast, weights, compiling: Mutex::default() };
-        Ok(Self::of(Arc::new(loaded), threads))
+        Self::of(Arc::new(loaded), threads)
     }
 
     fn of(loaded: Arc<Loaded>, threads: Threads) -> Self {
@@ -221,7 +241,8 @@ impl Session {
     ) -> Result<Vec<Option<Tensor>>, EngineError> {
         let plainly = |slots: &[Slot<'_>]| -> Result<Vec<Option<Tensor>>, EngineError> {
             let tensors: Vec<Tensor> = slots.iter().filter_map(Slot::to_tensor).collect();
-            Ok(interpret(&self.loaded.graph, &tensors)?.into_iter().map(Some).collect())
+            let Loaded { graph, weights, .. } = &*self.loaded;
+            Ok(interpret(&weights.originals.put_back(graph), &tensors)?.into_iter().map(Some).collect())
         };
         // The oracle runs what could not be planned: it answers, or says what is wrong with the network or its input.
         let instead = |slots: &[Slot<'_>], cause: &EngineError| {

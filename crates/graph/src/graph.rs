@@ -169,6 +169,14 @@ impl Graph {
         self.constants.insert(id, weight);
     }
 
+    /// Takes a constant out, to be held elsewhere; inference still knows its type and shape. Until it is set again the
+    /// graph cannot be run or written.
+    pub fn take_constant(&mut self, id: ValueId) -> Option<Weight> {
+        let weight = self.constants.remove(&id)?;
+        self.values[id.index()].fact = Fact::known(weight.dtype(), weight.shape());
+        Some(weight)
+    }
+
     /// A new value. The name is made unique by a suffix if it is taken.
     pub fn add_value(&mut self, name: &str, fact: Fact) -> ValueId {
         let name = self.unique_value_name(name);

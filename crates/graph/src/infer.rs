@@ -27,7 +27,7 @@ pub fn infer(graph: &mut Graph) -> Result<(), LoadError> {
 }
 
 /// The facts of all values (indexed by [`ValueId::index`](crate::ValueId::index)) when the inputs have these facts, e.g.
-/// shapes of numbers. Captures keep what the graph says of them.
+/// shapes of numbers. Captures, and whatever else no node makes, keep what the graph says of them.
 ///
 /// # Errors
 /// As [`infer`].
@@ -36,12 +36,9 @@ pub fn infer_with_inputs(graph: &Graph, inputs: &[Fact]) -> Result<Vec<Fact>, Lo
 }
 
 fn infer_facts(graph: &Graph, inputs: &[Fact]) -> Result<Vec<Fact>, LoadError> {
-    let mut facts: Vec<Fact> = vec![Fact::unknown(); graph.values.len()];
-    for (position, &id) in graph.inputs.iter().enumerate() {
-        facts[id.index()] = inputs.get(position).unwrap_or(&graph.value(id).fact).clone();
-    }
-    for id in graph.constants.keys().chain(graph.captures.iter().map(|(_, id)| id)) {
-        facts[id.index()] = graph.value(*id).fact.clone();
+    let mut facts: Vec<Fact> = graph.values.iter().map(|value| value.fact.clone()).collect();
+    for (&id, fact) in graph.inputs.iter().zip(inputs) {
+        facts[id.index()] = fact.clone();
     }
     let mut left_bytes = MAX_INFERRED_BYTES;
     for node in &graph.nodes {

@@ -301,9 +301,13 @@ fn initializers<'a>(
     };
     let mut tensors = Vec::new();
     for initializer in dense {
-        let name = initializer.name();
-        let tensor = lissom_onnx::tensor_from_proto(&initializer).map_err(|error| bad(name, &error))?;
-        tensors.push((name.to_owned(), tensor));
+        let name = initializer.name().to_owned();
+        let tensor = match initializer {
+            Cow::Owned(own) => lissom_onnx::tensor_from_own_proto(own),
+            Cow::Borrowed(shared) => lissom_onnx::tensor_from_proto(shared),
+        };
+        let tensor = tensor.map_err(|error| bad(&name, &error))?;
+        tensors.push((name, tensor));
     }
     for sparse in &proto.sparse_initializer {
         let name = sparse.values.as_ref().map_or("", |values| values.name());

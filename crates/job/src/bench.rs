@@ -163,8 +163,9 @@ fn prepare(path: &Path, request: &BenchRequest) -> Result<Timed, JobError> {
     let choosing = request.choosing.clone();
     let (threads, bf16) = (request.threads, request.bf16);
     let options = SessionOptions { threads, choosing, bf16, ..SessionOptions::default() };
-    let session = Session::new(&file.model, &options)?;
-    let inputs = random_inputs(&file.model, session.inputs(), request.batch, request.other_axes, request.seed)?;
+    let limit = smallest_table(&file.model);
+    let session = Session::from_model(file.model, &options)?;
+    let inputs = random_inputs(limit, session.inputs(), request.batch, request.other_axes, request.seed)?;
     run_once(&session, &inputs)?;
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
     let peak_memory_bytes = peak_memory_bytes().filter(|_| counts);
@@ -266,19 +267,18 @@ pub fn layer_times(
     Ok(steps.iter().enumerate().map(layer).collect())
 }
 
-/// Inputs of the right types and shapes: normal-ish floats, small integers, masks of ones.
+/// Inputs of the right types and shapes: normal-ish floats, integers below `limit` (see [`smallest_table`]), masks of ones.
 ///
 /// # Errors
 /// [`JobError::Unfit`] if an input's type or rank is not declared, or is of a type that cannot be made up.
 pub fn random_inputs(
-    model: &Model,
+    limit: i64,
     inputs: &[Input],
     batch: usize,
     other_axes: usize,
     seed: u64,
 ) -> Result<Vec<(String, Tensor)>, JobError> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let limit = smallest_table(model);
     inputs
         .iter()
         .map(|input| {
@@ -301,8 +301,8 @@ pub fn random_inputs(
         .collect()
 }
 
-/// Integers are below this: they may be positions in a table.
-fn smallest_table(model: &Model) -> i64 {
+/// Integers that are made up must be below this: they may be positions in a table.
+pub(crate) fn smallest_table(model: &Model) -> i64 {
     let tables = model.graph.constants().filter(|(_, weight)| weight.shape().len() == 2 && weight.dtype().is_float());
     tables.map(|(_, weight)| weight.shape()[0] as i64).filter(|&rows| rows > 1).min().unwrap_or(2).clamp(2, 1000)
 }

@@ -13,7 +13,7 @@ use lissom_recipe::Interrupt;
 use lissom_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::bench::random_inputs;
+use crate::bench::{random_inputs, smallest_table};
 use crate::evaluate::{compare as compare_answers, sampled};
 use crate::model_file::load;
 use crate::outputs::{answers, has_labels, open_data};
@@ -96,7 +96,7 @@ pub fn compare(
             (agreement, comparison, batch, format!("{} samples of `{}`", data.len(), path.display()))
         }
         None => {
-            let batch = random_inputs(&original.model, session.inputs(), 4, 128, request.seed)?;
+            let batch = random_inputs(smallest_table(&original.model), session.inputs(), 4, 128, request.seed)?;
             let (before, after) = (first(&session, &batch)?, first(&other_session, &batch)?);
             let rows = batch.first().map_or(1, |(_, tensor)| tensor.shape().first().copied().unwrap_or(1)).max(1);
             let row_len = (before.len() / rows).max(1);

@@ -64,7 +64,7 @@ pub fn evaluate(request: &EvalRequest, progress: &dyn Progress, interrupt: &Inte
     let file = model_file::load(&request.model, &request.read)?;
     model_file::refuse_not_finite(&file.model)?;
     let options = SessionOptions { threads: request.threads, bf16: request.bf16, ..SessionOptions::default() };
-    let session = Session::new(&file.model, &options)?;
+    let session = Session::from_model(file.model, &options)?;
     let data = open_data(&request.data, request.data_settings.as_deref(), session.inputs())?;
     let data = sampled(data, request.samples, request.seed)?;
     let answers = answers(&session, &data, progress, interrupt, "evaluating")?;

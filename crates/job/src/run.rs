@@ -48,7 +48,7 @@ pub fn run(
         move |source| JobError::Data { path, source }
     };
     let file = model_file::load(model, options)?;
-    let session = Session::new(&file.model, &SessionOptions { threads, ..SessionOptions::default() })?;
+    let session = Session::from_model(file.model, &SessionOptions { threads, ..SessionOptions::default() })?;
     let arrays = lissom_data::read_npz(input).map_err(in_file(input))?;
     let inputs: Vec<(&str, &Tensor)> = arrays.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let outputs = session.run(&inputs)?;

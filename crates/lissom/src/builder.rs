@@ -75,6 +75,6 @@ impl SessionBuilder {
 
     fn load(&self, file: ModelFile) -> Result<Session, Error> {
         let model = Model::from_proto(file.model, OPERATORS)?;
-        Ok(Session { engine: lissom_engine::Session::new(&model, &self.options)? })
+        Ok(Session { engine: lissom_engine::Session::from_model(model, &self.options)? })
     }
 }

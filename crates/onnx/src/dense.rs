@@ -75,6 +75,9 @@ impl TensorProtoError {
     }
 }
 
+/// Bytes of a large weight that are let go at a time while it is read.
+const STEP: usize = 4 << 20;
+
 /// The tensor in `proto`, whichever field its elements are in.
 ///
 /// # Errors
@@ -83,22 +86,45 @@ pub fn tensor_from_proto(proto: &TensorProto) -> Result<Tensor, TensorProtoError
     read(proto).map_err(|cause| TensorProtoError { tensor: proto.name().to_owned(), cause })
 }
 
+/// As [`tensor_from_proto`], of a message nobody needs any more: large f32 weights are never in memory twice.
+///
+/// # Errors
+/// As [`tensor_from_proto`].
+pub fn tensor_from_own_proto(mut proto: TensorProto) -> Result<Tensor, TensorProtoError> {
+    let is_f32 = proto.data_type() == DType::F32.to_onnx().unwrap_or(0);
+    let Some(bytes) = proto.raw_data.take_if(|bytes| is_f32 && bytes.len() > STEP && bytes.is_unique()) else {
+        return tensor_from_proto(&proto);
+    };
+    let read = || {
+        let elements = Elements::of(&proto)?;
+        if let Some(second) = data_field(&proto)? {
+            return Err(TensorCause::TwoFields { first: "raw_data", second: second.name_and_len().0 });
+        }
+        elements.expect_raw(&bytes)?;
+        Ok(Tensor::from_storage(elements.shape, Storage::F32(floats_of(bytes.into())))?)
+    };
+    read().map_err(|cause| TensorProtoError { tensor: proto.name().to_owned(), cause })
+}
+
+/// Little-endian numbers, the last first, so that what was read can be cut off and given back.
+fn floats_of(mut bytes: Vec<u8>) -> Vec<f32> {
+    let mut values = vec![0.0; bytes.len() / 4];
+    for values in values.rchunks_mut(STEP / 4) {
+        let rest = bytes.len() - 4 * values.len();
+        for (value, &bytes) in values.iter_mut().zip(bytes[rest..].as_chunks().0) {
+            *value = f32::from_le_bytes(bytes);
+        }
+        bytes.truncate(rest);
+        bytes.shrink_to_fit();
+    }
+    values
+}
+
 pub(crate) fn read(proto: &TensorProto) -> Result<Tensor, TensorCause> {
-    let dtype = dtype(proto)?;
-    let shape = shape(&proto.dims)?;
-    if proto.data_location() == DataLocation::External {
-        let location = proto.external_data.iter().find(|entry| entry.key() == "location");
-        let location = location.map(|entry| entry.value().to_owned()).unwrap_or_default();
-        return Err(TensorCause::ExternalNotLoaded { location });
-    }
-    if proto.segment.is_some() {
-        return Err(TensorCause::Segment);
-    }
-    let len = checked_len(dtype, &shape)?;
-    let elements = Elements { dtype, shape: &shape, len };
+    let elements = Elements::of(proto)?;
     let storage = match data_field(proto)? {
-        None if len == 0 => Storage::zeros(dtype, 0),
-        None => return Err(TensorCause::NoData { dtype, shape }),
+        None if elements.len == 0 => Storage::zeros(elements.dtype, 0),
+        None => return Err(TensorCause::NoData { dtype: elements.dtype, shape: elements.shape }),
         Some(DataField::Raw(bytes)) => elements.read_raw(bytes)?,
         Some(DataField::Float(values)) => elements.read_floats(values)?,
         Some(DataField::Double(values)) => elements.read_doubles(values)?,
@@ -107,7 +133,7 @@ pub(crate) fn read(proto: &TensorProto) -> Result<Tensor, TensorCause> {
         Some(DataField::Uint64(values)) => elements.read_uint64(values)?,
         Some(DataField::Strings(values)) => elements.read_strings(values)?,
     };
-    Ok(Tensor::from_storage(shape, storage)?)
+    Ok(Tensor::from_storage(elements.shape, storage)?)
 }
 
 /// Element type of a tensor message.
@@ -171,19 +197,34 @@ fn data_field(proto: &TensorProto) -> Result<Option<DataField<'_>>, TensorCause>
 }
 
 /// What is to be read: the number of elements is known before any is.
-struct Elements<'a> {
+struct Elements {
     dtype: DType,
-    shape: &'a [usize],
+    shape: Vec<usize>,
     len: usize,
 }
 
-impl Elements<'_> {
+impl Elements {
+    fn of(proto: &TensorProto) -> Result<Self, TensorCause> {
+        let dtype = dtype(proto)?;
+        let shape = shape(&proto.dims)?;
+        if proto.data_location() == DataLocation::External {
+            let location = proto.external_data.iter().find(|entry| entry.key() == "location");
+            let location = location.map(|entry| entry.value().to_owned()).unwrap_or_default();
+            return Err(TensorCause::ExternalNotLoaded { location });
+        }
+        if proto.segment.is_some() {
+            return Err(TensorCause::Segment);
+        }
+        let len = checked_len(dtype, &shape)?;
+        Ok(Self { dtype, shape, len })
+    }
+
     fn expect(&self, field: &'static str, unit: &'static str, expected: u64, actual: usize) -> Result<(), TensorCause> {
         let actual = actual as u64;
         if expected == actual {
             return Ok(());
         }
-        let shape = self.shape.to_vec();
+        let shape = self.shape.clone();
         Err(TensorCause::Length { dtype: self.dtype, shape, field, unit, expected, actual })
     }
 
@@ -191,11 +232,15 @@ impl Elements<'_> {
         TensorCause::Field { dtype: self.dtype, field }
     }
 
-    fn read_raw(&self, bytes: &[u8]) -> Result<Storage, TensorCause> {
+    fn expect_raw(&self, bytes: &[u8]) -> Result<(), TensorCause> {
         if self.dtype.bits() == 0 {
             return Err(self.wrong_field("raw_data"));
         }
-        self.expect("raw_data", "bytes", raw_bytes(self.dtype, self.len), bytes.len())?;
+        self.expect("raw_data", "bytes", raw_bytes(self.dtype, self.len), bytes.len())
+    }
+
+    fn read_raw(&self, bytes: &[u8]) -> Result<Storage, TensorCause> {
+        self.expect_raw(bytes)?;
         Ok(match self.dtype {
             DType::F32 => Storage::F32(map_chunks(bytes, f32::from_le_bytes)),
             DType::F64 => Storage::F64(map_chunks(bytes, f64::from_le_bytes)),
@@ -394,4 +439,42 @@ fn pack(codes: impl ExactSizeIterator<Item = u8>, bits: usize) -> Vec<u8> {
         packed[index / per_byte] |= (code & (0xff >> (8 - bits))) << (index % per_byte * bits);
     }
     packed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A large f32 weight whose bytes are `bytes`.
+    fn weight(len: i64, bytes: Vec<u8>) -> TensorProto {
+        let data_type = DType::F32.to_onnx();
+        TensorProto { dims: vec![len], data_type, raw_data: Some(bytes.into()), ..TensorProto::default() }
+    }
+
+    #[test]
+    fn large_weights_are_read_as_small_ones_are() {
+        for len in [1, STEP / 4, STEP / 4 + 1, 3 * STEP / 4 - 1] {
+            let bytes = flat_bytes(&(0..len).map(|i| i as f32 - 0.5).collect::<Vec<_>>(), |x| x.to_le_bytes());
+            let proto = weight(len as i64, bytes);
+            assert_eq!(tensor_from_own_proto(proto.clone()), tensor_from_proto(&proto));
+            let shared = proto.clone();
+            let own = TensorProto { raw_data: proto.raw_data.map(|bytes| bytes.to_vec().into()), ..proto };
+            assert_eq!(tensor_from_own_proto(own), tensor_from_proto(&shared));
+        }
+    }
+
+    #[test]
+    fn large_weights_that_do_not_fit_are_refused_as_small_ones_are() {
+        let refused = [
+            weight(2 + STEP as i64, vec![0; 4 * STEP]),
+            weight(STEP as i64, vec![0; 4 * STEP + 1]),
+            weight(-1, vec![0; 4 * STEP]),
+            TensorProto { float_data: vec![1.0], ..weight(STEP as i64, vec![0; 4 * STEP]) },
+        ];
+        for proto in refused {
+            let expected = tensor_from_proto(&proto).unwrap_err();
+            let own = TensorProto { raw_data: proto.raw_data.as_ref().map(|bytes| bytes.to_vec().into()), ..proto };
+            assert_eq!(tensor_from_own_proto(own).unwrap_err(), expected);
+        }
+    }
 }

@@ -18,7 +18,7 @@ mod tensors;
 mod wire;
 mod write;
 
-pub use dense::{TensorCause, TensorProtoError, tensor_from_proto, tensor_to_proto};
+pub use dense::{TensorCause, TensorProtoError, tensor_from_own_proto, tensor_from_proto, tensor_to_proto};
 pub use external::{ExternalCause, ExternalError, ExternalFile};
 pub use file_kind::FileKind;
 pub use messages::*;

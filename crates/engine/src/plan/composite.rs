@@ -8,7 +8,7 @@ mod attention;
 use lissom_graph::ValueId;
 use lissom_kernels::elementwise::{Binary, Unary};
 use lissom_kernels::rows::Reduction;
-use lissom_tensor::{DType, Weight};
+use lissom_tensor::DType;
 
 use super::work::{Network, Op, Work};
 
@@ -129,7 +129,7 @@ fn dynamic_affine_linear(network: &Network<'_>, index: usize) -> Option<Work> {
     if quantize.outputs.len() != 3 || dequantize.inputs != quantize.outputs || alpha != 1.0 || beta != 1.0 {
         return None;
     }
-    let Some(Weight::Affine(affine)) = network.weight(weight) else { return None };
+    let Some(affine) = network.affine(weight) else { return None };
     // A scale a column of the product, or one for all.
     let column_axis = usize::from(!is_transposed);
     let is_per_column = affine.scale.rank() == 0 || affine.axis == column_axis;

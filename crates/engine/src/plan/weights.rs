@@ -12,6 +12,7 @@ use lissom_kernels::quantize::Bytes;
 use lissom_kernels::{Activation, Epilogue, ShapeError, Threads};
 use lissom_tensor::{Tensor, Weight};
 
+use super::Originals;
 use crate::product::{
     Call, Choice, Chooser, Choosing, FORMS, FloatLayer, FloatProduct, Form, INTEGER_FORMS, IntegerLayer,
     IntegerProduct, Order, Traits, Zeros,
@@ -43,6 +44,8 @@ type Packs<P> = Mutex<HashMap<PackKey, Arc<P>>>;
 /// All weights of a model that were needed so far.
 #[derive(Debug)]
 pub(crate) struct WeightCache {
+    /// Constants of the graph that are not in it.
+    pub originals: Originals,
     decoded: Mutex<HashMap<ValueId, Tensor>>,
     zeros: Mutex<HashMap<(ValueId, ConvShape, Order), Zeros>>,
     floats: Packs<PackedFloat>,
@@ -53,8 +56,9 @@ pub(crate) struct WeightCache {
 }
 
 impl WeightCache {
-    pub fn new(choosing: &Choosing, may_round: bool) -> Self {
+    pub fn new(originals: Originals, choosing: &Choosing, may_round: bool) -> Self {
         Self {
+            originals,
             decoded: Mutex::default(),
             zeros: Mutex::default(),
             floats: Mutex::default(),
@@ -78,17 +82,10 @@ impl WeightCache {
         Some(tensor)
     }
 
-    /// The zeros of a weight, counted once; `is_zero` is asked with a weight and its output channel.
-    pub fn zeros<T: Copy>(
-        &self,
-        id: ValueId,
-        shape: ConvShape,
-        order: Order,
-        values: &[T],
-        is_zero: impl Fn(T, usize) -> bool + Copy,
-    ) -> Zeros {
+    /// The zeros of a weight, counted once.
+    pub fn zeros(&self, id: ValueId, shape: ConvShape, order: Order, count: impl FnOnce() -> Zeros) -> Zeros {
         let mut zeros = self.zeros.lock().unwrap_or_else(PoisonError::into_inner);
-        *zeros.entry((id, shape, order)).or_insert_with(|| Zeros::count(&shape, order, values, is_zero))
+        *zeros.entry((id, shape, order)).or_insert_with(count)
     }
 
     /// An f32 weight in the form that suits the layer. `values` gives the weight and the bias, with all that is folded in.
@@ -170,32 +167,32 @@ impl WeightCache {
         pack: impl Fn(&F) -> Result<P, ShapeError>,
         mut run: impl FnMut(&P) -> Result<(), ShapeError>,
     ) -> Result<(Arc<P>, Choice), ShapeError> {
-        let mut made: HashMap<&'static str, P> = HashMap::new();
-        let found = |name: &str| {
-            let form = forms.iter().find(|form| form.name == name);
-            form.ok_or(ShapeError::Overflow { what: "the forms of a product" })
+        let of_form = |form| key.clone().map(|key| PackKey { form, ..key });
+        let mut made: HashMap<&'static str, Arc<P>> = HashMap::new();
+        let mut get = |name: &'static str| {
+            if let Some(packed) = made.get(name) {
+                return Ok(Arc::clone(packed));
+            }
+            let known =
+                of_form(name).and_then(|key| packs.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned());
+            let packed = match (known, forms.iter().find(|form| form.name == name)) {
+                (Some(known), _) => known,
+                (None, Some(form)) => Arc::new(pack(&form.pack)?),
+                (None, None) => return Err(ShapeError::Overflow { what: "the forms of a product" }),
+            };
+            made.insert(name, Arc::clone(&packed));
+            Ok(packed)
         };
         let choice = self.chooser.choose(traits, &fitting(forms, traits), &mut |name| {
-            if !made.contains_key(name) {
-                made.insert(name, pack(&found(name)?.pack)?);
-            }
+            let packed = get(name)?;
             let started = Instant::now();
-            made.get(name).map_or(Ok(()), &mut run)?;
+            run(&packed)?;
             Ok(started.elapsed())
         });
-        let mut pack_chosen = || match made.remove(choice.form) {
-            Some(packed) => Ok(Arc::new(packed)),
-            None => pack(&found(choice.form)?.pack).map(Arc::new),
-        };
-        let Some(key) = key else { return Ok((pack_chosen()?, choice)) };
-        let key = PackKey { form: choice.form, ..key };
+        let packed = get(choice.form)?;
+        let Some(key) = of_form(choice.form) else { return Ok((packed, choice)) };
         let mut packs = packs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = packs.get(&key) {
-            return Ok((Arc::clone(found), choice));
-        }
-        let packed = pack_chosen()?;
-        packs.insert(key, Arc::clone(&packed));
-        Ok((packed, choice))
+        Ok((Arc::clone(packs.entry(key).or_insert(packed)), choice))
     }
 
     /// Bytes of all packed weights.

@@ -7,7 +7,7 @@ use lissom_kernels::conv::Window;
 use lissom_kernels::elementwise::{Binary, Unary};
 use lissom_kernels::pool::Pool;
 use lissom_kernels::rows::Reduction;
-use lissom_tensor::{DType, Tensor, Weight};
+use lissom_tensor::{Affine, DType, Tensor, Weight};
 
 use super::node_form::NodeForm;
 use super::step::Grid;
@@ -251,17 +251,28 @@ impl<'a> Network<'a> {
         if let Some(tensor) = self.known.get(&id).or_else(|| self.facts[id.index()].tensor()) {
             return Some(tensor.clone());
         }
-        self.graph.constant(id).and_then(|weight| self.cache.decoded(id, weight))
+        match self.graph.constant(id) {
+            Some(weight) => self.cache.decoded(id, weight),
+            None => self.cache.originals.tensor(id),
+        }
     }
 
     /// True if the value is known now.
     pub fn is_constant(&self, id: ValueId) -> bool {
-        self.known.contains_key(&id) || self.facts[id.index()].tensor().is_some() || self.graph.constant(id).is_some()
+        self.known.contains_key(&id) || self.facts[id.index()].tensor().is_some() || self.is_weight(id)
     }
 
-    /// The constant in its encoding.
-    pub fn weight(&self, id: ValueId) -> Option<&'a Weight> {
-        self.graph.constant(id)
+    /// True if the value is a constant of the model, the same in every plan.
+    pub fn is_weight(&self, id: ValueId) -> bool {
+        self.graph.constant(id).is_some() || self.cache.originals.has(id)
+    }
+
+    /// The parts of a constant that is held as codes.
+    pub fn affine(&self, id: ValueId) -> Option<&'a Affine> {
+        match self.graph.constant(id)? {
+            Weight::Affine(affine) => Some(affine),
+            Weight::Dense(_) => None,
+        }
     }
 
     /// The elements of a constant f32 tensor.

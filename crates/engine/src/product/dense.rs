@@ -19,7 +19,7 @@ pub(super) const FORM: Form<PackFloat> = Form {
 };
 
 #[derive(Debug)]
-enum Dense {
+pub(crate) enum Dense {
     Conv(PackedConv),
     Matrix(PackedB),
 }
@@ -32,7 +32,33 @@ fn pack(layer: &FloatLayer<'_>) -> Result<Box<dyn FloatProduct>, ShapeError> {
     }))
 }
 
+impl Dense {
+    /// True if the weight can be had back.
+    pub fn can_unpack(&self) -> bool {
+        match self {
+            Self::Conv(conv) => !conv.shape().is_depthwise(),
+            Self::Matrix(_) => true,
+        }
+    }
+
+    /// The weight that was packed, in its order.
+    pub fn unpacked(&self) -> Option<Vec<f32>> {
+        match self {
+            Self::Conv(conv) => conv.unpacked(),
+            Self::Matrix(matrix) => {
+                let mut weight = vec![0.0; matrix.k() * matrix.n()];
+                matrix.unpack(&mut weight, |row| row * matrix.n(), 1);
+                Some(weight)
+            }
+        }
+    }
+}
+
 impl FloatProduct for Dense {
+    fn dense(&self) -> Option<&Self> {
+        Some(self)
+    }
+
     fn kernel_name(&self) -> &'static str {
         match self {
             Self::Conv(conv) => conv.kernel_name(),

@@ -29,6 +29,7 @@ use lissom_kernels::{Epilogue, ShapeError, Threads};
 
 pub use choose::Choosing;
 pub(crate) use choose::{Choice, Chooser};
+pub(crate) use dense::Dense;
 pub(crate) use zeros::Zeros;
 
 /// Packs an f32 weight.
@@ -151,6 +152,10 @@ pub(crate) struct Call<'a> {
 pub(crate) trait FloatProduct: Debug + Send + Sync {
     fn kernel_name(&self) -> &'static str;
     fn size_bytes(&self) -> usize;
+    /// Itself, if it is the form that holds every weight as it is.
+    fn dense(&self) -> Option<&Dense> {
+        None
+    }
     /// True if images may have their channels first; otherwise both sides have them last.
     fn takes_channels_first(&self) -> bool {
         false

@@ -14,7 +14,7 @@ use lissom_tensor::Tensor;
 
 use super::steps::{DoneStep, State, apply_step, method};
 use super::{Context, StepsOutcome, StoreError, compared, judged, stored_answers};
-use crate::bench::random_inputs;
+use crate::bench::{random_inputs, smallest_table};
 use crate::{JobError, VERSION};
 
 /// Samples the sensitivity of a layer is measured on.
@@ -225,7 +225,7 @@ fn outputs(context: &Context<'_>, model: &Model) -> Result<Vec<f32>, JobError> {
                 hint: "check the calibration data".to_owned(),
             })?
         }
-        None => random_inputs(model, session.inputs(), 8, 128, context.request.seed)?,
+        None => random_inputs(smallest_table(model), session.inputs(), 8, 128, context.request.seed)?,
     };
     let inputs: Vec<(&str, &Tensor)> = batch.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let outputs = session.run(&inputs)?;

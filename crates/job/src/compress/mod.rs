@@ -23,7 +23,7 @@ use lissom_report::{Report, Sensitivity};
 use lissom_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::bench::{LayerTime, interleaved, layer_times, random_inputs};
+use crate::bench::{LayerTime, interleaved, layer_times, random_inputs, smallest_table};
 use crate::budget::{Reached, all_met, contracts};
 use crate::compare::layer_errors;
 use crate::cost::{Cost, cost};
@@ -489,7 +489,9 @@ fn times(context: &Context<'_>, original: &Model, compressed: &Model) -> Result<
     }
     context.progress.report(0, 1, "timing both models");
     let before = Session::new(original, &context.options())?;
-    let Ok(inputs) = random_inputs(original, before.inputs(), 1, 128, context.request.seed) else { return Ok(None) };
+    let Ok(inputs) = random_inputs(smallest_table(original), before.inputs(), 1, 128, context.request.seed) else {
+        return Ok(None);
+    };
     let named: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     // Made-up inputs may not fit a model with lengths it does not declare; then there is no time to tell.
     if before.run(&named).is_err() {

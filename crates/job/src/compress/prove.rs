@@ -7,7 +7,7 @@ use lissom_tensor::Tensor;
 
 use super::{Context, MODEL};
 use crate::JobError;
-use crate::bench::random_inputs;
+use crate::bench::{random_inputs, smallest_table};
 use crate::model_file::load;
 use lissom_compress::Calibration;
 
@@ -78,7 +78,7 @@ fn probe(context: &Context<'_>, model: &Model, session: &Session) -> Result<Prob
         })?;
         return Ok(Probe { inputs, what: format!("{n} calibration samples") });
     }
-    let inputs = random_inputs(model, session.inputs(), 1, 128, context.request.seed)?;
+    let inputs = random_inputs(smallest_table(model), session.inputs(), 1, 128, context.request.seed)?;
     Ok(Probe { inputs, what: "random inputs".to_owned() })
 }
 

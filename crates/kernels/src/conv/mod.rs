@@ -125,6 +125,19 @@ impl PackedConv {
         &self.shape
     }
 
+    /// The weight that was packed, `[c_out, c_in / groups, kh, kw]`; `None` for depthwise ones, which are small.
+    pub fn unpacked(&self) -> Option<Vec<f32>> {
+        let Weight::Products(products) = &self.weight else { return None };
+        let (taps, c_in) = (self.shape.window.taps(), self.shape.c_in / self.shape.groups);
+        let mut weight = vec![0.0; self.shape.weight_len()];
+        for (product, to) in
+            products.iter().zip(weight.chunks_mut((self.shape.c_out / self.shape.groups * taps * c_in).max(1)))
+        {
+            product.unpack(to, |row| row % c_in * taps + row / c_in, product.k());
+        }
+        Some(weight)
+    }
+
     /// Name of the variant that runs it.
     pub fn kernel_name(&self) -> &'static str {
         match &self.weight {

@@ -46,6 +46,7 @@ fn check_all_kernels(shape: ConvShape, images: Images, seed: u64) {
     for product in gemm::KERNELS.iter().filter(|kernel| (kernel.is_supported)()) {
         for depthwise in DEPTHWISE.iter().filter(|kernel| (kernel.is_supported)()) {
             let packed = PackedConv::for_kernels(product, depthwise, shape, &weight).unwrap();
+            assert!(packed.unpacked().is_none_or(|unpacked| unpacked == weight));
             let run = |n_threads, activation| {
                 let mut out = vec![f32::NAN; expected.len()];
                 let epilogue = Epilogue { bias: Some(&bias), residual: Some(&residual), activation };

@@ -70,6 +70,22 @@ impl PackedB {
         Ok(Self { kernel, k, n, data })
     }
 
+    /// The matrix that was packed: the element of `row` and `column` goes to `to[row_at(row) + column * col_stride]`.
+    ///
+    /// # Panics
+    /// If `to` ends before one of these places.
+    pub fn unpack(&self, to: &mut [f32], row_at: impl Fn(usize) -> usize, col_stride: usize) {
+        for index in 0..self.n.div_ceil(self.kernel.panel) {
+            let panel = panel(index, self.kernel.panel, self.k, self.n);
+            let rows = self.data[panel.offset..][..panel.width * self.k].chunks_exact(panel.width);
+            for (row, from) in rows.enumerate() {
+                let to = &mut to[row_at(row) + panel.col * col_stride..];
+                let columns = to.iter_mut().step_by(col_stride.max(1));
+                columns.zip(&from[..panel.n_cols]).for_each(|(to, &from)| *to = from);
+            }
+        }
+    }
+
     /// Rows: the length of the sums.
     pub fn k(&self) -> usize {
         self.k

@@ -61,6 +61,9 @@ proptest! {
         };
         for kernel in KERNELS.iter().filter(|kernel| (kernel.is_supported)()) {
             let packed = PackedB::for_kernel(kernel, rows(&b, n), k, n).unwrap();
+            let mut unpacked = vec![f32::NAN; b.len()];
+            packed.unpack(&mut unpacked, |row| row * n, 1);
+            prop_assert_eq!(&unpacked, &b);
             let mut out = vec![f32::NAN; m * n];
             gemm(&Threads::new(n_threads), &a, m, &packed, &epilogue, &mut out).unwrap();
             assert_close(kernel.name, &out, &expected, k);

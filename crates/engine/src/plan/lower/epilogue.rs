@@ -36,6 +36,13 @@ pub(super) struct Affine {
     pub shift: Vec<f32>,
 }
 
+impl Affine {
+    /// True if nothing is scaled.
+    pub fn is_shift(&self) -> bool {
+        self.scale.iter().all(|&scale| scale == 1.0)
+    }
+}
+
 /// The activation that computes this function.
 pub(super) fn activation_of(op: Unary) -> Activation {
     match op {

@@ -2,7 +2,7 @@
 
 use lissom_graph::ValueId;
 use lissom_kernels::wgemm::{Bits, Codes, PackedW};
-use lissom_tensor::{Affine, DType, Storage, Tensor, Weight};
+use lissom_tensor::{Affine, DType, Storage, Tensor};
 
 use super::epilogue::Channels;
 use super::{Builder, Layout};
@@ -26,7 +26,7 @@ impl Builder<'_, '_> {
     ) -> Result<bool, EngineError> {
         let network = self.network;
         let (Some(weight), Some(out)) = (self.input(index, 1), self.output(index)) else { return Ok(false) };
-        let Some(Weight::Affine(affine)) = network.weight(weight) else { return Ok(false) };
+        let Some(affine) = network.affine(weight) else { return Ok(false) };
         if m > MAX_ROWS || k * n < MIN_WEIGHT || !is_packable(affine, usize::from(is_transposed)) {
             return Ok(false);
         }

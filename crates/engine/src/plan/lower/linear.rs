@@ -1,6 +1,7 @@
 //! Convolutions and products with a constant matrix.
 
 use std::borrow::Cow;
+use std::cell::LazyCell;
 use std::sync::Arc;
 
 use lissom_graph::ValueId;
@@ -11,7 +12,7 @@ use super::epilogue::{Affine, Chain, Channels};
 use super::{Builder, Layout};
 use crate::EngineError;
 use crate::plan::step::{Elem, Kind, StepInfo};
-use crate::plan::weights::{PackKey, fitting};
+use crate::plan::weights::{PackKey, PackedFloat, fitting};
 use crate::plan::work::Op;
 use crate::product::{Choice, FORMS, Order, SPARSE, Traits, Zeros, alike, point, rows};
 
@@ -66,7 +67,7 @@ impl Builder<'_, '_> {
         let bias = self.input(index, 2);
         let key = self.key(weight, bias, conv, Order::Filters, [1.0; 2], &chain);
         let affines = self.affines(&chain, out, conv.c_out, Channels::Second);
-        let constant = network.constant(weight);
+        let constant = LazyCell::new(|| network.constant(weight));
         let values = || {
             let mut values = borrowed(constant.as_ref());
             let mut shifts = bias.and_then(|bias| network.floats(bias));
@@ -82,6 +83,7 @@ impl Builder<'_, '_> {
         let traits = self.traits(weight, conv, images, Order::Filters);
         let packed = network.cache.float(key, &traits, Order::Filters, values, self.threads);
         let (packed, choice) = packed.map_err(|source| self.kernel_error(index, source))?;
+        self.let_go(weight, &packed, &traits, affines.iter().all(Affine::is_shift));
         let (from, to) = match packed.product.takes_channels_first() {
             true => (self.layout(x), self.wanted_layout(&chain)),
             false => (Layout::Last, Layout::Last),
@@ -128,7 +130,7 @@ impl Builder<'_, '_> {
         let (conv, order) = (point(k, n), if is_transposed { Order::Filters } else { Order::Columns });
         let key = self.key(weight, bias, conv, order, [alpha, beta], &chain);
         let affines = self.affines(&chain, out, n, Channels::Final);
-        let constant = network.constant(weight);
+        let constant = LazyCell::new(|| network.constant(weight));
         let values = || {
             let mut values = borrowed(constant.as_ref());
             let mut shifts = bias.and_then(|bias| network.floats(bias)).map(|bias| spread(&bias, n, beta));
@@ -142,6 +144,7 @@ impl Builder<'_, '_> {
         let traits = self.traits(weight, conv, rows(m), order);
         let packed = network.cache.float(key, &traits, order, values, self.threads);
         let (packed, choice) = packed.map_err(|source| self.kernel_error(index, source))?;
+        self.let_go(weight, &packed, &traits, alpha == 1.0 && affines.iter().all(Affine::is_shift));
         let mut inputs = vec![self.source(x, Layout::Plain)?];
         if let Some(residual) = chain.residual {
             inputs.push(self.source(residual, Layout::Plain)?);
@@ -154,14 +157,24 @@ impl Builder<'_, '_> {
         Ok(true)
     }
 
+    /// The weight is packed, `is_same` if nothing changed its values: unless somebody else needs it, it is not held twice.
+    fn let_go(&self, weight: ValueId, packed: &Arc<PackedFloat>, traits: &Traits, is_same: bool) {
+        let network = self.network;
+        if network.only_consumer(weight).is_some() {
+            let percent = traits.zeros.nonzero_percent;
+            network.cache.originals.let_go(weight, Some(packed).filter(|_| is_same), percent);
+        }
+    }
+
     /// What decides the form of an f32 product.
     pub(super) fn traits(&self, weight: ValueId, shape: ConvShape, images: Images, order: Order) -> Traits {
         let network = self.network;
-        let zeros = match network.constant(weight) {
-            Some(tensor) if shape.groups == 1 => match tensor.as_slice::<f32>() {
-                Ok(values) => network.cache.zeros(weight, shape, order, values, |value, _| value == 0.0),
-                Err(_) => Zeros::NONE,
-            },
+        let count = || {
+            let values = network.constant(weight);
+            Zeros::count(&shape, order, &borrowed(values.as_ref()), |value, _| value == 0.0)
+        };
+        let zeros = match shape.groups {
+            1 if network.is_constant(weight) => network.cache.zeros(weight, shape, order, count),
             _ => Zeros::NONE,
         };
         Traits { shape, images: alike(images), zeros, is_integer: false, may_round: network.cache.may_round }
@@ -226,7 +239,7 @@ impl Builder<'_, '_> {
         chain: &Chain,
     ) -> Option<PackKey> {
         let network = self.network;
-        let is_stable = |id: &ValueId| network.weight(*id).is_some() || !network.is_constant(*id);
+        let is_stable = |id: &ValueId| network.is_weight(*id) || !network.is_constant(*id);
         let folded = || chain.folded.iter().flat_map(|&index| network.works[index].inputs.iter().flatten());
         let all_stable = [weight].iter().chain(&bias).chain(folded()).all(is_stable);
         let folded = chain.folded.iter().map(|&index| network.works[index].node).collect();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lissom_graph::ValueId;
 use lissom_kernels::conv::{Images, Window};
 use lissom_kernels::quantize::Bytes;
-use lissom_tensor::{Tensor, Weight};
+use lissom_tensor::Tensor;
 
 use super::epilogue::Channels;
 use super::quantized::bytes;
@@ -144,7 +144,7 @@ impl Builder<'_, '_> {
 
     /// Scales and zero points of the weight, one a column: its own, or the constants beside its codes.
     fn dynamic_grid(&self, index: usize, weight: ValueId, n: usize) -> Option<(Vec<f32>, Vec<i32>)> {
-        let Some(Weight::Affine(affine)) = self.network.weight(weight) else {
+        let Some(affine) = self.network.affine(weight) else {
             return self.weight_grid(index, [2, 3], n);
         };
         let scales = affine.scale.to_f32_vec().ok()?;
@@ -183,15 +183,15 @@ impl Builder<'_, '_> {
 
     /// The codes of an integer weight.
     fn codes_of(&self, weight: ValueId) -> Option<Tensor> {
-        match self.network.weight(weight) {
-            Some(Weight::Affine(affine)) => Some(affine.codes.clone()),
-            _ => self.network.constant(weight),
+        match self.network.affine(weight) {
+            Some(affine) => Some(affine.codes.clone()),
+            None => self.network.constant(weight),
         }
     }
 
     /// The weight, if it is the same in every plan.
     fn stable(&self, weight: ValueId) -> Option<ValueId> {
-        self.network.weight(weight).is_some().then_some(weight)
+        self.network.is_weight(weight).then_some(weight)
     }
 
     /// Counts the codes that mean zero; `codes` are those of `layer`.
@@ -200,9 +200,12 @@ impl Builder<'_, '_> {
         let first = zero_points.first().copied().unwrap_or(0);
         let cache = self.network.cache;
         if zero_points.iter().all(|&zero| zero == first) {
-            return cache.zeros(id, shape, order, codes, |code, _| code.into() == first);
+            return cache
+                .zeros(id, shape, order, || Zeros::count(&shape, order, codes, |code, _| code.into() == first));
         }
-        cache.zeros(id, shape, order, codes, |code, channel| zero_points.get(channel) == Some(&code.into()))
+        cache.zeros(id, shape, order, || {
+            Zeros::count(&shape, order, codes, |code, channel| zero_points.get(channel) == Some(&code.into()))
+        })
     }
 
     /// The packed form of integer weights; `weight` is what it is remembered by.

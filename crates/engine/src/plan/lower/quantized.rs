@@ -3,7 +3,7 @@
 use lissom_graph::ValueId;
 use lissom_kernels::conv::{ConvShape, Images};
 use lissom_kernels::quantize::Bytes;
-use lissom_tensor::{Affine, Storage, Tensor, Weight};
+use lissom_tensor::{Affine, Storage, Tensor};
 
 use super::epilogue::{Chain, Channels};
 use super::qlinear::Made;
@@ -66,7 +66,7 @@ impl Builder<'_, '_> {
 
     /// The weight as integers with scales along `axis`, if it is so encoded.
     fn weight_codes(&self, id: ValueId, axis: usize) -> Option<Codes<'_>> {
-        let Some(Weight::Affine(affine)) = self.network.weight(id) else { return None };
+        let Some(affine) = self.network.affine(id) else { return None };
         let n = *affine.codes.shape().get(axis)?;
         let is_per_channel = affine.scale.len() == n && affine.axis == axis && affine.scale.rank() == 1;
         let is_fit = affine.block_size == 0 && (affine.scale.len() == 1 || is_per_channel);
