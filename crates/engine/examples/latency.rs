@@ -139,14 +139,14 @@ fn layers(session: &Session, inputs: &[(&str, &Tensor)]) -> Result<(), Box<dyn E
 }
 
 fn check(model: Model, session: &Session, inputs: &[(&str, &Tensor)]) -> Result<(), Box<dyn Error>> {
-    let plain = Session::from_model(model, &SessionOptions { fast: false, ..SessionOptions::default() })?;
+    let plain = Session::new(&model, &SessionOptions { fast: false, ..SessionOptions::default() })?;
     for ((name, fast), plain) in session.output_names().iter().zip(session.run(inputs)?).zip(plain.run(inputs)?) {
         let (a, b) = (fast.to_f64_vec()?, plain.to_f64_vec()?);
         let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         let largest = b.iter().map(|b| b.abs()).fold(0.0, f64::max);
         println!("{name} {:?}: differs by at most {worst:.2e}, values up to {largest:.2e}", fast.shape());
     }
-    check_codes(model, inputs)
+    check_codes(&model, inputs)
 }
 
 /// Compares what each QuantizeLinear gives with its plain evaluation from the codes that the engine had before it: a code that
