@@ -67,7 +67,7 @@ impl Plan {
             _ if output.leaves.is_some() => return Ok(None),
             Source::Slot(slot) => slots.get(*slot).and_then(Slot::to_tensor),
             Source::Constant(tensor) => Some(tensor.clone()),
-            Source::Buffer(_) => None,
+            Source::Buffer(_) | Source::Part(..) => None,
         };
         let missing = EngineError::Evaluate(EvaluateError::InputCount { expected: self.n_inputs, actual: 0 });
         found.map(Some).ok_or(missing)
@@ -122,7 +122,7 @@ pub(super) fn outputs(steps: &mut [Step], sources: Vec<Source>) -> Vec<Output> {
 fn direct(steps: &[Step], store: usize, elem: Elem) -> Option<usize> {
     let Some(Source::Buffer(id)) = steps[store].inputs.first() else { return None };
     let reads = steps.iter().flat_map(|step| &step.inputs);
-    let n_reads = reads.filter(|source| matches!(source, Source::Buffer(other) if other == id)).count();
+    let n_reads = reads.filter(|source| source.buffer() == Some(*id)).count();
     let mut makers =
         steps.iter().enumerate().filter(|(_, step)| matches!(&step.target, Target::Buffer(to) if to == id));
     let (maker, _) = makers.next()?;

@@ -39,7 +39,7 @@ pub(crate) fn place(steps: &mut [Step], buffers: &[Buffer]) -> (Vec<(Range<usize
     let mut lives: Vec<Option<Range<usize>>> = vec![None; buffers.len()];
     for (index, step) in steps.iter().enumerate() {
         let read =
-            step.inputs.iter().filter_map(|source| if let Source::Buffer(id) = source { Some(*id) } else { None });
+            step.inputs.iter().filter_map(Source::buffer);
         let written = if let Target::Buffer(id) = step.target { Some(id) } else { None };
         for id in read.chain(written) {
             let life = lives[roots[id]].get_or_insert(index..index + 1);
@@ -81,8 +81,8 @@ fn last_reads(steps: &[Step], n_buffers: usize) -> Vec<usize> {
     let mut last = vec![0; n_buffers];
     for (index, step) in steps.iter().enumerate() {
         for source in &step.inputs {
-            if let Source::Buffer(id) = source {
-                last[*id] = index;
+            if let Some(id) = source.buffer() {
+                last[id] = index;
             }
         }
     }
@@ -101,7 +101,7 @@ fn share(steps: &mut [Step], buffers: &[Buffer], last_read: &[usize]) -> Vec<usi
         };
         let (Target::Buffer(to), Some(Source::Buffer(from))) = (&step.target, step.inputs.first()) else { continue };
         let (to, from) = (*to, *from);
-        let is_read_twice = step.inputs[1..].iter().any(|source| matches!(source, Source::Buffer(id) if *id == from));
+        let is_read_twice = step.inputs[1..].iter().any(|source| source.buffer() == Some(from));
         let is_alike = buffers[to].len == buffers[from].len && buffers[to].elem == buffers[from].elem;
         if can && last_read[from] == index && !is_read_twice && is_alike {
             roots[to] = roots[from];

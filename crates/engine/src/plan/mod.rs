@@ -4,6 +4,7 @@
 //! 2. [`composite`]: chains that exporters write for one function become that function.
 //! 3. [`lower`]: work in order becomes steps; what follows a product is fused into it, layouts are converted only where
 //!    two sides differ.
+//!    The operators of training are lowered by files of their own: [`training`].
 //! 4. [`memory`]: buffers get places in one arena.
 //! 5. [`run`]: the steps, one after the other, on what the caller gave and into what it wants ([`binding`]).
 
@@ -17,6 +18,7 @@ mod originals;
 mod quantized;
 mod run;
 mod step;
+mod training;
 mod weights;
 mod work;
 

@@ -1,7 +1,7 @@
 //! Reads a node's attributes and constant inputs.
 
 use lissom_graph::{Attribute, Node, ValueId};
-use lissom_kernels::conv::Window;
+use lissom_kernels::conv::{ConvShape, Window};
 use lissom_kernels::elementwise::{Binary, Unary};
 use lissom_kernels::pool::Pool;
 use lissom_kernels::rows::Reduction;
@@ -9,6 +9,7 @@ use lissom_ops::AutoPad;
 use lissom_tensor::{DType, checked_len};
 
 use super::step::{Elem, Grid};
+use super::training;
 use super::work::{Network, Op};
 
 /// One node with the constants around it.
@@ -19,7 +20,7 @@ pub(super) struct NodeForm<'n, 'a> {
 }
 
 impl NodeForm<'_, '_> {
-    fn int(&self, name: &str, default: i64) -> Option<i64> {
+    pub fn int(&self, name: &str, default: i64) -> Option<i64> {
         match self.node.attributes.get(name) {
             None => Some(default),
             Some(Attribute::Int(value)) => Some(*value),
@@ -27,7 +28,7 @@ impl NodeForm<'_, '_> {
         }
     }
 
-    fn float(&self, name: &str, default: f32) -> Option<f32> {
+    pub fn float(&self, name: &str, default: f32) -> Option<f32> {
         match self.node.attributes.get(name) {
             None => Some(default),
             Some(Attribute::Float(value)) => Some(*value),
@@ -94,6 +95,12 @@ impl NodeForm<'_, '_> {
         if self.output_shape().is_some_and(|shape| shape.contains(&0)) {
             return Some(Op::Other("an empty result"));
         }
+        let inference = if self.node.domain.is_empty() { self.inference(x) } else { None };
+        inference.or_else(|| training::find(self.node).map(Op::Training))
+    }
+
+    /// What an operator of ONNX's own domain is, with constant weights.
+    fn inference(&self, x: ValueId) -> Option<Op> {
         match self.node.op_type.as_str() {
             "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => return self.movable(x).then_some(Op::View),
             "Transpose" => return if self.movable(x) { self.transpose() } else { None },
@@ -206,9 +213,29 @@ impl NodeForm<'_, '_> {
         (is_pair && self.node.opset >= 7).then_some(Op::Binary(op))
     }
 
-    /// A window over one or two spatial axes, the output being as large as inferred.
+    /// The window of the first input, over one or two spatial axes, the output being as large as inferred.
     fn window(&self, kernel: Vec<usize>) -> Option<Window> {
-        let shape = self.shape(0)?;
+        self.window_over(&self.shape(0)?, kernel)
+    }
+
+    /// The sizes of a convolution of images `x` by `weight`, as the attributes have it.
+    pub fn conv_shape(&self, x: ValueId, weight: ValueId) -> Option<ConvShape> {
+        let (x, weight) = (self.network.shape(x)?, self.network.shape(weight)?);
+        let groups = usize::try_from(self.int("group", 1)?).ok().filter(|&groups| groups > 0)?;
+        let kernel = weight.get(2..)?.to_vec();
+        let is_own = self.ints("kernel_shape").is_none_or(|own| own.iter().map(|&n| n as usize).eq(kernel.iter().copied()));
+        let is_fit = is_own
+            && matches!(kernel.len(), 1 | 2)
+            && x.len() == weight.len()
+            && weight[1].checked_mul(groups) == Some(x[1])
+            && weight[0].is_multiple_of(groups)
+            && !x.contains(&0)
+            && !weight.contains(&0);
+        let window = is_fit.then(|| self.window_over(&x, kernel))??;
+        Some(ConvShape { window, c_in: x[1], c_out: weight[0], groups })
+    }
+
+    fn window_over(&self, shape: &[usize], kernel: Vec<usize>) -> Option<Window> {
         let lengths = |name: &str| -> Vec<usize> {
             self.ints(name).unwrap_or_default().into_iter().filter_map(|n| usize::try_from(n).ok()).collect()
         };

@@ -25,7 +25,7 @@ use crate::product::Call;
 const GATHERED: usize = 4096;
 
 /// Operands of a step: everything but the part of the arena that it writes.
-pub(super) struct Operands<'a> {
+pub(crate) struct Operands<'a> {
     plan: &'a Plan,
     slots: &'a [Slot<'a>],
     /// The arena before the target, and after it from `right_start` on.
@@ -84,6 +84,10 @@ impl<'a> Operands<'a> {
     pub fn f32(&self, index: usize) -> Result<&'a [f32], EngineError> {
         match self.step.inputs.get(index) {
             Some(Source::Buffer(id)) => self.words(*id).map(|(words, _)| words).ok_or_else(|| self.missing(index)),
+            Some(Source::Part(id, range)) => {
+                let words = self.words(*id).and_then(|(words, _)| words.get(range.clone()));
+                words.ok_or_else(|| self.missing(index))
+            }
             _ => match self.view(index) {
                 Some(Values::F32(values)) => Ok(values),
                 Some(other) => Err(self.error(OpError::UnsupportedType { index, actual: other.dtype() })),
@@ -368,6 +372,7 @@ fn run_kernel(operands: &Operands<'_>, words: &mut [f32], len: usize, threads: &
         Kind::QAdd { grids, to, clamp } => {
             return quantized::add(operands, grids, to, *clamp, words, len, threads);
         }
+        Kind::Compute(compute) => return compute.run(operands, words, threads),
         Kind::Map(map) => return map::map(operands, map, words, len, threads),
         Kind::Store { .. } | Kind::Evaluate { .. } => return Ok(()),
     };

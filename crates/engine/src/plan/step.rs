@@ -4,15 +4,17 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use lissom_graph::Op;
-use lissom_kernels::Activation;
 use lissom_kernels::attention;
+use lissom_kernels::{Activation, Threads};
 use lissom_kernels::conv::{Channels, Images};
 use lissom_kernels::elementwise::{Binary, Unary};
 use lissom_kernels::pool::PoolShape;
 use lissom_kernels::rows::Reduction;
 use lissom_tensor::{DType, Tensor};
 
+use super::run::Operands;
 use super::weights::PackedFloat;
+use crate::EngineError;
 use crate::product::IntegerProduct;
 
 /// Element types that live in the arena.
@@ -55,10 +57,31 @@ impl Elem {
 pub(crate) enum Source {
     /// In the arena.
     Buffer(usize),
+    /// These elements of an f32 buffer.
+    Part(usize, Range<usize>),
     /// A tensor made while running, of any type and shape.
     Slot(usize),
     /// Known while planning.
     Constant(Tensor),
+}
+
+impl Source {
+    /// The buffer it lies in.
+    pub fn buffer(&self) -> Option<usize> {
+        match self {
+            Self::Buffer(id) | Self::Part(id, _) => Some(*id),
+            Self::Slot(_) | Self::Constant(_) => None,
+        }
+    }
+
+    /// Some of its elements, if it is a buffer of f32.
+    pub fn part(&self, range: Range<usize>) -> Option<Self> {
+        match self {
+            Self::Buffer(id) => Some(Self::Part(*id, range)),
+            Self::Part(id, own) => Some(Self::Part(*id, own.start + range.start..own.start + range.end)),
+            Self::Slot(_) | Self::Constant(_) => None,
+        }
+    }
 }
 
 /// Where results go.
@@ -210,6 +233,12 @@ pub(crate) enum Finish {
     Floats { scales: Vec<f32>, bias: Option<Vec<f32>>, has_residual: bool, activation: Activation },
 }
 
+/// A kernel with its settings, in a file of its own.
+pub(crate) trait Compute: std::fmt::Debug + Send + Sync {
+    /// Reads what the step's inputs are and writes `out`, all of it.
+    fn run(&self, operands: &Operands<'_>, out: &mut [f32], threads: &Threads) -> Result<(), EngineError>;
+}
+
 /// What a step does. Inputs are in the order of the comments.
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
@@ -309,6 +338,8 @@ pub(crate) enum Kind {
         bias: Option<Vec<f32>>,
         activation: Activation,
     },
+    /// Whatever it reads.
+    Compute(Arc<dyn Compute>),
     /// a, b, codes as many as the result: their sum, within these codes.
     QAdd {
         grids: [Grid; 2],
@@ -359,6 +390,7 @@ impl Step {
         let buffer = |id: usize| 4 * buffers[id].elem.words(buffers[id].len);
         let inputs = self.inputs.iter().map(|source| match source {
             Source::Buffer(id) => buffer(*id),
+            Source::Part(_, range) => 4 * range.len(),
             Source::Constant(tensor) => tensor.bits().div_ceil(8) as usize,
             Source::Slot(_) => 0,
         });

@@ -11,6 +11,7 @@ use lissom_tensor::{Affine, DType, Tensor, Weight};
 
 use super::node_form::NodeForm;
 use super::step::Grid;
+use super::training::Lowering;
 use super::weights::WeightCache;
 
 /// Elements that nodes over constants may make in all while planning.
@@ -122,6 +123,8 @@ pub(crate) enum Op {
     DynamicLinear {
         is_transposed: bool,
     },
+    /// An operator of training.
+    Training(&'static Lowering),
     /// Runs its plain evaluation; why.
     Other(&'static str),
 }
@@ -355,7 +358,7 @@ impl<'a> Network<'a> {
             }
             return;
         }
-        let op = if node.domain.is_empty() { NodeForm { network: self, node, inputs: &inputs }.read() } else { None };
+        let op = NodeForm { network: self, node, inputs: &inputs }.read();
         let op = op.unwrap_or(Op::Other("no kernel for this form of it"));
         self.works.push(Work { node: index, op, inputs, outputs: node.outputs.clone() });
     }

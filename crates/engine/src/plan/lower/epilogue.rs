@@ -9,7 +9,7 @@ use crate::plan::work::Op;
 
 /// Work that follows a product and becomes part of its step.
 #[derive(Debug)]
-pub(super) struct Chain {
+pub(in crate::plan) struct Chain {
     /// Scales and shifts by channel, folded into weight and bias.
     pub folded: Vec<usize>,
     /// Added before the activation.
@@ -23,7 +23,7 @@ pub(super) struct Chain {
 
 /// Which axis of a product's result is its channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Channels {
+pub(in crate::plan) enum Channels {
     /// Axis 1: convolutions.
     Second,
     /// The last axis: matrix products.
@@ -64,7 +64,7 @@ pub(crate) fn unary_of(activation: Activation) -> Option<Unary> {
 
 impl Builder<'_, '_> {
     /// What follows `value`, a product with `n` channels. Only work whose result nobody else sees is taken.
-    pub(super) fn chain(&self, value: ValueId, n: usize, channels: Channels, can_fold: bool) -> Chain {
+    pub fn chain(&self, value: ValueId, n: usize, channels: Channels, can_fold: bool) -> Chain {
         let mut chain = Chain {
             folded: Vec::new(),
             residual: None,

@@ -17,7 +17,7 @@ use crate::plan::work::Op;
 use crate::product::{Choice, FORMS, Order, SPARSE, Traits, Zeros, alike, point, rows};
 
 /// The images of a value of rank 3 or 4.
-pub(super) fn images(shape: &[usize]) -> Images {
+pub(in crate::plan) fn images(shape: &[usize]) -> Images {
     match shape[..] {
         [n, _, w] => Images { n, h: 1, w },
         [n, _, h, w] => Images { n, h, w },
@@ -49,6 +49,17 @@ impl Builder<'_, '_> {
         let is_fit = groups > 0 && weight_shape[1] * groups == conv.c_in && conv.c_out.is_multiple_of(groups);
         let expected = if out_shape.len() == 3 { [1, out_shape[2]] } else { [out_shape[2], out_shape[3]] };
         Ok((is_fit && window.output_size(images.h, images.w) == Ok(expected)).then_some((conv, images)))
+    }
+
+    /// True if a convolution of these images makes values of the shape of `out`.
+    pub fn fits_output(&self, conv: &ConvShape, images: Images, out: ValueId) -> Result<bool, EngineError> {
+        let shape = self.shape(out)?;
+        let size = conv.window.output_size(images.h, images.w);
+        Ok(match shape[..] {
+            [n, c, w] => [n, c] == [images.n, conv.c_out] && size == Ok([1, w]),
+            [n, c, h, w] => [n, c] == [images.n, conv.c_out] && size == Ok([h, w]),
+            _ => false,
+        })
     }
 
     pub fn conv(&mut self, index: usize, window: Window, groups: usize) -> Result<bool, EngineError> {
@@ -221,7 +232,7 @@ impl Builder<'_, '_> {
     }
 
     /// The chain is computed; its result is in `source`.
-    pub(super) fn end(&mut self, chain: &Chain, layout: Layout, source: crate::plan::step::Source) {
+    pub fn end(&mut self, chain: &Chain, layout: Layout, source: crate::plan::step::Source) {
         for &index in &chain.works {
             self.is_done[index] = true;
         }

@@ -16,19 +16,27 @@ mod qlinear;
 mod quantized;
 mod reduction;
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use lissom_graph::{EvaluateError, Fact, Graph, OpError, ValueId, infer_with_inputs};
-use lissom_kernels::conv::Channels;
+use lissom_kernels::conv;
+use lissom_kernels::elementwise::Binary;
 use lissom_kernels::{Activation, ShapeError, Threads};
 use lissom_tensor::{DType, Tensor, checked_len};
 
 use super::binding;
 use super::composite;
 use super::memory;
-use super::step::{Buffer, Elem, Grid, Kind, Plan, Source, Step, StepInfo, Target};
+use super::node_form::NodeForm;
+use super::step::{Buffer, Compute, Elem, Grid, Inner, Kind, Plan, Source, Spread, Step, StepInfo, Target};
+use super::training::Forward;
 use super::weights::WeightCache;
 use super::work::{Network, Op};
 use crate::EngineError;
 
+pub(super) use epilogue::Channels;
+pub(super) use linear::images;
 pub(crate) use epilogue::unary_of;
 
 /// Plans `graph` for inputs with these facts. Forms of products are timed on `threads`, if they are measured.
@@ -71,10 +79,10 @@ pub(super) struct Forms {
 
 impl Layout {
     /// The same of images.
-    pub fn channels(self) -> Channels {
+    pub fn channels(self) -> conv::Channels {
         match self {
-            Self::Plain => Channels::First,
-            Self::Last => Channels::Last,
+            Self::Plain => conv::Channels::First,
+            Self::Last => conv::Channels::Last,
         }
     }
 }
@@ -108,6 +116,8 @@ pub(super) struct Record {
     /// The value is this one with zeros around its images (`[top, left, bottom, right]`), not made yet; only
     /// convolutions use it.
     pub padded: Option<(ValueId, [usize; 4])>,
+    /// The value is the first where the second, what a ReLU gave, is above zero, and 0 elsewhere; not made yet.
+    pub masked: Option<(ValueId, ValueId)>,
 }
 
 /// True if both layouts have the same bytes.
@@ -128,7 +138,7 @@ pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
     lissom_tensor::strides(shape)
 }
 
-pub(super) struct Builder<'n, 'a> {
+pub(in crate::plan) struct Builder<'n, 'a> {
     pub network: &'n Network<'a>,
     pub threads: &'n Threads,
     records: Vec<Option<Record>>,
@@ -137,6 +147,8 @@ pub(super) struct Builder<'n, 'a> {
     steps: Vec<Step>,
     n_slots: usize,
     notes: Vec<String>,
+    /// Forward passes of batch norms while training, by the inverse deviation that they give.
+    pub batch_norms: HashMap<ValueId, Forward>,
 }
 
 impl<'n, 'a> Builder<'n, 'a> {
@@ -150,6 +162,7 @@ impl<'n, 'a> Builder<'n, 'a> {
             steps: Vec::new(),
             n_slots: 0,
             notes: Vec::new(),
+            batch_norms: HashMap::new(),
         };
         for &id in network.graph.inputs() {
             let slot = builder.slot();
@@ -188,6 +201,7 @@ impl<'n, 'a> Builder<'n, 'a> {
             Op::ConvInteger { .. } => false,
             Op::DynamicConv { window, groups } => self.dynamic_conv(index, *window, *groups)?,
             Op::DynamicLinear { is_transposed } => self.dynamic_linear(index, *is_transposed)?,
+            Op::Training(lowering) => (lowering.lower)(self, index)?,
             Op::Other(reason) => {
                 self.evaluate(index, reason)?;
                 true
@@ -226,7 +240,7 @@ impl<'n, 'a> Builder<'n, 'a> {
                 self.record_slot(*id, *slot);
             }
         }
-        let kind = Kind::Evaluate { op: std::sync::Arc::clone(&node.op), inputs: positions };
+        let kind = Kind::Evaluate { op: Arc::clone(&node.op), inputs: positions };
         let info =
             StepInfo { name: node.name.clone(), op: node.op_type.clone(), kernel: "evaluate", ..StepInfo::default() };
         self.push(info, kind, sources, Target::Slots(slots));
@@ -309,6 +323,7 @@ impl<'n, 'a> Builder<'n, 'a> {
         match self.record(id) {
             Some(record) if !record.forms.is_empty() => record.forms.layout(),
             Some(Record { codes: Some((forms, _)), .. }) => forms.layout(),
+            Some(Record { masked: Some((from, _)), .. }) => self.layout(*from),
             _ => Layout::Plain,
         }
     }
@@ -355,6 +370,17 @@ impl<'n, 'a> Builder<'n, 'a> {
         let inputs: Vec<_> = node.inputs.iter().map(shapes).collect();
         let outputs: Option<Vec<_>> = node.outputs.iter().map(shapes).collect();
         outputs.map_or(0, |outputs| node.op.macs(&inputs, &outputs))
+    }
+
+    /// Adds a step that runs a kernel of its own file and writes a new f32 buffer.
+    pub fn compute(
+        &mut self,
+        info: StepInfo,
+        compute: impl Compute + 'static,
+        inputs: Vec<Source>,
+        len: usize,
+    ) -> Source {
+        self.emit(info, Kind::Compute(Arc::new(compute)), inputs, len, Elem::F32)
     }
 
     pub fn push(&mut self, info: StepInfo, kind: Kind, inputs: Vec<Source>, target: Target) {
@@ -425,7 +451,20 @@ impl<'n, 'a> Builder<'n, 'a> {
             let made = self.emit(info("DequantizeLinear", "dequantize"), kind, vec![source], len, Elem::F32);
             return Ok(Forms::at(layout, made));
         }
+        if let Some((from, output)) = record.masked {
+            let layout = self.layout(from);
+            let inputs = vec![self.source(from, layout)?, self.source(output, layout)?];
+            let spread = Spread { outer: Vec::new(), inner: Inner::Same { len } };
+            let kind = Kind::Binary { op: Binary::ReluGrad, spread };
+            let made = self.emit(info("ReluGrad", "elementwise"), kind, inputs, len, Elem::F32);
+            return Ok(Forms::at(layout, made));
+        }
         Err(self.internal(id, "was never made"))
+    }
+
+    /// The gradient and the output of the ReLU that the value is made from, if it is not made yet.
+    pub fn relu_gradient(&self, id: ValueId) -> Option<(ValueId, ValueId)> {
+        self.record(id).filter(|record| record.forms.is_empty()).and_then(|record| record.masked)
     }
 
     /// One of the forms in the layout, converted if it must be.
@@ -515,6 +554,29 @@ impl<'n, 'a> Builder<'n, 'a> {
             [Some(id), ref rest @ ..] if rest.iter().all(Option::is_none) => Some(id),
             _ => None,
         }
+    }
+
+    /// All inputs of work that has `N`.
+    pub fn inputs<const N: usize>(&self, index: usize) -> Option<[ValueId; N]> {
+        let inputs: Option<Vec<ValueId>> = self.network.works[index].inputs.iter().copied().collect();
+        inputs?.try_into().ok()
+    }
+
+    /// The first outputs of work, those left out included.
+    pub fn outputs<const N: usize>(&self, index: usize) -> Option<[Option<ValueId>; N]> {
+        let own = &self.network.works[index].outputs;
+        (own.len() <= N).then(|| std::array::from_fn(|at| own.get(at).copied().flatten()))
+    }
+
+    /// True if somebody reads the value.
+    pub fn is_used(&self, id: ValueId) -> bool {
+        self.network.is_output[id.index()] || !self.network.consumers[id.index()].is_empty()
+    }
+
+    /// The node of work with its attributes.
+    pub fn form(&self, index: usize) -> NodeForm<'n, 'a> {
+        let work = &self.network.works[index];
+        NodeForm { network: self.network, node: &self.network.graph.nodes()[work.node], inputs: &work.inputs }
     }
 
     pub fn input(&self, index: usize, position: usize) -> Option<ValueId> {

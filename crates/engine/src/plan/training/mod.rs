@@ -1,0 +1,36 @@
+//! Operators of training, one file each: how a node becomes steps, and the kernels these run. The list [`LOWERINGS`].
+//!
+//! Here weights are computed like anything else: they are packed by a step of the plan, into the arena, on every run.
+
+mod activation;
+mod batch_norm;
+mod conv;
+
+use lissom_graph::Node;
+
+pub(super) use batch_norm::Forward;
+
+use super::lower::Builder;
+use crate::EngineError;
+
+/// How a node becomes steps.
+pub(crate) struct Lowering {
+    pub domain: &'static str,
+    pub op_type: &'static str,
+    /// Adds the steps of work `index`; false if there is no kernel for this form of it.
+    pub lower: fn(&mut Builder<'_, '_>, usize) -> Result<bool, EngineError>,
+}
+
+/// All of them. An operator that is also known with constant weights gets here in its other forms.
+pub(crate) static LOWERINGS: &[Lowering] = &[activation::RELU, conv::CONV, batch_norm::FORWARD, batch_norm::GRADIENT];
+
+/// The lowering of a node's operator.
+pub(super) fn find(node: &Node) -> Option<&'static Lowering> {
+    LOWERINGS.iter().find(|lowering| lowering.domain == node.domain && lowering.op_type == node.op_type)
+}
+
+impl std::fmt::Debug for Lowering {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.op_type)
+    }
+}
