@@ -30,6 +30,7 @@
 //! | relu, sigmoid, gelu, exp, … | [`elementwise::unary`], [`elementwise::unary_in_place`] |
 //! | add, mul, max, … with broadcast | [`elementwise::binary`], [`elementwise::binary_in_place`] |
 //! | batch norm left over, any affine map of the last axis | [`elementwise::scale_bias`] |
+//! | batch norm of a batch, + residual + ReLU, and its gradients | [`batch_norm::statistics`], [`batch_norm::normalize`], [`batch_norm::gradient`] |
 //! | softmax, layer norm (+ residual), sums, means, maxima | [`rows::softmax`], [`rows::layer_norm`], [`rows::reduce`] |
 //! | max and average pooling | [`pool::pool`], [`pool::max_pool_bytes`]; global: [`rows::reduce`] with `[n, h·w, c]` |
 //! | NCHW to NHWC and back, any `Transpose` | [`permute::transpose`], [`permute::permute`] |
@@ -59,7 +60,9 @@
 
 pub mod activation;
 pub mod attention;
+pub mod batch_norm;
 pub mod bgemm;
+mod channels;
 pub mod conv;
 pub mod elementwise;
 pub mod error;
