@@ -32,6 +32,7 @@
 //! | batch norm left over, any affine map of the last axis | [`elementwise::scale_bias`] |
 //! | batch norm of a batch, + residual + ReLU, and its gradients | [`batch_norm::statistics`], [`batch_norm::normalize`], [`batch_norm::gradient`] |
 //! | softmax, layer norm (+ residual), sums, means, maxima | [`rows::softmax`], [`rows::layer_norm`], [`rows::reduce`] |
+//! | gradients of relu, gelu, sigmoid, … | [`elementwise::binary`] with an [`elementwise::Binary::ReluGrad`], … |
 //! | max and average pooling | [`pool::pool`], [`pool::max_pool_bytes`]; global: [`rows::reduce`] with `[n, h·w, c]` |
 //! | NCHW to NHWC and back, any `Transpose` | [`permute::transpose`], [`permute::permute`] |
 //!
