@@ -32,6 +32,8 @@
 //! | batch norm left over, any affine map of the last axis | [`elementwise::scale_bias`] |
 //! | batch norm of a batch, + residual + ReLU, and its gradients | [`batch_norm::statistics`], [`batch_norm::normalize`], [`batch_norm::gradient`] |
 //! | softmax, layer norm (+ residual), sums, means, maxima | [`rows::softmax`], [`rows::layer_norm`], [`rows::reduce`] |
+//! | layer norm and RMS norm that save what their gradients need, and these | [`layer_norm::normalize`], [`layer_norm::gradient`] |
+//! | log-softmax, gradients of both, cross-entropy | [`softmax::log_softmax`], [`softmax::gradient`], [`softmax::cross_entropy`] |
 //! | gradients of relu, gelu, sigmoid, … | [`elementwise::binary`] with an [`elementwise::Binary::ReluGrad`], … |
 //! | max and average pooling | [`pool::pool`], [`pool::max_pool_bytes`]; global: [`rows::reduce`] with `[n, h·w, c]` |
 //! | NCHW to NHWC and back, any `Transpose` | [`permute::transpose`], [`permute::permute`] |
@@ -69,6 +71,7 @@ pub mod elementwise;
 pub mod error;
 pub mod gemm;
 mod isa;
+pub mod layer_norm;
 pub mod memory;
 pub mod peak;
 pub mod permute;
@@ -80,6 +83,7 @@ pub mod qspmm;
 pub mod quantize;
 pub mod rows;
 mod simd;
+pub mod softmax;
 pub mod spmm;
 pub mod spmv;
 pub mod threads;
