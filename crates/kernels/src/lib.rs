@@ -35,7 +35,7 @@
 //! | layer norm and RMS norm that save what their gradients need, and these | [`layer_norm::normalize`], [`layer_norm::gradient`] |
 //! | log-softmax, gradients of both, cross-entropy | [`softmax::log_softmax`], [`softmax::gradient`], [`softmax::cross_entropy`] |
 //! | gradients of relu, gelu, sigmoid, … | [`elementwise::binary`] with an [`elementwise::Binary::ReluGrad`], … |
-//! | max and average pooling | [`pool::pool`], [`pool::max_pool_bytes`]; global: [`rows::reduce`] with `[n, h·w, c]` |
+//! | max and average pooling | [`pool::pool`], [`pool::max_pool_bytes`]; [`pool::max_gradient`], [`pool::average_gradient`]; global: [`rows::reduce`] with `[n, h·w, c]` |
 //! | NCHW to NHWC and back, any `Transpose` | [`permute::transpose`], [`permute::permute`] |
 //!
 //! 1-D convolutions and pools are images with `h = 1`. An [`Activation::Curve`] in an epilogue runs any
