@@ -35,6 +35,7 @@
 //! | layer norm and RMS norm that save what their gradients need, and these | [`layer_norm::normalize`], [`layer_norm::gradient`] |
 //! | log-softmax, gradients of both, cross-entropy | [`softmax::log_softmax`], [`softmax::gradient`], [`softmax::cross_entropy`] |
 //! | gradients of relu, gelu, sigmoid, … | [`elementwise::binary`] with an [`elementwise::Binary::ReluGrad`], … |
+//! | gradients of biases and embeddings, norms of gradients | [`sums::columns`], [`sums::scatter_rows`], [`sums::squares`] |
 //! | max and average pooling | [`pool::pool`], [`pool::max_pool_bytes`]; [`pool::max_gradient`], [`pool::average_gradient`]; global: [`rows::reduce`] with `[n, h·w, c]` |
 //! | NCHW to NHWC and back, any `Transpose` | [`permute::transpose`], [`permute::permute`] |
 //!
@@ -86,6 +87,7 @@ mod simd;
 pub mod softmax;
 pub mod spmm;
 pub mod spmv;
+pub mod sums;
 pub mod threads;
 pub mod wgemm;
 
