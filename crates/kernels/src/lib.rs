@@ -36,6 +36,7 @@
 //! | log-softmax, gradients of both, cross-entropy | [`softmax::log_softmax`], [`softmax::gradient`], [`softmax::cross_entropy`] |
 //! | gradients of relu, gelu, sigmoid, … | [`elementwise::binary`] with an [`elementwise::Binary::ReluGrad`], … |
 //! | gradients of biases and embeddings, norms of gradients | [`sums::columns`], [`sums::scatter_rows`], [`sums::squares`] |
+//! | a step of SGD or AdamW | [`optimizer::sgd`], [`optimizer::adamw`] |
 //! | max and average pooling | [`pool::pool`], [`pool::max_pool_bytes`]; [`pool::max_gradient`], [`pool::average_gradient`]; global: [`rows::reduce`] with `[n, h·w, c]` |
 //! | NCHW to NHWC and back, any `Transpose` | [`permute::transpose`], [`permute::permute`] |
 //!
@@ -74,6 +75,7 @@ pub mod gemm;
 mod isa;
 pub mod layer_norm;
 pub mod memory;
+pub mod optimizer;
 pub mod peak;
 pub mod permute;
 pub mod pool;
