@@ -30,8 +30,14 @@
 //! | relu, sigmoid, gelu, exp, … | [`elementwise::unary`], [`elementwise::unary_in_place`] |
 //! | add, mul, max, … with broadcast | [`elementwise::binary`], [`elementwise::binary_in_place`] |
 //! | batch norm left over, any affine map of the last axis | [`elementwise::scale_bias`] |
+//! | batch norm of a batch, + residual + ReLU, and its gradients | [`batch_norm::statistics`], [`batch_norm::normalize`], [`batch_norm::gradient`] |
 //! | softmax, layer norm (+ residual), sums, means, maxima | [`rows::softmax`], [`rows::layer_norm`], [`rows::reduce`] |
-//! | max and average pooling | [`pool::pool`], [`pool::max_pool_bytes`]; global: [`rows::reduce`] with `[n, h·w, c]` |
+//! | layer norm and RMS norm that save what their gradients need, and these | [`layer_norm::normalize`], [`layer_norm::gradient`] |
+//! | log-softmax, gradients of both, cross-entropy | [`softmax::log_softmax`], [`softmax::gradient`], [`softmax::cross_entropy`] |
+//! | gradients of relu, gelu, sigmoid, … | [`elementwise::binary`] with an [`elementwise::Binary::ReluGrad`], … |
+//! | gradients of biases and embeddings, norms of gradients | [`sums::columns`], [`sums::scatter_rows`], [`sums::squares`] |
+//! | a step of SGD or AdamW | [`optimizer::sgd`], [`optimizer::adamw`] |
+//! | max and average pooling | [`pool::pool`], [`pool::max_pool_bytes`]; [`pool::max_gradient`], [`pool::average_gradient`]; global: [`rows::reduce`] with `[n, h·w, c]` |
 //! | NCHW to NHWC and back, any `Transpose` | [`permute::transpose`], [`permute::permute`] |
 //!
 //! 1-D convolutions and pools are images with `h = 1`. An [`Activation::Curve`] in an epilogue runs any
@@ -59,13 +65,17 @@
 
 pub mod activation;
 pub mod attention;
+pub mod batch_norm;
 pub mod bgemm;
+mod channels;
 pub mod conv;
 pub mod elementwise;
 pub mod error;
 pub mod gemm;
 mod isa;
+pub mod layer_norm;
 pub mod memory;
+pub mod optimizer;
 pub mod peak;
 pub mod permute;
 pub mod pool;
@@ -76,8 +86,10 @@ pub mod qspmm;
 pub mod quantize;
 pub mod rows;
 mod simd;
+pub mod softmax;
 pub mod spmm;
 pub mod spmv;
+pub mod sums;
 pub mod threads;
 pub mod wgemm;
 

@@ -1,6 +1,6 @@
 //! The loops over elements, written once for all instruction sets.
 
-use super::{Binary, Operand, Unary};
+use super::{Binary, Operand, Unary, gradients};
 use crate::simd::{Lanes, math};
 
 /// Applies an expression to `n` elements; `from` and `out` may be the same.
@@ -147,6 +147,7 @@ pub(super) unsafe fn binary<V: Lanes>(
             Binary::DivFrom => zip::<V>(a, b, start, out, n, |a, b| b.div(a)),
             Binary::Max => zip::<V>(a, b, start, out, n, |a, b| math::larger(a, b)),
             Binary::Min => zip::<V>(a, b, start, out, n, |a, b| math::smaller(a, b)),
+            gradient => gradients::broadcast::<V>(gradient, a, b, start, out, n),
         }
     }
 }

@@ -4,6 +4,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod gradients;
 mod lanes;
 mod scalar;
 #[cfg(test)]
@@ -72,8 +73,11 @@ pub enum Unary {
     Square,
 }
 
-/// A function of two numbers. NaN on either side gives NaN.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A function of two numbers. NaN on either side gives NaN, but for the gradients of functions with a bend.
+///
+/// The gradients take the gradient of the output as `a`, and as `b` the output `y` or the input `x` of the function, as said;
+/// they are `a` times the slope, and do not change places.
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Binary {
     /// `a + b`.
@@ -92,6 +96,58 @@ pub enum Binary {
     Max,
     /// The smaller.
     Min,
+    /// Of [`Unary::Relu`], by `y` or `x`: `a` where `b > 0`, else 0.
+    ReluGrad,
+    /// Of [`Unary::Clip`], by `y` or `x`: `a` where `min < b < max`, else 0.
+    ClipGrad {
+        /// Lower bound.
+        min: f32,
+        /// Upper bound.
+        max: f32,
+    },
+    /// Of [`Unary::LeakyRelu`], by `x` (or `y`, if `alpha >= 0`).
+    LeakyReluGrad {
+        /// Slope below 0.
+        alpha: f32,
+    },
+    /// Of [`Unary::Elu`], by `y`, for `alpha >= 0`.
+    EluGrad {
+        /// Limit below 0, negated.
+        alpha: f32,
+    },
+    /// Of [`Unary::Sigmoid`], by `y`.
+    SigmoidGrad,
+    /// Of [`Unary::HardSigmoid`], by `y`.
+    HardSigmoidGrad {
+        /// Slope.
+        alpha: f32,
+    },
+    /// Of [`Unary::HardSwish`], by `x`.
+    HardSwishGrad,
+    /// Of [`Unary::Silu`], by `x`.
+    SiluGrad,
+    /// Of [`Unary::Erf`], by `x`.
+    ErfGrad,
+    /// Of [`Unary::Gelu`], by `x`; absolute error of the slope below 1e-6.
+    GeluGrad,
+    /// Of [`Unary::GeluTanh`], by `x`; absolute error of the slope below 1e-6.
+    GeluTanhGrad,
+    /// Of [`Unary::Tanh`], by `y`.
+    TanhGrad,
+}
+
+impl Binary {
+    /// The function whose operands change places, if there is one.
+    pub fn swapped(self) -> Option<Self> {
+        Some(match self {
+            Self::Add | Self::Mul | Self::Max | Self::Min => self,
+            Self::Sub => Self::SubFrom,
+            Self::SubFrom => Self::Sub,
+            Self::Div => Self::DivFrom,
+            Self::DivFrom => Self::Div,
+            _ => return None,
+        })
+    }
 }
 
 /// The second operand of [`binary`]: how it spreads over the first.
@@ -199,6 +255,16 @@ impl Kernel {
 }
 
 impl Operand<'_> {
+    /// What meets element `i` of the first operand.
+    fn value(&self, i: usize) -> f32 {
+        match *self {
+            Self::Scalar(b) => b,
+            Self::Same(b) => b[i],
+            Self::Row(b) => b[i % b.len()],
+            Self::Column { values, row_len } => values[i / row_len],
+        }
+    }
+
     fn check(&self, len: usize) -> Result<(), ShapeError> {
         match *self {
             Self::Scalar(_) => Ok(()),

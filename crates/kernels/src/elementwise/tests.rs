@@ -155,6 +155,7 @@ fn value(op: Binary, a: f32, b: f32) -> f32 {
         Binary::Min if a.is_nan() || b.is_nan() => f32::NAN,
         Binary::Max => a.max(b),
         Binary::Min => a.min(b),
+        gradient => panic!("{gradient:?} is tested by itself"),
     }
 }
 
@@ -202,6 +203,70 @@ proptest! {
         scale_bias(&Threads::new(2), &x, &scale, &bias, Activation::Relu, &mut out).unwrap();
         for (i, &y) in out.iter().enumerate() {
             prop_assert_eq!(y, (x[i] * scale[i % n] + bias[i % n]).max(0.0));
+        }
+    }
+}
+
+/// The gradients, the functions they are of, and whether they go by the output.
+const GRADIENTS: [(Binary, Unary, bool); 12] = [
+    (Binary::ReluGrad, Unary::Relu, true),
+    (Binary::ClipGrad { min: -1.5, max: 2.0 }, Unary::Clip { min: -1.5, max: 2.0 }, false),
+    (Binary::LeakyReluGrad { alpha: 0.1 }, Unary::LeakyRelu { alpha: 0.1 }, false),
+    (Binary::EluGrad { alpha: 1.3 }, Unary::Elu { alpha: 1.3 }, true),
+    (Binary::SigmoidGrad, Unary::Sigmoid, true),
+    (Binary::HardSigmoidGrad { alpha: 0.2 }, Unary::HardSigmoid { alpha: 0.2, beta: 0.5 }, true),
+    (Binary::HardSwishGrad, Unary::HardSwish, false),
+    (Binary::SiluGrad, Unary::Silu, false),
+    (Binary::ErfGrad, Unary::Erf, false),
+    (Binary::GeluGrad, Unary::Gelu, false),
+    (Binary::GeluTanhGrad, Unary::GeluTanh, false),
+    (Binary::TanhGrad, Unary::Tanh, true),
+];
+
+#[test]
+fn every_gradient_is_the_slope_of_its_function() {
+    // No bend is at one of these.
+    let points: Vec<f32> = (-4000..=4000).map(|i| i as f32 * 0.003_31 + 0.000_41).collect();
+    for kernel in supported() {
+        for (op, of, is_by_output) in GRADIENTS {
+            let by: Vec<f32> =
+                points.iter().map(|&x| if is_by_output { exact(of, x.into()) as f32 } else { x }).collect();
+            let mut out = vec![0.0; points.len()];
+            kernel.binary(op, &vec![3.0; points.len()], Operand::Same(&by), &mut out).unwrap();
+            for (&x, &y) in points.iter().zip(&out) {
+                let (x, h) = (f64::from(x), 1e-5);
+                let slope = (exact(of, x + h) - exact(of, x - h)) / (2.0 * h);
+                let error = (f64::from(y) / 3.0 - slope).abs();
+                assert!(error <= 1.1e-6, "{} {op:?}({x}) = {y} / 3, not {slope}", kernel.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_broadcast_and_keep_nan() {
+    let (dy, x) = (vec![2.0; 150], (0..150).map(|i| (i % 30) as f32 / 10.0 - 1.5).collect::<Vec<f32>>());
+    for kernel in supported() {
+        for (op, of, _) in GRADIENTS {
+            let (mut out, mut expected) = (vec![0.0; 150], vec![0.0; 150]);
+            kernel.binary(op, &dy, Operand::Same(&x), &mut expected).unwrap();
+            kernel.binary(op, &dy, Operand::Row(&x[..30]), &mut out).unwrap();
+            assert_eq!(out, expected, "{} {op:?}", kernel.name);
+            for i in [0, 7, 149] {
+                kernel.binary(op, &dy, Operand::Scalar(x[i]), &mut out).unwrap();
+                assert!(out.iter().all(|&y| y == expected[i]), "{} {op:?}", kernel.name);
+            }
+            kernel.binary(op, &[f32::NAN; 3], Operand::Scalar(0.7), &mut out[..3]).unwrap();
+            assert!(out[..3].iter().all(|y| y.is_nan()), "{} {op:?}", kernel.name);
+            let has_bend = ["Relu", "Clip", "Elu", "Hard"].iter().any(|bend| format!("{of:?}").contains(bend));
+            kernel.binary(op, &dy[..3], Operand::Scalar(f32::NAN), &mut out[..3]).unwrap();
+            assert!(has_bend || out[..3].iter().all(|y| y.is_nan()), "{} {op:?}", kernel.name);
+            for (at, limit) in [(f32::INFINITY, 1.0), (f32::NEG_INFINITY, 0.0)] {
+                if matches!(of, Unary::Relu | Unary::HardSwish | Unary::Gelu | Unary::GeluTanh) {
+                    kernel.binary(op, &dy[..1], Operand::Scalar(at), &mut out[..1]).unwrap();
+                    assert!((out[0] - 2.0 * limit).abs() < 1e-6, "{} {op:?} {at}", kernel.name);
+                }
+            }
         }
     }
 }

@@ -1,13 +1,16 @@
-//! Max and average pooling of NHWC images. Global average pooling is `rows::reduce`.
+//! Max and average pooling of NHWC images, and their gradients. Global average pooling is `rows::reduce`.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod gradient;
 mod lanes;
 mod scalar;
 #[cfg(test)]
 mod tests;
+
+pub use gradient::{Forward, average_gradient, global_average_gradient, max_gradient};
 
 use crate::conv::{Images, Window};
 use crate::error::ShapeError;
@@ -72,15 +75,21 @@ pub struct Kernel {
     /// Whether this CPU can run it.
     pub is_supported: fn() -> bool,
     run: unsafe fn(&lanes::Row<'_>),
+    gradient: unsafe fn(&lanes::Gradient),
 }
 
 /// All variants, fastest first. Dispatch and tests walk this list.
 pub static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
-    Kernel { name: "pool_f32_16_avx512", is_supported: crate::isa::has_avx512, run: avx512::row },
+    Kernel {
+        name: "pool_f32_16_avx512",
+        is_supported: crate::isa::has_avx512,
+        run: avx512::row,
+        gradient: avx512::gradient,
+    },
     #[cfg(target_arch = "x86_64")]
-    Kernel { name: "pool_f32_8_avx2", is_supported: crate::isa::has_avx2, run: avx2::row },
-    Kernel { name: "pool_f32_1_scalar", is_supported: || true, run: scalar::row },
+    Kernel { name: "pool_f32_8_avx2", is_supported: crate::isa::has_avx2, run: avx2::row, gradient: avx2::gradient },
+    Kernel { name: "pool_f32_1_scalar", is_supported: || true, run: scalar::row, gradient: scalar::gradient },
 ];
 
 impl Kernel {

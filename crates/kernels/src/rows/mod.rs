@@ -252,7 +252,7 @@ impl Kernel {
     }
 }
 
-fn rows_of(len: usize, n: usize) -> Result<usize, ShapeError> {
+pub(crate) fn rows_of(len: usize, n: usize) -> Result<usize, ShapeError> {
     if len == 0 {
         return Ok(0);
     }
@@ -261,7 +261,7 @@ fn rows_of(len: usize, n: usize) -> Result<usize, ShapeError> {
 }
 
 /// Runs `task(first row, count)` over bands of rows.
-fn by_rows(threads: &Threads, rows: usize, n: usize, task: impl Fn(usize, usize) + Sync) {
+pub(crate) fn by_rows(threads: &Threads, rows: usize, n: usize, task: impl Fn(usize, usize) + Sync) {
     let band = (TASK / n.max(1)).max(1);
     threads.run(rows.div_ceil(band), |index| task(index * band, band.min(rows - index * band)));
 }

@@ -315,20 +315,33 @@ pub(crate) const GELU_TANH: Pieces = [
 /// As [`Lanes`].
 #[inline(always)]
 pub(crate) unsafe fn gelu<V: Lanes>(x: V, pieces: &Pieces) -> V {
-    /// 1.5 · 2²³: adding it rounds to an integer, which is then in the lowest bits.
-    const ROUNDING: f32 = 12_582_912.0;
     // SAFETY: the caller's.
     unsafe {
         // A little less than the end, which belongs to no part.
         let size = x.abs().at_most(V::splat(GELU_END.next_down()));
-        let at = size.mul_add(V::splat(16.0 / GELU_END), V::splat(-0.5));
+        let sum = piecewise(size, GELU_END, pieces);
+        size.mul_add(sum, x.at_least(V::splat(0.0)))
+    }
+}
+
+/// The polynomials of `pieces`, which divide `0..end` into equal parts, at `size` in there.
+///
+/// # Safety
+/// As [`Lanes`].
+#[inline(always)]
+pub(crate) unsafe fn piecewise<V: Lanes>(size: V, end: f32, pieces: &Pieces) -> V {
+    /// 1.5 · 2²³: adding it rounds to an integer, which is then in the lowest bits.
+    const ROUNDING: f32 = 12_582_912.0;
+    // SAFETY: the caller's.
+    unsafe {
+        let at = size.mul_add(V::splat(16.0 / end), V::splat(-0.5));
         let index = at.add(V::splat(ROUNDING));
         let t = at.sub(index.sub(V::splat(ROUNDING)));
         let mut sum = index.lookup(&pieces[4]);
         for coefficients in pieces[..4].iter().rev() {
             sum = sum.mul_add(t, index.lookup(coefficients));
         }
-        size.mul_add(sum, x.at_least(V::splat(0.0)))
+        sum
     }
 }
 

@@ -9,6 +9,8 @@ mod avx2;
 mod avx512;
 pub(crate) mod math;
 mod one;
+pub(crate) mod rows;
+pub(crate) mod slopes;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::F32x8;

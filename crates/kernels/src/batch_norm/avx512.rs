@@ -1,0 +1,36 @@
+//! The loops of this family for AVX-512 F, BW, DQ, VL.
+
+use super::lanes::{self, Gradient, Normalize, Rows, Sums};
+use crate::simd::F32x16;
+
+/// # Safety
+/// As `lanes::statistics`, on a CPU with AVX-512 F, BW, DQ, VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+pub(super) unsafe fn statistics(at: Rows, x: *const f32, shift: *const f32, out: [*mut f32; 2]) {
+    // SAFETY: the caller's.
+    unsafe { lanes::statistics::<F32x16>(at, x, shift, out) }
+}
+
+/// # Safety
+/// As `lanes::normalize`, on a CPU with AVX-512 F, BW, DQ, VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+pub(super) unsafe fn normalize(at: Rows, of: Normalize) {
+    // SAFETY: the caller's.
+    unsafe { lanes::normalize::<F32x16>(at, of) }
+}
+
+/// # Safety
+/// As `lanes::sums`, on a CPU with AVX-512 F, BW, DQ, VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+pub(super) unsafe fn sums(at: Rows, of: Sums) {
+    // SAFETY: the caller's.
+    unsafe { lanes::sums::<F32x16>(at, of) }
+}
+
+/// # Safety
+/// As `lanes::gradient`, on a CPU with AVX-512 F, BW, DQ, VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+pub(super) unsafe fn gradient(at: Rows, of: Gradient) {
+    // SAFETY: the caller's.
+    unsafe { lanes::gradient::<F32x16>(at, of) }
+}

@@ -1,0 +1,31 @@
+//! The loops of this family for any instruction set.
+
+use super::lanes::{self, Gradient, Normalize, Rows, Sums};
+
+/// # Safety
+/// As `lanes::statistics`, on a CPU with any instruction set.
+pub(super) unsafe fn statistics(at: Rows, x: *const f32, shift: *const f32, out: [*mut f32; 2]) {
+    // SAFETY: the caller's.
+    unsafe { lanes::statistics::<f32>(at, x, shift, out) }
+}
+
+/// # Safety
+/// As `lanes::normalize`, on a CPU with any instruction set.
+pub(super) unsafe fn normalize(at: Rows, of: Normalize) {
+    // SAFETY: the caller's.
+    unsafe { lanes::normalize::<f32>(at, of) }
+}
+
+/// # Safety
+/// As `lanes::sums`, on a CPU with any instruction set.
+pub(super) unsafe fn sums(at: Rows, of: Sums) {
+    // SAFETY: the caller's.
+    unsafe { lanes::sums::<f32>(at, of) }
+}
+
+/// # Safety
+/// As `lanes::gradient`, on a CPU with any instruction set.
+pub(super) unsafe fn gradient(at: Rows, of: Gradient) {
+    // SAFETY: the caller's.
+    unsafe { lanes::gradient::<f32>(at, of) }
+}
