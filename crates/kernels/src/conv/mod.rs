@@ -7,6 +7,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod changing;
 pub(crate) mod depthwise;
 pub(crate) mod gather;
 mod scalar;
@@ -15,6 +16,7 @@ mod shape;
 mod tests;
 pub(crate) mod windows;
 
+pub use changing::{conv_packed, pack_into, packed_len};
 pub use shape::{Channels, ConvShape, Images, Window};
 
 use crate::activation::Epilogue;
@@ -195,112 +197,115 @@ pub fn conv(
     epilogue: &Epilogue<'_>,
     out: &mut [f32],
 ) -> Result<(), ShapeError> {
-    let shape = &conv.shape;
-    let Images { n, h, w } = images;
-    let out_size = shape.window.output_size(h, w)?;
-    ShapeError::expect("input", input.len(), ShapeError::product("input", &[n, h, w, shape.c_in])?)?;
-    let size = ShapeError::product("out", &[n, out_size[0], out_size[1], shape.c_out])?;
-    ShapeError::expect("out", out.len(), size)?;
-    check_epilogue(epilogue, shape.c_out, size)?;
+    let mut call = Call::new(threads, input, images, &conv.shape, epilogue, out)?;
     match &conv.weight {
-        Weight::Depthwise(kernel, weight) => {
-            run_depthwise(threads, kernel, weight, input, images, out_size, shape, epilogue, out);
-        }
+        Weight::Depthwise(kernel, weight) => call.run_depthwise(kernel, weight),
         Weight::Products(products) => {
             for (group, product) in products.iter().enumerate() {
-                run_group(threads, product, group, input, images, out_size, shape, epilogue, out);
+                call.run_group(product.kernel, &product.data, group);
             }
         }
     }
     Ok(())
 }
 
-#[allow(clippy::too_many_arguments, reason = "the checked arguments of `conv` and one product")]
-fn run_group(
-    threads: &Threads,
-    product: &PackedB,
-    group: usize,
-    input: &[f32],
+/// The arguments of a convolution, checked.
+struct Call<'a> {
+    threads: &'a Threads,
+    input: &'a [f32],
     images: Images,
     out_size: [usize; 2],
-    shape: &ConvShape,
-    epilogue: &Epilogue<'_>,
-    out: &mut [f32],
-) {
-    let (c_in, c_out) = (shape.c_in / shape.groups, shape.c_out / shape.groups);
-    let m = images.n * out_size[0] * out_size[1];
-    if m == 0 || c_out == 0 {
-        return;
-    }
-    let first = group * c_out;
-    let c = Shareable(out[first..].as_mut_ptr());
-    let bias = pointer(epilogue.bias.map(|bias| &bias[first..]));
-    let residual = pointer(epilogue.residual.map(|residual| &residual[first..]));
-    let channels = group * c_in..(group + 1) * c_in;
-    let (kernel, k, n, b) = (product.kernel, product.k, product.n, &product.data[..]);
-    let (c_stride, activation) = (shape.c_out, epilogue.activation);
-    // SAFETY, both: all lengths were checked by `conv`; `PackedB` holds a kernel that this CPU supports.
-    if shape.window.is_point() {
-        let rows = &MatrixRows { a: &input[channels.start..], m, k, row_stride: shape.c_in, col_stride: 1 };
-        let product = Product { kernel, m, k, n, rows, b, c, c_stride, bias, residual, activation };
-        // SAFETY: above.
-        unsafe { product.run(threads) };
-    } else {
-        let rows = &Windows::new(input, images, shape.window, out_size, shape.c_in, channels);
-        let product = Product { kernel, m, k, n, rows, b, c, c_stride, bias, residual, activation };
-        // SAFETY: above.
-        unsafe { product.run(threads) };
-    }
+    shape: &'a ConvShape,
+    epilogue: &'a Epilogue<'a>,
+    out: &'a mut [f32],
 }
 
-#[allow(clippy::too_many_arguments, reason = "the checked arguments of `conv` and one kernel")]
-fn run_depthwise(
-    threads: &Threads,
-    kernel: &Depthwise,
-    weight: &[f32],
-    input: &[f32],
-    images: Images,
-    [out_h, out_w]: [usize; 2],
-    shape: &ConvShape,
-    epilogue: &Epilogue<'_>,
-    out: &mut [f32],
-) {
-    let channels = shape.c_out;
-    let Images { n, h, w } = images;
-    let row_len = out_w * channels;
-    let to = Shareable(out.as_mut_ptr());
-    let (bias, residual) = (pointer(epilogue.bias) as usize, pointer(epilogue.residual) as usize);
-    // Neighbouring rows share input lines, so a task is a band of them.
-    let (weight, zeros) = weight.split_at(weight.len() - channels);
-    let band = (1usize << 14).div_ceil((row_len * shape.window.taps()).max(1));
-    let rows = n * out_h;
-    threads.run(rows.div_ceil(band), |task| {
-        for index in task * band..rows.min((task + 1) * band) {
-            let (image, y) = (index / out_h, index % out_h);
-            let at = index * row_len;
-            let residual = residual as *const f32;
-            // SAFETY: lengths were checked by `conv`; rows are disjoint; this CPU can run the variant.
-            unsafe {
-                let row = depthwise::Row {
-                    window: shape.window,
-                    h,
-                    w,
-                    channels,
-                    out_w,
-                    image: &input[image * h * w * channels..],
-                    weight,
-                    zeros: zeros.as_ptr(),
-                    y,
-                    out: to.at(at),
-                    bias: bias as *const f32,
-                    residual: if residual.is_null() { residual } else { residual.add(at) },
-                    clamp: epilogue.activation.clamp(),
-                };
-                (kernel.run)(&row);
-                if epilogue.activation.is_curve() {
-                    epilogue.activation.apply(std::slice::from_raw_parts_mut(to.at(at), row_len));
+impl<'a> Call<'a> {
+    fn new(
+        threads: &'a Threads,
+        input: &'a [f32],
+        images: Images,
+        shape: &'a ConvShape,
+        epilogue: &'a Epilogue<'a>,
+        out: &'a mut [f32],
+    ) -> Result<Self, ShapeError> {
+        let Images { n, h, w } = images;
+        let out_size = shape.window.output_size(h, w)?;
+        ShapeError::expect("input", input.len(), ShapeError::product("input", &[n, h, w, shape.c_in])?)?;
+        let size = ShapeError::product("out", &[n, out_size[0], out_size[1], shape.c_out])?;
+        ShapeError::expect("out", out.len(), size)?;
+        check_epilogue(epilogue, shape.c_out, size)?;
+        Ok(Self { threads, input, images, out_size, shape, epilogue, out })
+    }
+
+    /// One group, by a kernel that this CPU supports, for which its weight was packed.
+    fn run_group(&mut self, kernel: &'static gemm::Kernel, b: &[f32], group: usize) {
+        let (shape, input) = (self.shape, self.input);
+        let (k, n) = (shape.group_k(), shape.c_out / shape.groups);
+        let m = self.images.n * self.out_size[0] * self.out_size[1];
+        if m == 0 || n == 0 {
+            return;
+        }
+        let first = group * n;
+        let c = Shareable(self.out[first..].as_mut_ptr());
+        let bias = pointer(self.epilogue.bias.map(|bias| &bias[first..]));
+        let residual = pointer(self.epilogue.residual.map(|residual| &residual[first..]));
+        let c_in = shape.c_in / shape.groups;
+        let channels = group * c_in..(group + 1) * c_in;
+        let (c_stride, activation) = (shape.c_out, self.epilogue.activation);
+        if shape.window.is_point() {
+            let rows = &MatrixRows { a: &input[channels.start..], m, k, row_stride: shape.c_in, col_stride: 1 };
+            let product = Product { kernel, m, k, n, rows, b, c, c_stride, bias, residual, activation };
+            // SAFETY: all lengths were checked by `new`, and what is packed by who packed it.
+            unsafe { product.run(self.threads) };
+        } else {
+            let rows = &Windows::new(input, self.images, shape.window, self.out_size, shape.c_in, channels);
+            let product = Product { kernel, m, k, n, rows, b, c, c_stride, bias, residual, activation };
+            // SAFETY: as above.
+            unsafe { product.run(self.threads) };
+        }
+    }
+
+    /// All channels, by a kernel that this CPU supports; `weight` is `[taps, channels]`, then a row of zeros.
+    fn run_depthwise(&mut self, kernel: &Depthwise, weight: &[f32]) {
+        let Self { input, images, out_size: [out_h, out_w], shape, epilogue, .. } = *self;
+        let channels = shape.c_out;
+        let Images { n, h, w } = images;
+        let row_len = out_w * channels;
+        let to = Shareable(self.out.as_mut_ptr());
+        let (bias, residual) = (pointer(epilogue.bias) as usize, pointer(epilogue.residual) as usize);
+        // Neighbouring rows share input lines, so a task is a band of them.
+        let (weight, zeros) = weight.split_at(weight.len() - channels);
+        let band = (1usize << 14).div_ceil((row_len * shape.window.taps()).max(1));
+        let rows = n * out_h;
+        self.threads.run(rows.div_ceil(band), |task| {
+            for index in task * band..rows.min((task + 1) * band) {
+                let (image, y) = (index / out_h, index % out_h);
+                let at = index * row_len;
+                let residual = residual as *const f32;
+                // SAFETY: lengths were checked by `new`; rows are disjoint; this CPU can run the variant.
+                unsafe {
+                    let row = depthwise::Row {
+                        window: shape.window,
+                        h,
+                        w,
+                        channels,
+                        out_w,
+                        image: &input[image * h * w * channels..],
+                        weight,
+                        zeros: zeros.as_ptr(),
+                        y,
+                        out: to.at(at),
+                        bias: bias as *const f32,
+                        residual: if residual.is_null() { residual } else { residual.add(at) },
+                        clamp: epilogue.activation.clamp(),
+                    };
+                    (kernel.run)(&row);
+                    if epilogue.activation.is_curve() {
+                        epilogue.activation.apply(std::slice::from_raw_parts_mut(to.at(at), row_len));
+                    }
                 }
             }
-        }
-    });
+        });
+    }
 }

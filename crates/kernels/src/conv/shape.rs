@@ -143,6 +143,11 @@ impl ConvShape {
         self.c_out * (self.c_in / self.groups.max(1)) * self.window.taps()
     }
 
+    /// The length of a sum: taps · channels of a group.
+    pub(crate) fn group_k(&self) -> usize {
+        self.window.taps() * (self.c_in / self.groups.max(1))
+    }
+
     /// Multiply-adds for an output of `pixels`.
     pub fn macs(&self, pixels: usize) -> usize {
         pixels * self.weight_len()

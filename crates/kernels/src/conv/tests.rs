@@ -54,6 +54,15 @@ fn check_all_kernels(shape: ConvShape, images: Images, seed: u64) {
                 out
             };
             let out = run(2, Activation::Relu);
+            assert_eq!(
+                out,
+                run_changing(
+                    changing::Kernels { product, depthwise },
+                    &shape,
+                    images,
+                    [&input, &weight, &bias, &residual]
+                )
+            );
             assert_eq!(out, run(1, Activation::Relu), "{} threads change bytes", packed.kernel_name());
             for (i, (&x, &y)) in out.iter().zip(&expected).enumerate() {
                 let x = f64::from(x) * f64::from(x);
@@ -67,6 +76,18 @@ fn check_all_kernels(shape: ConvShape, images: Images, seed: u64) {
             assert_eq!(out, curved, "{} curve", packed.kernel_name());
         }
     }
+}
+
+/// The same with a weight packed into memory that held something else.
+fn run_changing(kernels: changing::Kernels, shape: &ConvShape, images: Images, values: [&[f32]; 4]) -> Vec<f32> {
+    let [input, weight, bias, residual] = values;
+    let threads = Threads::new(2);
+    let mut packed = vec![f32::NAN; changing::packed_len_for(kernels, shape).unwrap()];
+    changing::pack_for(kernels, &threads, shape, weight, &mut packed).unwrap();
+    let mut out = vec![f32::NAN; residual.len()];
+    let epilogue = Epilogue { bias: Some(bias), residual: Some(residual), activation: Activation::Relu };
+    changing::conv_for(kernels, &threads, input, images, shape, &packed, &epilogue, &mut out).unwrap();
+    out
 }
 
 proptest! {
@@ -122,4 +143,13 @@ fn impossible_shapes_are_errors() {
     assert!(run(2, 3, 24, 6).is_err(), "smaller than the window");
     assert!(run(3, 3, 35, 6).is_err());
     assert!(run(3, 3, 36, 7).is_err());
+
+    let mut packed = vec![0.0; packed_len(&shape).unwrap()];
+    let (threads, images) = (Threads::single(), Images { n: 1, h: 3, w: 3 });
+    assert!(pack_into(&threads, &shape, &weight, &mut packed).is_ok());
+    assert!(pack_into(&threads, &shape, &weight[1..], &mut packed).is_err());
+    assert!(pack_into(&threads, &shape, &weight, &mut packed[1..]).is_err());
+    let run = |packed| conv_packed(&threads, &[0.0; 36], images, &shape, packed, &Epilogue::default(), &mut [0.0; 6]);
+    assert!(run(&packed).is_ok());
+    assert!(run(&packed[1..]).is_err());
 }

@@ -7,6 +7,7 @@
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
+mod changing;
 pub(crate) mod driver;
 pub(crate) mod packed;
 pub(crate) mod scalar;
@@ -14,6 +15,7 @@ pub(crate) mod scalar;
 mod tests;
 pub(crate) mod tile;
 
+pub use changing::{gemm_packed, pack_into, packed_len};
 pub use packed::PackedB;
 
 use crate::activation::{Activation, Epilogue};

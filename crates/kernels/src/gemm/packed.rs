@@ -2,6 +2,7 @@
 
 use super::{KERNELS, Kernel, Matrix};
 use crate::error::ShapeError;
+use std::ops::Range;
 
 /// Elements of a cache line.
 const LINE: usize = 16;
@@ -125,33 +126,34 @@ impl Kernel {
 
 /// Fills `data`, zeroed and [`packed_len`] long, with the panels of `b`.
 pub(crate) fn pack(b: Matrix<'_>, k: usize, n: usize, width: usize, data: &mut [f32]) {
-    if k == 0 {
-        return;
-    }
     for index in 0..n.div_ceil(width) {
         let panel = panel(index, width, k, n);
-        let to = &mut data[panel.offset..][..panel.width * k];
-        if b.row_stride == 1 {
-            // Each column lies by itself: a cache line of every one, then the next.
-            for (block, to) in to.chunks_mut(LINE * panel.width).enumerate() {
-                let n_rows = to.len() / panel.width;
-                for col in 0..panel.n_cols {
-                    let from = &b.data[(panel.col + col) * b.col_stride + block * LINE..][..n_rows];
-                    for (to, &from) in to[col..].iter_mut().step_by(panel.width).zip(from) {
-                        *to = from;
-                    }
+        pack_rows(b, &panel, 0..k, &mut data[panel.offset..][..panel.width * k]);
+    }
+}
+
+/// Fills `to` with some rows of a panel; columns that do not exist stay as they are.
+pub(crate) fn pack_rows(b: Matrix<'_>, panel: &Panel, rows: Range<usize>, to: &mut [f32]) {
+    if b.row_stride == 1 {
+        // Each column lies by itself: a cache line of every one, then the next.
+        for (block, to) in to.chunks_mut(LINE * panel.width).enumerate() {
+            let n_rows = to.len() / panel.width;
+            for col in 0..panel.n_cols {
+                let from = &b.data[(panel.col + col) * b.col_stride + rows.start + block * LINE..][..n_rows];
+                for (to, &from) in to[col..].iter_mut().step_by(panel.width).zip(from) {
+                    *to = from;
                 }
             }
-            continue;
         }
-        for (row, to) in to.chunks_exact_mut(panel.width).enumerate() {
-            let from = &b.data[row * b.row_stride + panel.col * b.col_stride..];
-            if b.col_stride == 1 {
-                to[..panel.n_cols].copy_from_slice(&from[..panel.n_cols]);
-            } else {
-                for (to, from) in to[..panel.n_cols].iter_mut().zip(from.iter().step_by(b.col_stride)) {
-                    *to = *from;
-                }
+        return;
+    }
+    for (row, to) in rows.zip(to.chunks_exact_mut(panel.width)) {
+        let from = &b.data[row * b.row_stride + panel.col * b.col_stride..];
+        if b.col_stride == 1 {
+            to[..panel.n_cols].copy_from_slice(&from[..panel.n_cols]);
+        } else {
+            for (to, from) in to[..panel.n_cols].iter_mut().zip(from.iter().step_by(b.col_stride)) {
+                *to = *from;
             }
         }
     }

@@ -67,6 +67,22 @@ proptest! {
             let mut out = vec![f32::NAN; m * n];
             gemm(&Threads::new(n_threads), &a, m, &packed, &epilogue, &mut out).unwrap();
             assert_close(kernel.name, &out, &expected, k);
+
+            // Packed into memory that held something else, from either orientation.
+            let threads = Threads::new(n_threads);
+            let transposed = |x: &[f32], rows: usize, cols: usize| -> Vec<f32> {
+                (0..rows * cols).map(|i| x[i % rows * cols + i / rows]).collect()
+            };
+            let (a_t, b_t) = (transposed(&a, m, k), transposed(&b, k, n));
+            for (a_t, b_t) in [(None, None), (Some(&a_t), None), (None, Some(&b_t)), (Some(&a_t), Some(&b_t))] {
+                let a = a_t.map_or(rows(&a, k), |a| Matrix { data: a, row_stride: 1, col_stride: m });
+                let b = b_t.map_or(rows(&b, n), |b| Matrix { data: b, row_stride: 1, col_stride: k });
+                let mut packed = vec![f32::NAN; changing::packed_len_for(kernel, k, n).unwrap()];
+                changing::pack_for(kernel, &threads, b, k, n, &mut packed).unwrap();
+                let mut out = vec![f32::NAN; m * n];
+                changing::gemm_for(kernel, &threads, a, [m, k, n], &packed, &epilogue, &mut out).unwrap();
+                assert_close(kernel.name, &out, &expected, k);
+            }
         }
     }
 
