@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use lissom_graph::{
-    Attributes, Dim, Fact, Facts, Graph, Node, NoGradient, OpError, Operators, Patch, ValueId, VerifyError, Vjp,
+    Attributes, Dim, Fact, Facts, Graph, NoGradient, Node, OpError, Operators, Patch, ValueId, VerifyError, Vjp,
 };
 use lissom_tensor::{DType, Weight};
 

@@ -1,5 +1,7 @@
 //! Writing arithmetic as nodes.
 
+use std::collections::HashMap;
+
 use lissom_graph::{Attributes, OpError, Operators, Patch, ValueId};
 use lissom_tensor::{DType, Tensor, TensorError, Weight};
 
@@ -16,6 +18,8 @@ pub struct Nodes<'a> {
     pub operators: &'a Operators,
     /// Type of all floats.
     pub dtype: DType,
+    /// Numbers that are constants already, by their bits.
+    numbers: HashMap<u64, ValueId>,
 }
 
 /// Numbers as a tensor of a float type.
@@ -54,7 +58,12 @@ macro_rules! of_one {
     )*};
 }
 
-impl Nodes<'_> {
+impl<'a> Nodes<'a> {
+    /// Nodes for `patch`, with floats of this type.
+    pub fn new(patch: &'a mut Patch, operators: &'a Operators, dtype: DType) -> Self {
+        Self { patch, operators, dtype, numbers: HashMap::new() }
+    }
+
     /// A node of one output.
     ///
     /// # Errors
@@ -70,8 +79,13 @@ impl Nodes<'_> {
     /// # Errors
     /// [`OpError`] if the type has no such constants.
     pub fn number(&mut self, value: f64) -> Result<ValueId, OpError> {
+        if let Some(&number) = self.numbers.get(&value.to_bits()) {
+            return Ok(number);
+        }
         let tensor = floats(self.dtype, &[], &[value])?;
-        Ok(self.patch.constant("train_number", Weight::Dense(tensor)))
+        let number = self.patch.constant("train_number", Weight::Dense(tensor));
+        self.numbers.insert(value.to_bits(), number);
+        Ok(number)
     }
 
     /// Integers as a constant vector.
@@ -88,6 +102,10 @@ impl Nodes<'_> {
         mul: "Mul";
         /// a / b.
         div: "Div";
+        /// a > b.
+        greater: "Greater";
+        /// a and b.
+        and: "And";
     }
 
     of_one! {
