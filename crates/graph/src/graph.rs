@@ -199,6 +199,14 @@ impl Graph {
         id
     }
 
+    /// Makes a constant the last input, under its name; gives back what it held.
+    pub fn constant_to_input(&mut self, id: ValueId) -> Option<Weight> {
+        let weight = self.constants.remove(&id)?;
+        self.values[id.index()].fact = Fact::known(weight.dtype(), weight.shape());
+        self.inputs.push(id);
+        Some(weight)
+    }
+
     /// Makes these the outputs.
     pub fn set_outputs(&mut self, outputs: Vec<ValueId>) {
         self.outputs = outputs;

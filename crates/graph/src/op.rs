@@ -42,8 +42,16 @@ pub trait Op: fmt::Debug + Send + Sync + 'static {
         0
     }
 
+    /// How many of its first outputs a node must have so that [`vjp`](Self::vjp) can read what the forward run saved: a
+    /// mask, statistics, positions. Who differentiates gives the node as many first.
+    fn saved_outputs(&self) -> usize {
+        0
+    }
+
     /// The vector-Jacobian product, as nodes added to `vjp`: for each input the value that holds its gradient, or
-    /// `None` where the gradient is zero or the input is not differentiable.
+    /// `None` where the gradient is zero or the input is not differentiable. Nobody asks where no output has a gradient,
+    /// so operators whose outputs are no reals (comparisons, positions, shapes) need none; those that are constant
+    /// between steps (`Round`, `Sign`) have the gradient zero.
     ///
     /// # Errors
     /// [`NoGradient`] if the operator has none (the default).

@@ -102,21 +102,43 @@ impl Patch {
         attributes: Attributes,
         outputs: &[Option<ValueId>],
     ) -> Result<(), OpError> {
-        let op = NodeReader::read_op(operators, "", op_type, self.opset, inputs, outputs, &attributes)?;
+        self.node_of(operators, ("", op_type), name, inputs, attributes, outputs)
+    }
+
+    /// As [`node_into`](Self::node_into), of an operator given by its domain and its name.
+    ///
+    /// # Errors
+    /// As [`node`](Self::node).
+    pub fn node_of(
+        &mut self,
+        operators: &Operators,
+        (domain, op_type): (&str, &str),
+        name: &str,
+        inputs: &[Option<ValueId>],
+        attributes: Attributes,
+        outputs: &[Option<ValueId>],
+    ) -> Result<(), OpError> {
+        let opset = if domain.is_empty() { self.opset } else { 1 };
+        let op = NodeReader::read_op(operators, domain, op_type, opset, inputs, outputs, &attributes)?;
         let name = self.node_names.take(name);
         self.nodes.push(Node {
             name,
             op_type: op_type.to_owned(),
-            domain: String::new(),
+            domain: domain.to_owned(),
             inputs: inputs.to_vec(),
             outputs: outputs.to_vec(),
             captures: Vec::new(),
-            opset: self.opset,
+            opset,
             attributes,
             op,
             declared: None,
         });
         Ok(())
+    }
+
+    /// The node added last.
+    pub fn last_node(&self) -> Option<&Node> {
+        self.nodes.last()
     }
 
     /// Adds a node made elsewhere, e.g. a changed copy of an existing one.

@@ -5,10 +5,11 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::elementwise::infer_same;
+use crate::gradient::{Gradients, of_one};
 use crate::unary::{map_numeric, numeric_samples};
 
 pub(crate) const OP: OpSpec = OpSpec {
@@ -37,5 +38,10 @@ impl Op for Abs {
 
     fn evaluate(&self, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, OpError> {
         map_numeric!(inputs.required(0)?, float = f64::abs, signed = |x| x.wrapping_abs(), unsigned = |x| x)
+    }
+
+    /// At 0 it is 0.
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_one(vjp, |dy, x, _| dy * x.apply("Sign"))
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lissom_graph::OpSpec;
 
-use crate::unary::{float_unary, samples};
+use crate::unary::{float_unary, unit_samples};
 
 pub(crate) const OP: OpSpec = OpSpec {
     name: "Acos",
@@ -16,7 +16,7 @@ pub(crate) const OP: OpSpec = OpSpec {
         node.ignore(&["consumed_inputs"]); // opset 1's hint for in-place work
         Ok(Arc::new(Acos))
     },
-    samples,
+    samples: unit_samples,
 };
 
 /// `Acos`.
@@ -29,4 +29,4 @@ impl Acos {
     }
 }
 
-float_unary!(Acos);
+float_unary!(Acos, gradient = |_, dy, x, _| -(dy / (1.0 - x.squared()).apply("Sqrt")));

@@ -29,4 +29,4 @@ impl Acosh {
     }
 }
 
-float_unary!(Acosh);
+float_unary!(Acosh, gradient = |_, dy, x, _| dy / (x.squared() - 1.0).apply("Sqrt"));

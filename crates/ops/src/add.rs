@@ -5,12 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, ValueId, Vjp};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::binary::{Alignment, infer_lengths, samples};
 use crate::elementwise::zip_numeric;
-use crate::gradient::{output_gradient, sum_to_input};
+use crate::gradient::Gradients;
 
 pub(crate) const OP: OpSpec = OpSpec {
     name: "Add",
@@ -43,12 +43,7 @@ impl Op for Add {
         Ok(vec![zip_numeric!(a, &b, float = |x, y| x + y, int = |x, y| x.wrapping_add(y))?])
     }
 
-    fn vjp(&self, vjp: &mut Vjp<'_>) -> Result<Vec<Option<ValueId>>, NoGradient> {
-        if self.alignment != Alignment::Last {
-            return Err(NoGradient);
-        }
-        let Some(gradient) = output_gradient(vjp) else { return Ok(vec![None, None]) };
-        let joined = self.infer(&vjp.facts).ok().and_then(|facts| facts.into_iter().next()?.shape).ok_or(NoGradient)?;
-        Ok(vec![Some(sum_to_input(vjp, gradient, &joined, 0)?), Some(sum_to_input(vjp, gradient, &joined, 1)?)])
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        self.alignment.vjp(vjp, |dy, _, _| [dy.clone(), dy])
     }
 }

@@ -29,4 +29,4 @@ impl Asinh {
     }
 }
 
-float_unary!(Asinh);
+float_unary!(Asinh, gradient = |_, dy, x, _| dy / (1.0 + x.squared()).apply("Sqrt"));

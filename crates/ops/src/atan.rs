@@ -29,4 +29,4 @@ impl Atan {
     }
 }
 
-float_unary!(Atan);
+float_unary!(Atan, gradient = |_, dy, x, _| dy / (1.0 + x.squared()));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lissom_graph::OpSpec;
 
-use crate::unary::{float_unary, samples};
+use crate::unary::{float_unary, unit_samples};
 
 pub(crate) const OP: OpSpec = OpSpec {
     name: "Atanh",
@@ -16,7 +16,7 @@ pub(crate) const OP: OpSpec = OpSpec {
         node.ignore(&["consumed_inputs"]); // opset 1's hint for in-place work
         Ok(Arc::new(Atanh))
     },
-    samples,
+    samples: unit_samples,
 };
 
 /// `Atanh`.
@@ -29,4 +29,4 @@ impl Atanh {
     }
 }
 
-float_unary!(Atanh);
+float_unary!(Atanh, gradient = |_, dy, x, _| dy / (1.0 - x.squared()));

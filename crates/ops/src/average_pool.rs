@@ -5,10 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::Window;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_output, x};
 use crate::numeric::{floats, from_f64};
 use crate::pool::{infer_pool, pool, read_window};
 use crate::sample_data::ramp;
@@ -60,5 +62,14 @@ impl Op for AveragePool {
             if count == 0 { 0.0 } else { sum / count as f64 }
         })?;
         Ok(vec![from_f64(x.dtype(), shape, values)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_output(vjp, |vjp, dy| {
+            let attributes = self.window.attributes().with("ceil_mode", i64::from(self.window.ceil_mode));
+            let attributes = attributes.with("count_include_pad", i64::from(self.count_include_pad));
+            let inputs = vec![Some(dy), Some(x(vjp, 0)?.shape())];
+            Ok(Expr::microsoft_outputs("AveragePoolGrad", inputs, attributes, 1).into_iter().map(Some).collect())
+        })
     }
 }

@@ -5,10 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Attributes, Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::elementwise::infer_same;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_output, rank, x};
 use crate::numeric::{floats, from_f64};
 use crate::sample_data::{positive, ramp};
 
@@ -109,6 +111,37 @@ impl Op for BatchNormalization {
             }
         }
         Ok(outputs)
+    }
+
+    /// In training the new statistics are not differentiable.
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        if self.per_activation {
+            return Err(NoGradient);
+        }
+        let rank = rank(vjp, 0)?;
+        let axes: Vec<i64> = (0..rank as i64).filter(|&axis| axis != 1).collect();
+        let epsilon = f64::from(self.epsilon);
+        of_output(vjp, |vjp, dy| {
+            let (data, scale) = (x(vjp, 0)?, x(vjp, 1)?);
+            let inverse = |variance: Expr| (variance + epsilon).apply("Sqrt").apply("Reciprocal");
+            let channel_mean = |x: Expr| x.reduce("ReduceMean", axes.clone(), false);
+            if self.training {
+                let mean = channel_mean(data.clone());
+                let inverse = inverse(channel_mean((data.clone() - mean.clone().on_channels(rank)).squared()));
+                let inputs = [dy, data, scale, mean, inverse].map(Some).to_vec();
+                let all = Expr::microsoft_outputs("BatchNormalizationGrad", inputs, Attributes::new(), 3);
+                return Ok(all.into_iter().map(Some).collect());
+            }
+            let (mean, inverse) = (x(vjp, 3)?, inverse(x(vjp, 4)?));
+            let slope = scale * inverse.clone();
+            let normalized = (data - mean.on_channels(rank)) * inverse.clone().on_channels(rank);
+            let to_scale = (dy.clone() * normalized).sum(axes.clone(), false);
+            let to_bias = dy.clone().sum(axes.clone(), false);
+            let to_mean = -(to_bias.clone() * slope.clone());
+            let to_variance = to_scale.clone() * slope.clone() * inverse * -0.5;
+            let to_x = dy * slope.on_channels(rank);
+            Ok([to_x, to_scale, to_bias, to_mean, to_variance].map(Some).to_vec())
+        })
     }
 }
 

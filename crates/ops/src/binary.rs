@@ -1,9 +1,11 @@
 //! Operators on two numbers with broadcasting, and how opsets before 7 lined the two inputs up.
 
-use lissom_graph::{Dim, Fact, Facts, Inputs, NodeReader, OpError, Sample};
+use lissom_graph::{Dim, Fact, Facts, Inputs, NoGradient, NodeReader, OpError, Sample, Vjp};
 use lissom_tensor::{DType, Tensor};
 
 use crate::elementwise::{infer_broadcast, infer_broadcast_as, infer_same, two};
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_broadcast, x};
 use crate::lengths::{is_symbolic, lengths, lengths_fact};
 
 /// How the second input lines up with the first.
@@ -46,6 +48,17 @@ impl Alignment {
         let behind = usize::try_from(first).ok().and_then(|first| a.rank().checked_sub(first.checked_add(b.rank())?));
         let behind = behind.ok_or_else(|| OpError::value(format!("axis {axis} of a tensor of rank {}", a.rank())))?;
         Ok(b.reshape([b.shape(), &vec![1; behind]].concat())?)
+    }
+
+    /// The gradients of both inputs, from formulas over the gradient of the output and the inputs.
+    ///
+    /// # Errors
+    /// [`NoGradient`] if the inputs are lined up as before opset 7.
+    pub(crate) fn vjp(self, vjp: &mut Vjp<'_>, formulas: impl FnOnce(Expr, Expr, Expr) -> [Expr; 2]) -> Gradients {
+        if self != Self::Last {
+            return Err(NoGradient);
+        }
+        of_broadcast(vjp, |vjp, dy| Ok(formulas(dy, x(vjp, 0)?, x(vjp, 1)?).map(Some).to_vec()))
     }
 
     /// The fact of the result, of type `dtype` if given, else of the inputs' own.
@@ -97,10 +110,11 @@ fn join_lengths<T>(inputs: &Facts<'_>, f: impl Fn(&Dim, &Dim) -> Option<T>) -> O
 }
 
 /// Implements [`Op`](lissom_graph::Op) for a type with a field `alignment`: two inputs of one numeric type, the output
-/// of the same.
+/// of the same; `gradients` are formulas over the gradient of the output and the inputs.
 macro_rules! numeric_binary {
     (
-        $op:ty, lengths = $lengths:expr, float = |$x:ident, $y:ident| $float:expr, int = |$i:ident, $j:ident| $int:expr
+        $op:ty, lengths = $lengths:expr, float = |$x:ident, $y:ident| $float:expr,
+        int = |$i:ident, $j:ident| $int:expr, gradients = |$dy:pat_param, $a:pat_param, $b:pat_param| $gradients:expr
     ) => {
         impl lissom_graph::Op for $op {
             fn as_any(&self) -> &dyn std::any::Any {
@@ -120,6 +134,13 @@ macro_rules! numeric_binary {
             ) -> Result<Vec<lissom_tensor::Tensor>, lissom_graph::OpError> {
                 let (a, b) = self.alignment.two(inputs)?;
                 Ok(vec![$crate::elementwise::zip_numeric!(a, &b, float = |$x, $y| $float, int = |$i, $j| $int)?])
+            }
+
+            fn vjp(
+                &self,
+                vjp: &mut lissom_graph::Vjp<'_>,
+            ) -> Result<Vec<Option<lissom_graph::ValueId>>, lissom_graph::NoGradient> {
+                self.alignment.vjp(vjp, |$dy, $a, $b| $gradients)
             }
         }
     };

@@ -29,4 +29,4 @@ impl Ceil {
     }
 }
 
-float_unary!(Ceil);
+float_unary!(Ceil, constant_between_steps);

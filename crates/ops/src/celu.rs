@@ -32,4 +32,4 @@ impl Celu {
     }
 }
 
-float_unary!(Celu);
+float_unary!(Celu, gradient = |op, dy, x, y| dy.clone().when(&x.greater(0.0), dy * (y / op.alpha + 1.0)));

@@ -5,10 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Dim, Fact, Facts, Inputs, NodeReader, Op, OpError, OpSpec, Sample, WeightAxes};
+use lissom_graph::{Dim, Fact, Facts, Inputs, NodeReader, Op, OpError, OpSpec, Sample, Vjp, WeightAxes};
 use lissom_tensor::{DType, Tensor, checked_len};
 
 use crate::Window;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_output, optional_x};
 use crate::numeric::{floats, from_f64};
 use crate::sample_data::ramp;
 use crate::window::{AxisWindow, for_each_view};
@@ -52,6 +54,14 @@ impl Op for Conv {
         Ok(vec![from_f64(x.dtype(), values.0, values.1)?])
     }
 
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_output(vjp, |vjp, dy| {
+            let inputs = vec![Some(dy), optional_x(vjp, 0), optional_x(vjp, 1)];
+            let attributes = self.window.attributes().with("group", self.groups as i64);
+            Ok(Expr::microsoft_outputs("ConvGrad", inputs, attributes, 3).into_iter().map(Some).collect())
+        })
+    }
+
     fn weight_axes(&self, _inputs: &Facts<'_>) -> Option<WeightAxes> {
         Some(WeightAxes { weight_input: 1, bias_input: Some(2), c_out: 0, c_in: 1, groups: self.groups })
     }
@@ -92,7 +102,7 @@ impl Conv {
         Ok((geometry.out_shape(), values))
     }
 
-    fn geometry(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Geometry, OpError> {
+    pub(crate) fn geometry(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Geometry, OpError> {
         let (xs, ws) = (x.shape(), weight.shape());
         if xs.len() < 3 || ws.len() != xs.len() {
             return Err(OpError::shape(
@@ -122,17 +132,18 @@ impl Conv {
     }
 }
 
-struct Geometry {
-    batch: usize,
-    c_in: usize,
-    c_out: usize,
-    groups: usize,
-    spatial: Vec<usize>,
-    windows: Vec<AxisWindow>,
+/// All lengths of a convolution.
+pub(crate) struct Geometry {
+    pub batch: usize,
+    pub c_in: usize,
+    pub c_out: usize,
+    pub groups: usize,
+    pub spatial: Vec<usize>,
+    pub windows: Vec<AxisWindow>,
 }
 
 impl Geometry {
-    fn out_shape(&self) -> Vec<usize> {
+    pub fn out_shape(&self) -> Vec<usize> {
         let spatial = self.windows.iter().map(|window| window.out);
         [self.batch, self.c_out].into_iter().chain(spatial).collect()
     }
@@ -174,5 +185,10 @@ fn samples() -> Vec<Sample> {
         Sample::new([ramp(&[1, 2, 5, 5]), ramp(&[2, 2, 3, 3])])
             .with("auto_pad", "SAME_UPPER")
             .with("strides", vec![2i64, 2]),
+        Sample::new([ramp(&[1, 2, 3, 4, 3]), ramp(&[4, 1, 2, 2, 1]), ramp(&[4])])
+            .with("group", 2i64)
+            .with("strides", vec![1i64, 2, 2])
+            .with("dilations", vec![1i64, 2, 1])
+            .with("pads", vec![0i64, 1, 0, 1, 0, 0]),
     ]
 }

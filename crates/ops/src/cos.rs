@@ -29,4 +29,4 @@ impl Cos {
     }
 }
 
-float_unary!(Cos);
+float_unary!(Cos, gradient = |_, dy, x, _| -(dy * x.apply("Sin")));

@@ -29,4 +29,4 @@ impl Cosh {
     }
 }
 
-float_unary!(Cosh);
+float_unary!(Cosh, gradient = |_, dy, x, _| dy * x.apply("Sinh"));

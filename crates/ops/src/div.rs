@@ -27,5 +27,9 @@ numeric_binary!(
     Div,
     lengths = |a, b| quotient(std::slice::from_ref(a), std::slice::from_ref(b)),
     float = |x, y| x / y,
-    int = |x, y| if y == 0 { 0 } else { x.wrapping_div(y) }
+    int = |x, y| if y == 0 { 0 } else { x.wrapping_div(y) },
+    gradients = |dy, a, b| {
+        let to_a = dy / b.clone();
+        [to_a.clone(), -(to_a * a / b)]
+    }
 );

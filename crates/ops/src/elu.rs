@@ -32,4 +32,4 @@ impl Elu {
     }
 }
 
-float_unary!(Elu);
+float_unary!(Elu, gradient = |op, dy, x, y| dy.clone().when(&x.greater(0.0), dy * (y + op.alpha)));

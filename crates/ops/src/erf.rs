@@ -20,7 +20,7 @@ impl Erf {
     }
 }
 
-float_unary!(Erf);
+float_unary!(Erf, gradient = |_, dy, x, _| dy * std::f64::consts::FRAC_2_SQRT_PI * (-x.squared()).apply("Exp"));
 
 /// The error function to within a few units of f64's last place, by the series
 /// 2/√π · e^(−x²) · Σ 2ⁿ x^(2n+1) / (1·3·…·(2n+1)), whose terms all have the same sign.

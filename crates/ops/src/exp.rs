@@ -29,4 +29,4 @@ impl Exp {
     }
 }
 
-float_unary!(Exp);
+float_unary!(Exp, gradient = |_, dy, _, y| dy * y);

@@ -5,9 +5,10 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{DType, Tensor};
 
+use crate::gradient::{Gradients, of_reshape};
 use crate::lengths::product;
 
 pub(crate) const OP: OpSpec = OpSpec {
@@ -59,5 +60,9 @@ impl Op for Flatten {
         let x = inputs.required(0)?;
         let (rows, columns) = x.shape().split_at(self.split(x.rank())?);
         Ok(vec![x.reshape([rows.iter().product::<usize>(), columns.iter().product()])?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_reshape(vjp)
     }
 }

@@ -29,4 +29,4 @@ impl Floor {
     }
 }
 
-float_unary!(Floor);
+float_unary!(Floor, constant_between_steps);

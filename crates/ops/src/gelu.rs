@@ -7,6 +7,7 @@ use std::sync::Arc;
 use lissom_graph::{OpError, OpSpec};
 
 use crate::erf::erf;
+use crate::expression::Expr;
 use crate::unary::{float_unary, samples};
 
 pub(crate) const OP: OpSpec = OpSpec {
@@ -39,4 +40,7 @@ impl Gelu {
     }
 }
 
-float_unary!(Gelu);
+float_unary!(
+    Gelu,
+    gradient = |op, dy, x, _| Expr::microsoft(if op.approximate { "FastGeluGrad" } else { "GeluGrad" }, [dy, x])
+);

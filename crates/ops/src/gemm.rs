@@ -5,13 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{
-    Attributes, Dim, Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, ValueId, Vjp, WeightAxes,
-};
+use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp, WeightAxes};
 use lissom_tensor::{DType, Tensor, broadcast_shapes, flat_indices};
 
 use crate::elementwise::two;
-use crate::gradient::{input, node, output_gradient, scaled, sum_to_input};
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_output, optional_x, sum_to, x};
 use crate::numeric::{from_f64, from_i64, is_wide_float};
 use crate::product::{Product, product_dims};
 use crate::sample_data::ramp;
@@ -106,31 +105,23 @@ impl Op for Gemm {
         Ok(vec![from_i64(a.dtype(), shape, out)?])
     }
 
-    fn vjp(&self, vjp: &mut Vjp<'_>) -> Result<Vec<Option<ValueId>>, NoGradient> {
-        let Some(gradient) = output_gradient(vjp) else { return Ok(vec![None; vjp.inputs.len()]) };
-        let (a, b) = (input(vjp, 0)?, input(vjp, 1)?);
-        let product = |vjp: &mut Vjp<'_>, left: (ValueId, bool), right: (ValueId, bool)| {
-            let flags = Attributes::new().with("transA", i64::from(left.1)).with("transB", i64::from(right.1));
-            node(vjp, "Gemm", &[left.0, right.0], flags.with("alpha", self.alpha))
-        };
-        let a_gradient = if self.trans_a {
-            product(vjp, (b, self.trans_b), (gradient, true))?
-        } else {
-            product(vjp, (gradient, false), (b, !self.trans_b))?
-        };
-        let b_gradient = if self.trans_b {
-            product(vjp, (gradient, true), (a, self.trans_a))?
-        } else {
-            product(vjp, (a, !self.trans_a), (gradient, false))?
-        };
-        let mut gradients = vec![Some(a_gradient), Some(b_gradient)];
-        if input(vjp, 2).is_ok() {
-            let joined = self.infer(&vjp.facts).ok().and_then(|facts| facts.into_iter().next()?.shape);
-            let dtype = vjp.facts.dtype(2);
-            let c_gradient = sum_to_input(vjp, gradient, &joined.ok_or(NoGradient)?, 2)?;
-            gradients.push(Some(scaled(vjp, c_gradient, self.beta.into(), dtype)?));
-        }
-        Ok(gradients)
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        let joined = self.infer(&vjp.facts).ok().and_then(|facts| facts.into_iter().next()?.shape);
+        of_output(vjp, |vjp, dy| {
+            let (a, b) = ((x(vjp, 0)?, self.trans_a), (x(vjp, 1)?, self.trans_b));
+            let product = |(left, trans_a): (Expr, bool), (right, trans_b): (Expr, bool)| {
+                let product = Expr::of("Gemm", [left, right]).with("transA", i64::from(trans_a));
+                product.with("transB", i64::from(trans_b)).with("alpha", self.alpha)
+            };
+            let turned = |(matrix, is_turned): (Expr, bool)| (matrix, !is_turned);
+            let plain = (dy.clone(), false);
+            let to_a = if self.trans_a { product(b, (dy.clone(), true)) } else { product(plain.clone(), turned(b)) };
+            let to_b = if self.trans_b { product((dy.clone(), true), a) } else { product(turned(a), plain) };
+            let Some(_) = optional_x(vjp, 2) else { return Ok(vec![Some(to_a), Some(to_b)]) };
+            let to_c = sum_to(vjp, dy, joined.as_deref(), 2)?;
+            let to_c = if self.beta == 1.0 { to_c } else { to_c * f64::from(self.beta) };
+            Ok(vec![Some(to_a), Some(to_b), Some(to_c)])
+        })
     }
 
     fn weight_axes(&self, _inputs: &Facts<'_>) -> Option<WeightAxes> {

@@ -5,9 +5,10 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::Tensor;
 
+use crate::gradient::{Gradients, of_one};
 use crate::numeric::{floats, from_f64};
 use crate::pool::{global_pool, infer_global};
 use crate::sample_data::ramp;
@@ -40,5 +41,13 @@ impl Op for GlobalAveragePool {
         let (shape, values) =
             global_pool(x, &floats(0, x)?, |values| values.iter().sum::<f64>() / values.len() as f64)?;
         Ok(vec![from_f64(x.dtype(), shape, values)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        let dtype = vjp.facts.dtype(0).ok_or(NoGradient)?;
+        of_one(vjp, |dy, x, y| {
+            let n_elements = x.clone().apply("Size") / y.apply("Size");
+            (dy / n_elements.cast(dtype)).expand_like(&x)
+        })
     }
 }

@@ -1,98 +1,234 @@
-//! Building blocks of vector-Jacobian products: nodes, and sums over the axes an input was broadcast along.
+//! Building blocks of vector-Jacobian products. Most are a formula for each input, over the gradient of the output, the
+//! inputs and the outputs; some are found by writing the operator in simpler ones and differentiating those.
+//!
+//! Which operators have none: those whose outputs are no reals (comparisons, `ArgMax`, `Shape`, `Cast` to integers) are
+//! never asked, since nothing flows into them; those that are constant between steps (`Round`, `Floor`, `Ceil`, `Sign`,
+//! `Hardmax`) say so with [`constant_between_steps`]. Of the rest, `NoGradient` is an error that names the node.
 
-use lissom_graph::{Attributes, Dim, NoGradient, ValueId, Vjp};
-use lissom_tensor::{DType, Tensor, Weight};
+use std::collections::{BTreeMap, HashMap};
 
-use crate::numeric::from_f64;
+use lissom_graph::{Dim, Fact, Facts, NoGradient, ValueId, Vjp};
 
-/// Opset from which `ReduceSum` takes its axes as an input.
-const AXES_ARE_INPUT: u32 = 13;
+use crate::expression::{Emitter, Expr};
 
-/// A new node of one output. What the opset at hand has no operator for has no gradient.
-///
-/// # Errors
-/// [`NoGradient`].
-pub(crate) fn node(
-    vjp: &mut Vjp<'_>,
-    op_type: &str,
-    inputs: &[ValueId],
-    attributes: Attributes,
-) -> Result<ValueId, NoGradient> {
-    let inputs: Vec<Option<ValueId>> = inputs.iter().copied().map(Some).collect();
-    let name = format!("gradient_{}", op_type.to_lowercase());
-    vjp.patch.node(vjp.operators, op_type, &name, &inputs, attributes).map_err(|_| NoGradient)
-}
+/// A gradient for each input, or `None`.
+pub(crate) type Gradients = Result<Vec<Option<ValueId>>, NoGradient>;
 
 /// The value of input `index`.
 ///
 /// # Errors
 /// [`NoGradient`] if it is left out.
-pub(crate) fn input(vjp: &Vjp<'_>, index: usize) -> Result<ValueId, NoGradient> {
-    vjp.inputs.get(index).copied().flatten().ok_or(NoGradient)
+pub(crate) fn x(vjp: &Vjp<'_>, index: usize) -> Result<Expr, NoGradient> {
+    optional_x(vjp, index).ok_or(NoGradient)
 }
 
-/// The gradient of the only output, or `None` if it is zero.
-pub(crate) fn output_gradient(vjp: &Vjp<'_>) -> Option<ValueId> {
-    vjp.output_gradients.first().copied().flatten()
+/// The value of input `index`, if given.
+pub(crate) fn optional_x(vjp: &Vjp<'_>, index: usize) -> Option<Expr> {
+    vjp.inputs.get(index).copied().flatten().map(Expr::from)
 }
 
-/// `gradient`, of a value of lengths `from`, summed over the axes along which input `index` was broadcast to it.
+/// The value of output `index`.
 ///
 /// # Errors
-/// [`NoGradient`] if the shape of the input is not known.
-pub(crate) fn sum_to_input(
+/// [`NoGradient`] if nobody asked for it.
+pub(crate) fn y(vjp: &Vjp<'_>, index: usize) -> Result<Expr, NoGradient> {
+    vjp.outputs.get(index).copied().flatten().map(Expr::from).ok_or(NoGradient)
+}
+
+/// The gradient of output `index`, or `None` if it is zero.
+pub(crate) fn dy(vjp: &Vjp<'_>, index: usize) -> Option<Expr> {
+    vjp.output_gradients.get(index).copied().flatten().map(Expr::from)
+}
+
+/// Number of axes of input `index`.
+///
+/// # Errors
+/// [`NoGradient`] if it is not known.
+pub(crate) fn rank(vjp: &Vjp<'_>, index: usize) -> Result<usize, NoGradient> {
+    vjp.facts.shape(index).map(<[Dim]>::len).ok_or(NoGradient)
+}
+
+/// All gradients are zero: the outputs do not change where the inputs change a little.
+pub(crate) fn constant_between_steps(vjp: &Vjp<'_>) -> Gradients {
+    Ok(vec![None; vjp.inputs.len()])
+}
+
+/// Formulas of the first inputs' gradients as nodes; the others have none.
+///
+/// # Errors
+/// [`NoGradient`] if the opset at hand has no such operators.
+pub(crate) fn emit(vjp: &mut Vjp<'_>, gradients: impl IntoIterator<Item = Option<Expr>>) -> Gradients {
+    let n_inputs = vjp.inputs.len();
+    let mut emitter = Emitter::new(vjp);
+    let mut values = Vec::with_capacity(n_inputs);
+    for gradient in gradients.into_iter().take(n_inputs) {
+        // What nobody gave has no gradient.
+        let gradient = gradient.filter(|_| emitter.vjp.inputs[values.len()].is_some());
+        values.push(gradient.map(|gradient| emitter.emit(&gradient)).transpose()?);
+    }
+    values.resize(n_inputs, None);
+    Ok(values)
+}
+
+/// The gradients of an operator whose only differentiable output is the first.
+///
+/// # Errors
+/// As [`emit`], and what `formulas` refuses.
+pub(crate) fn of_output(
     vjp: &mut Vjp<'_>,
-    gradient: ValueId,
-    from: &[Dim],
-    index: usize,
-) -> Result<ValueId, NoGradient> {
-    let to = vjp.facts.shape(index).ok_or(NoGradient)?;
-    let extra = from.len().checked_sub(to.len()).ok_or(NoGradient)?;
-    let leading: Vec<i64> = (0..extra as i64).collect();
-    let is_stretched = |(own, joined): (&Dim, &Dim)| own != joined && *own == Dim::Known(1);
-    let stretched: Vec<i64> = to
-        .iter()
-        .zip(&from[extra..])
-        .enumerate()
-        .filter(|(_, pair)| is_stretched(*pair))
-        .map(|(i, _)| i as i64)
-        .collect();
-    let mut gradient = gradient;
-    for (axes, keepdims) in [(leading, 0i64), (stretched, 1)] {
-        if axes.is_empty() {
+    formulas: impl FnOnce(&Vjp<'_>, Expr) -> Result<Vec<Option<Expr>>, NoGradient>,
+) -> Gradients {
+    // What flows into another output must not be lost.
+    if vjp.output_gradients.iter().skip(1).any(Option::is_some) {
+        return Err(NoGradient);
+    }
+    let Some(gradient) = dy(vjp, 0) else { return Ok(vec![None; vjp.inputs.len()]) };
+    let formulas = formulas(vjp, gradient)?;
+    emit(vjp, formulas)
+}
+
+/// The gradient of an operator of one input, from those of its output, its input and its output.
+///
+/// # Errors
+/// As [`of_output`].
+pub(crate) fn of_one(vjp: &mut Vjp<'_>, formula: impl FnOnce(Expr, Expr, Expr) -> Expr) -> Gradients {
+    of_output(vjp, |vjp, dy| Ok(vec![Some(formula(dy, x(vjp, 0)?, y(vjp, 0)?))]))
+}
+
+/// The gradient of an operator that only lays the elements of input 0 out in another shape.
+///
+/// # Errors
+/// As [`of_output`].
+pub(crate) fn of_reshape(vjp: &mut Vjp<'_>) -> Gradients {
+    of_output(vjp, |vjp, dy| Ok(vec![Some(dy.reshape_like(&x(vjp, 0)?))]))
+}
+
+/// The gradients of an operator whose inputs broadcast: each formula is one of all elements, summed to its input.
+///
+/// # Errors
+/// As [`of_output`].
+pub(crate) fn of_broadcast(
+    vjp: &mut Vjp<'_>,
+    formulas: impl FnOnce(&Vjp<'_>, Expr) -> Result<Vec<Option<Expr>>, NoGradient>,
+) -> Gradients {
+    of_output(vjp, |vjp, dy| {
+        let formulas = formulas(vjp, dy)?;
+        let joined = broadcast_dims(&vjp.facts);
+        let summed = |(index, formula): (usize, Option<Expr>)| {
+            formula.map(|formula| sum_to(vjp, formula, joined.as_deref(), index)).transpose()
+        };
+        formulas.into_iter().enumerate().map(summed).collect()
+    })
+}
+
+/// The lengths all inputs broadcast to, if known.
+fn broadcast_dims(facts: &Facts<'_>) -> Option<Vec<Dim>> {
+    crate::elementwise::infer_broadcast(facts).ok()?.shape
+}
+
+/// `gradient`, of a value of lengths `from`, summed over the axes along which input `index` was broadcast to it. Where
+/// lengths do not say which axes these are, the run finds them.
+///
+/// # Errors
+/// [`NoGradient`] if there is no such input.
+pub(crate) fn sum_to(vjp: &Vjp<'_>, gradient: Expr, from: Option<&[Dim]>, index: usize) -> Result<Expr, NoGradient> {
+    if let (Some(to), Some(from)) = (vjp.facts.shape(index), from)
+        && let Some((leading, stretched)) = broadcast_axes(from, to)
+    {
+        return Ok(gradient.sum(leading, false).sum(stretched, true));
+    }
+    let own = x(vjp, index)?.shape();
+    let axes = Expr::microsoft_outputs(
+        "BroadcastGradientArgs",
+        vec![Some(own.clone()), Some(gradient.shape())],
+        lissom_graph::Attributes::new(),
+        2,
+    );
+    let axes = axes.into_iter().next().ok_or(NoGradient)?;
+    Ok(Expr::of("ReduceSum", [gradient, axes]).with("noop_with_empty_axes", 1i64).reshape(own))
+}
+
+/// The axes that `from` has in front of `to`, and, counted in `to`, those of length 1 that it stretches. `None` if symbols
+/// leave that open.
+fn broadcast_axes(from: &[Dim], to: &[Dim]) -> Option<(Vec<i64>, Vec<i64>)> {
+    let extra = from.len().checked_sub(to.len())?;
+    let mut stretched = Vec::new();
+    for (axis, (own, joined)) in to.iter().zip(&from[extra..]).enumerate() {
+        match own {
+            _ if own == joined => {}
+            Dim::Known(1) => stretched.push(axis as i64),
+            _ => return None,
+        }
+    }
+    Some(((0..extra as i64).collect(), stretched))
+}
+
+/// The gradients of an operator written in simpler ones: `written` gives the outputs from the inputs. The forward nodes
+/// come a second time, in the backward part.
+///
+/// # Errors
+/// [`NoGradient`] if one of the simpler ones has none.
+pub(crate) fn of_expansion(
+    vjp: &mut Vjp<'_>,
+    written: impl FnOnce(&Vjp<'_>) -> Result<Vec<Expr>, NoGradient>,
+) -> Gradients {
+    let outputs = written(vjp)?;
+    let (inputs, output_gradients) = (vjp.inputs, vjp.output_gradients);
+    let mut emitter = Emitter::new(vjp);
+    let mut gradients: BTreeMap<ValueId, ValueId> = BTreeMap::new();
+    for (output, gradient) in outputs.iter().zip(output_gradients) {
+        let Some(gradient) = gradient else { continue };
+        let value = emitter.emit(output)?;
+        accumulate(&mut emitter, &mut gradients, value, *gradient)?;
+    }
+    let steps = std::mem::take(&mut emitter.steps);
+    let facts = std::mem::take(&mut emitter.facts);
+    for step in steps.iter().rev() {
+        let output_gradients: Vec<Option<ValueId>> =
+            step.outputs.iter().map(|output| gradients.get(output).copied()).collect();
+        if output_gradients.iter().all(Option::is_none) {
             continue;
         }
-        let attributes = Attributes::new().with("keepdims", keepdims);
-        gradient = if vjp.patch.opset() >= AXES_ARE_INPUT {
-            let axes = vjp.patch.constant("gradient_axes", Weight::Dense(Tensor::vector(axes)));
-            node(vjp, "ReduceSum", &[gradient, axes], attributes)?
-        } else {
-            node(vjp, "ReduceSum", &[gradient], attributes.with("axes", axes))?
-        };
+        let found = step_gradients(&mut emitter, step, &facts, &output_gradients)?;
+        for (input, gradient) in step.inputs.iter().zip(found) {
+            if let (Some(input), Some(gradient)) = (input, gradient) {
+                accumulate(&mut emitter, &mut gradients, *input, gradient)?;
+            }
+        }
     }
-    Ok(gradient)
+    // A value that is given twice gets its gradient once: whoever adds the two up has the whole.
+    Ok(inputs.iter().map(|input| gradients.remove(&(*input)?)).collect())
 }
 
-/// `x` with its last two axes, of `rank`, exchanged.
-///
-/// # Errors
-/// [`NoGradient`] if there are fewer than two.
-pub(crate) fn transposed(vjp: &mut Vjp<'_>, x: ValueId, rank: usize) -> Result<ValueId, NoGradient> {
-    let mut order: Vec<i64> = (0..rank as i64).collect();
-    let last = rank.checked_sub(2).ok_or(NoGradient)?;
-    order.swap(last, last + 1);
-    node(vjp, "Transpose", &[x], Attributes::new().with("perm", order))
+fn step_gradients(
+    emitter: &mut Emitter<'_, '_>,
+    step: &crate::expression::Step,
+    facts: &HashMap<ValueId, Fact>,
+    output_gradients: &[Option<ValueId>],
+) -> Gradients {
+    let known: Vec<Option<&Fact>> = step.inputs.iter().map(|id| facts.get(&(*id)?)).collect();
+    let outputs: Vec<Option<ValueId>> = step.outputs.iter().copied().map(Some).collect();
+    step.op.vjp(&mut Vjp {
+        patch: emitter.vjp.patch,
+        operators: emitter.vjp.operators,
+        inputs: &step.inputs,
+        facts: Facts(&known),
+        outputs: &outputs,
+        output_gradients,
+    })
 }
 
-/// `x` times a number.
-///
-/// # Errors
-/// [`NoGradient`] if there is no such number of the type.
-pub(crate) fn scaled(vjp: &mut Vjp<'_>, x: ValueId, factor: f64, dtype: Option<DType>) -> Result<ValueId, NoGradient> {
-    if factor == 1.0 {
-        return Ok(x);
-    }
-    let factor = from_f64(dtype.ok_or(NoGradient)?, Vec::new(), vec![factor]).map_err(|_| NoGradient)?;
-    let factor = vjp.patch.constant("gradient_factor", Weight::Dense(factor));
-    node(vjp, "Mul", &[x, factor], Attributes::new())
+/// Adds to the gradient of `value`.
+fn accumulate(
+    emitter: &mut Emitter<'_, '_>,
+    gradients: &mut BTreeMap<ValueId, ValueId>,
+    value: ValueId,
+    gradient: ValueId,
+) -> Result<(), NoGradient> {
+    let total = match gradients.get(&value) {
+        Some(&other) => emitter.emit(&(Expr::from(other) + Expr::from(gradient)))?,
+        None => gradient,
+    };
+    gradients.insert(value, total);
+    Ok(())
 }

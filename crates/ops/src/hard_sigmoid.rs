@@ -37,4 +37,10 @@ impl HardSigmoid {
     }
 }
 
-float_unary!(HardSigmoid);
+float_unary!(
+    HardSigmoid,
+    gradient = |op, dy, x, _| {
+        let inner = op.alpha * x + op.beta;
+        (dy * op.alpha).when(&inner.greater(0.0), 0.0).when(&inner.less(1.0), 0.0)
+    }
+);

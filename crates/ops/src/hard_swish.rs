@@ -29,4 +29,10 @@ impl HardSwish {
     }
 }
 
-float_unary!(HardSwish);
+float_unary!(
+    HardSwish,
+    gradient = |_, dy, x, _| {
+        let slope = (x.clone() / 3.0 + 0.5).when(&x.less(3.0), 1.0).when(&x.greater(-3.0), 0.0);
+        dy * slope
+    }
+);

@@ -5,10 +5,11 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::elementwise::infer_same;
+use crate::gradient::{Gradients, constant_between_steps};
 use crate::numeric::{floats, from_f64};
 use crate::sample_data::ramp;
 use crate::softmax_axis::{SoftmaxAxis, hardmax};
@@ -49,5 +50,9 @@ impl Op for Hardmax {
         let mut values = floats(0, x)?;
         self.axis.apply(x.shape(), &mut values, hardmax)?;
         Ok(vec![from_f64(x.dtype(), x.shape().to_vec(), values)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        constant_between_steps(vjp)
     }
 }

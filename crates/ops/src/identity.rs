@@ -5,8 +5,10 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::Tensor;
+
+use crate::gradient::{Gradients, of_reshape};
 
 pub(crate) const OP: OpSpec = OpSpec {
     name: "Identity",
@@ -40,5 +42,9 @@ impl Op for Identity {
 
     fn evaluate(&self, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, OpError> {
         Ok(vec![inputs.required(0)?.clone()])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_reshape(vjp)
     }
 }

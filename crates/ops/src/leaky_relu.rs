@@ -32,4 +32,4 @@ impl LeakyRelu {
     }
 }
 
-float_unary!(LeakyRelu);
+float_unary!(LeakyRelu, gradient = |op, dy, x, _| dy.clone().when(&x.greater(0.0), dy * op.alpha));

@@ -76,6 +76,7 @@ mod equal;
 mod erf;
 mod exp;
 mod expand;
+mod expression;
 mod eye_like;
 mod flatten;
 mod flex_attention;
@@ -350,6 +351,10 @@ pub use max_pool::MaxPool;
 pub use max_unpool::MaxUnpool;
 pub use mean::Mean;
 pub use mean_variance_normalization::MeanVarianceNormalization;
+pub use microsoft::{
+    ActivationGrad, AveragePoolGrad, BatchNormInternal, BatchNormalizationGrad, BroadcastGradientArgs, ConvGrad,
+    GatherGrad, MaxPoolGrad, SoftmaxCrossEntropyLossInternal, SoftmaxCrossEntropyLossInternalGrad, SoftmaxGrad,
+};
 pub use min::Min;
 pub use mish::Mish;
 pub use mod_op::Mod;
@@ -648,15 +653,26 @@ pub static OPS: &[OpSpec] = &[
     adagrad::OP,
     adam::OP,
     momentum::OP,
+    microsoft::average_pool_grad::OP,
+    microsoft::batch_norm_internal::OP,
+    microsoft::batch_normalization_grad::OP,
     microsoft::bias_gelu::OP,
+    microsoft::broadcast_gradient_args::OP,
+    microsoft::conv_grad::OP,
     microsoft::dequantize_linear::OP,
     microsoft::dynamic_quantize_matmul::OP,
     microsoft::fast_gelu::OP,
+    microsoft::fast_gelu_grad::OP,
     microsoft::fused_conv::OP,
     microsoft::fused_matmul::OP,
+    microsoft::gather_grad::OP,
     microsoft::gelu::OP,
+    microsoft::gelu_grad::OP,
+    microsoft::log_softmax_grad::OP,
+    microsoft::log_softmax_grad_13::OP,
     microsoft::matmul_integer_to_float::OP,
     microsoft::matmul_nbits::OP,
+    microsoft::max_pool_grad::OP,
     microsoft::qgemm::OP,
     microsoft::qlinear_add::OP,
     microsoft::qlinear_average_pool::OP,
@@ -667,7 +683,14 @@ pub static OPS: &[OpSpec] = &[
     microsoft::qlinear_sigmoid::OP,
     microsoft::qlinear_softmax::OP,
     microsoft::quantize_linear::OP,
+    microsoft::relu_grad::OP,
+    microsoft::sigmoid_grad::OP,
     microsoft::skip_layer_normalization::OP,
+    microsoft::softmax_cross_entropy_loss_internal::OP,
+    microsoft::softmax_cross_entropy_loss_internal_grad::OP,
+    microsoft::softmax_grad::OP,
+    microsoft::softmax_grad_13::OP,
+    microsoft::tanh_grad::OP,
 ];
 
 /// [`OPS`] as a graph wants it.

@@ -29,4 +29,4 @@ impl Log {
     }
 }
 
-float_unary!(Log);
+float_unary!(Log, gradient = |_, dy, x, _| dy / x);

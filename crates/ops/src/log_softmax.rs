@@ -5,10 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::elementwise::infer_same;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_one};
 use crate::numeric::{floats, from_f64};
 use crate::sample_data::ramp;
 use crate::softmax_axis::{SoftmaxAxis, log_softmax};
@@ -49,5 +51,10 @@ impl Op for LogSoftmax {
         let mut values = floats(0, x)?;
         self.axis.apply(x.shape(), &mut values, log_softmax)?;
         Ok(vec![from_f64(x.dtype(), x.shape().to_vec(), values)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        let name = if self.axis.flattens { "LogSoftmaxGrad" } else { "LogSoftmaxGrad_13" };
+        of_one(vjp, |dy, _, y| Expr::microsoft(name, [dy, y]).with("axis", self.axis.axis))
     }
 }

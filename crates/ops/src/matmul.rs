@@ -5,13 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{
-    Attributes, Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, ValueId, Vjp, WeightAxes,
-};
+use lissom_graph::{Dim, Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, Vjp, WeightAxes};
 use lissom_tensor::{DType, Tensor};
 
 use crate::elementwise::two;
-use crate::gradient::{input, node, output_gradient, sum_to_input, transposed};
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_output, sum_to, x};
 use crate::numeric::{from_f64, from_i64, is_wide_float};
 use crate::product::{Product, product_dims};
 use crate::sample_data::{filled, ramp};
@@ -74,21 +73,38 @@ impl Op for MatMul {
         out.iter().fold(k, |macs, &length| macs.saturating_mul(length as u64))
     }
 
-    /// `gradient · bᵀ` and `aᵀ · gradient`, summed over broadcast axes. Vectors are left out.
-    fn vjp(&self, vjp: &mut Vjp<'_>) -> Result<Vec<Option<ValueId>>, NoGradient> {
-        let Some(gradient) = output_gradient(vjp) else { return Ok(vec![None, None]) };
-        let (a, b) = (vjp.facts.shape(0).ok_or(NoGradient)?, vjp.facts.shape(1).ok_or(NoGradient)?);
-        let joined = product_dims(a, b).map_err(|_| NoGradient)?;
-        let (Some(a_row), Some(b_row)) = (a.len().checked_sub(2), b.len().checked_sub(2)) else {
-            return Err(NoGradient);
-        };
-        let batch = &joined[..joined.len() - 2];
-        let a_dims = [batch, &a[a_row..]].concat();
-        let b_dims = [batch, &b[b_row..]].concat();
-        let (a_value, b_value) = (input(vjp, 0)?, input(vjp, 1)?);
-        let (a_turned, b_turned) = (transposed(vjp, a_value, a.len())?, transposed(vjp, b_value, b.len())?);
-        let a_gradient = node(vjp, "MatMul", &[gradient, b_turned], Attributes::new())?;
-        let b_gradient = node(vjp, "MatMul", &[a_turned, gradient], Attributes::new())?;
-        Ok(vec![Some(sum_to_input(vjp, a_gradient, &a_dims, 0)?), Some(sum_to_input(vjp, b_gradient, &b_dims, 1)?)])
+    /// `dy · bᵀ` and `aᵀ · dy`, summed over broadcast axes. A vector is a matrix of one row or column.
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_output(vjp, |vjp, dy| {
+            let (a_dims, b_dims) = (vjp.facts.shape(0).ok_or(NoGradient)?, vjp.facts.shape(1).ok_or(NoGradient)?);
+            let (a_is_row, b_is_column) = (a_dims.len() == 1, b_dims.len() == 1);
+            let row = |dims: &[Dim]| [&[Dim::Known(1)], dims].concat();
+            let a_dims = if a_is_row { row(a_dims) } else { a_dims.to_vec() };
+            let b_dims = if b_is_column { [b_dims, &[Dim::Known(1)]].concat() } else { b_dims.to_vec() };
+            let joined = product_dims(&a_dims, &b_dims).map_err(|_| NoGradient)?;
+            let (a, b) = (x(vjp, 0)?, x(vjp, 1)?);
+            let a = if a_is_row { a.unsqueeze([0]) } else { a };
+            let b = if b_is_column { b.unsqueeze([1]) } else { b };
+            let dy = if b_is_column { dy.unsqueeze([-1]) } else { dy };
+            let dy = if a_is_row { dy.unsqueeze([-2]) } else { dy };
+            let to_a = Expr::of("MatMul", [dy.clone(), turned(b, b_dims.len())]);
+            let to_b = Expr::of("MatMul", [turned(a, a_dims.len()), dy]);
+            let batch = &joined[..joined.len() - 2];
+            let summed = |gradient: Expr, own: &[Dim], is_vector: bool, one: i64, index: usize| {
+                if is_vector {
+                    let leading: Vec<i64> = (0..batch.len() as i64).collect();
+                    return Ok(gradient.sum(leading, false).squeeze([one]));
+                }
+                sum_to(vjp, gradient, Some(&[batch, &own[own.len() - 2..]].concat()), index)
+            };
+            Ok(vec![Some(summed(to_a, &a_dims, a_is_row, 0, 0)?), Some(summed(to_b, &b_dims, b_is_column, 1, 1)?)])
+        })
     }
+}
+
+/// Matrices with rows and columns exchanged.
+fn turned(x: Expr, rank: usize) -> Expr {
+    let mut order: Vec<i64> = (0..rank as i64).collect();
+    order.swap(rank - 2, rank - 1);
+    x.transpose(order)
 }

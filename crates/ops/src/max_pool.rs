@@ -5,10 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{DType, Tensor};
 
 use crate::Window;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_output, x, y};
 use crate::numeric::{from_f64, is_wide_float};
 use crate::pool::{infer_pool, pool, read_window};
 use crate::sample_data::{filled, ramp};
@@ -71,6 +73,17 @@ impl Op for MaxPool {
         let values = best.iter().map(|&(value, _)| value).collect();
         let indices = best.iter().map(|&(_, at)| at).collect();
         Ok(vec![from_f64(x.dtype(), shape.clone(), values)?, Tensor::new(shape, indices)?])
+    }
+
+    fn saved_outputs(&self) -> usize {
+        2
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        if self.column_major {
+            return Err(NoGradient);
+        }
+        of_output(vjp, |vjp, dy| Ok(vec![Some(Expr::microsoft("MaxPoolGrad", [dy, y(vjp, 1)?, x(vjp, 0)?.shape()]))]))
     }
 }
 

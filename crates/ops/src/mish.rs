@@ -29,4 +29,10 @@ impl Mish {
     }
 }
 
-float_unary!(Mish);
+float_unary!(
+    Mish,
+    gradient = |_, dy, x, _| {
+        let inner = x.clone().apply("Softplus").apply("Tanh");
+        dy * (inner.clone() + x.clone() * x.apply("Sigmoid") * (1.0 - inner.squared()))
+    }
+);

@@ -22,4 +22,10 @@ pub struct Mul {
     pub(crate) alignment: Alignment,
 }
 
-numeric_binary!(Mul, lengths = |a, b| Some(a.mul(b)), float = |x, y| x * y, int = |x, y| x.wrapping_mul(y));
+numeric_binary!(
+    Mul,
+    lengths = |a, b| Some(a.mul(b)),
+    float = |x, y| x * y,
+    int = |x, y| x.wrapping_mul(y),
+    gradients = |dy, a, b| [dy.clone() * b, dy * a]
+);

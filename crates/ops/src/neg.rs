@@ -5,10 +5,11 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::elementwise::infer_same;
+use crate::gradient::{Gradients, of_one};
 use crate::unary::{map_numeric, numeric_samples};
 
 pub(crate) const OP: OpSpec = OpSpec {
@@ -42,5 +43,9 @@ impl Op for Neg {
             signed = |x| x.wrapping_neg(),
             unsigned = |x| x.wrapping_neg()
         )
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_one(vjp, |dy, _, _| -dy)
     }
 }

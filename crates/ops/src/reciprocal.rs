@@ -29,4 +29,4 @@ impl Reciprocal {
     }
 }
 
-float_unary!(Reciprocal);
+float_unary!(Reciprocal, gradient = |_, dy, _, y| -(dy * y.squared()));

@@ -5,11 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Attributes, Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, ValueId, Vjp};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{Storage, Tensor};
 
 use crate::elementwise::{infer_same, map_float};
-use crate::gradient::{node, output_gradient};
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_one};
 
 pub(crate) const OP: OpSpec = OpSpec {
     name: "Relu",
@@ -53,11 +54,9 @@ impl Op for Relu {
         Ok(vec![Tensor::from_storage(x.shape().to_vec(), storage)?])
     }
 
-    /// The gradient where the output is positive: at 0 it is 0.
-    fn vjp(&self, vjp: &mut Vjp<'_>) -> Result<Vec<Option<ValueId>>, NoGradient> {
-        let Some(gradient) = output_gradient(vjp) else { return Ok(vec![None]) };
-        let y = vjp.outputs.first().copied().flatten().ok_or(NoGradient)?;
-        let is_positive = node(vjp, "Sign", &[y], Attributes::new())?;
-        Ok(vec![Some(node(vjp, "Mul", &[gradient, is_positive], Attributes::new())?)])
+    /// The gradient where the output is positive: at 0 it is 0. The output stands for the input, so that the input need
+    /// not be kept.
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_one(vjp, |dy, _, y| Expr::microsoft("ReluGrad", [dy, y]))
     }
 }

@@ -5,10 +5,11 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::IntList;
+use crate::gradient::{Gradients, of_reshape};
 use crate::lengths::{lengths, lengths_fact, quotient};
 
 pub(crate) const OP: OpSpec = OpSpec {
@@ -130,6 +131,10 @@ impl Op for Reshape {
         let x = inputs.required(0)?;
         let shape = self.resolve(x.shape(), &self.shape.required(inputs)?)?;
         Ok(vec![x.reshape(shape)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_reshape(vjp)
     }
 }
 

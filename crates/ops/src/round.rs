@@ -29,4 +29,4 @@ impl Round {
     }
 }
 
-float_unary!(Round);
+float_unary!(Round, constant_between_steps);

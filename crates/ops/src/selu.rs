@@ -37,4 +37,7 @@ impl Selu {
     }
 }
 
-float_unary!(Selu);
+float_unary!(
+    Selu,
+    gradient = |op, dy, x, y| (dy.clone() * op.gamma).when(&x.greater(0.0), dy * (y + op.gamma * op.alpha))
+);

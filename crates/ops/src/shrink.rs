@@ -5,10 +5,11 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::elementwise::infer_same;
+use crate::gradient::{Gradients, of_one};
 use crate::numeric::from_f64;
 
 pub(crate) const OP: OpSpec = OpSpec {
@@ -55,5 +56,9 @@ impl Op for Shrink {
             _ => 0.0,
         };
         Ok(vec![from_f64(x.dtype(), x.shape().to_vec(), x.to_f64_vec()?.into_iter().map(shrink).collect())?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_one(vjp, |dy, x, _| dy.clone().when(&x.greater(self.lambd), dy.when(&x.less(-self.lambd), 0.0)))
     }
 }

@@ -5,10 +5,11 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::elementwise::infer_same;
+use crate::gradient::{Gradients, constant_between_steps};
 use crate::unary::{map_numeric, numeric_samples};
 
 pub(crate) const OP: OpSpec = OpSpec {
@@ -48,5 +49,9 @@ impl Op for Sign {
             signed = |x| x.signum(),
             unsigned = |x| x.min(1)
         )
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        constant_between_steps(vjp)
     }
 }

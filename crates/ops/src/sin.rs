@@ -29,4 +29,4 @@ impl Sin {
     }
 }
 
-float_unary!(Sin);
+float_unary!(Sin, gradient = |_, dy, x, _| dy * x.apply("Cos"));

@@ -29,4 +29,4 @@ impl Sinh {
     }
 }
 
-float_unary!(Sinh);
+float_unary!(Sinh, gradient = |_, dy, x, _| dy * x.apply("Cosh"));

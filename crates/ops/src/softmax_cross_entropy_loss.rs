@@ -5,10 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::elementwise::infer_same;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, dy, emit, optional_x, x, y};
 use crate::loss::LabelLoss;
 use crate::numeric::{floats, from_f64};
 use crate::sample_data::{filled, positive, ramp};
@@ -28,6 +30,22 @@ pub(crate) const OP: OpSpec = OpSpec {
         ]
     },
 };
+
+/// The gradients of a loss, from those of the loss and of the log-probabilities. Weights of classes are taken as given.
+pub(crate) fn gradients(vjp: &mut Vjp<'_>, loss: LabelLoss, ignore_index: Option<Expr>) -> Gradients {
+    let (labels, weights) = (x(vjp, 1)?, optional_x(vjp, 2));
+    let mut total = None;
+    if let Some(dy) = dy(vjp, 0) {
+        let inputs = vec![Some(dy), Some(y(vjp, 1)?), Some(labels), weights, ignore_index];
+        let all = Expr::microsoft_outputs("SoftmaxCrossEntropyLossInternalGrad", inputs, loss.attributes(), 1);
+        total = all.into_iter().next();
+    }
+    if let Some(dy) = dy(vjp, 1) {
+        let of_log = Expr::microsoft("LogSoftmaxGrad_13", [dy, y(vjp, 1)?]).with("axis", 1i64);
+        total = Some(total.map_or(of_log.clone(), |total| total + of_log));
+    }
+    emit(vjp, [total])
+}
 
 /// `SoftmaxCrossEntropyLoss`: inputs scores `[n, c, …]`, labels `[n, …]`, class weights `[c]`; outputs the loss and the
 /// log-probabilities.
@@ -52,5 +70,13 @@ impl Op for SoftmaxCrossEntropyLoss {
         SoftmaxAxis { axis: 1, flattens: false }.apply(x.shape(), &mut values, log_softmax)?;
         let loss = self.loss.run(x, &values, inputs.required(1)?, inputs.optional(2))?;
         Ok(vec![loss, from_f64(x.dtype(), x.shape().to_vec(), values)?])
+    }
+
+    fn saved_outputs(&self) -> usize {
+        2
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        gradients(vjp, self.loss, self.loss.ignore_index.map(Expr::int))
     }
 }

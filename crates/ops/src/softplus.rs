@@ -29,4 +29,4 @@ impl Softplus {
     }
 }
 
-float_unary!(Softplus);
+float_unary!(Softplus, gradient = |_, dy, x, _| dy * x.apply("Sigmoid"));

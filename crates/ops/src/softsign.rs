@@ -29,4 +29,4 @@ impl Softsign {
     }
 }
 
-float_unary!(Softsign);
+float_unary!(Softsign, gradient = |_, dy, x, _| dy / (1.0 + x.apply("Abs")).squared());

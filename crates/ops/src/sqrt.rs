@@ -29,4 +29,4 @@ impl Sqrt {
     }
 }
 
-float_unary!(Sqrt);
+float_unary!(Sqrt, gradient = |_, dy, _, y| dy * 0.5 / y);

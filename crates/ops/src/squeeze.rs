@@ -5,11 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::IntList;
 use crate::axes::axes;
+use crate::gradient::{Gradients, of_reshape};
 use crate::int_list::KnownList;
 use crate::lengths::{lengths, lengths_fact};
 
@@ -73,5 +74,9 @@ impl Op for Squeeze {
         }
         let left: Vec<usize> = (0..x.rank()).filter(|axis| !gone.contains(axis)).map(|axis| x.shape()[axis]).collect();
         Ok(vec![x.reshape(left)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_reshape(vjp)
     }
 }

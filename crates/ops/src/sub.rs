@@ -22,4 +22,10 @@ pub struct Sub {
     pub(crate) alignment: Alignment,
 }
 
-numeric_binary!(Sub, lengths = |a, b| Some(a.sub(b)), float = |x, y| x - y, int = |x, y| x.wrapping_sub(y));
+numeric_binary!(
+    Sub,
+    lengths = |a, b| Some(a.sub(b)),
+    float = |x, y| x - y,
+    int = |x, y| x.wrapping_sub(y),
+    gradients = |dy, _, _| [dy.clone(), -dy]
+);

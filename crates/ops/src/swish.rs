@@ -32,4 +32,10 @@ impl Swish {
     }
 }
 
-float_unary!(Swish);
+float_unary!(
+    Swish,
+    gradient = |op, dy, x, y| {
+        let gate = (op.alpha * x).apply("Sigmoid");
+        dy * (gate.clone() + op.alpha * y * (1.0 - gate))
+    }
+);

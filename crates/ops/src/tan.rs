@@ -29,4 +29,4 @@ impl Tan {
     }
 }
 
-float_unary!(Tan);
+float_unary!(Tan, gradient = |_, dy, _, y| dy * (1.0 + y.squared()));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use lissom_graph::OpSpec;
 
+use crate::expression::Expr;
 use crate::unary::{float_unary, samples};
 
 pub(crate) const OP: OpSpec = OpSpec {
@@ -29,4 +30,4 @@ impl Tanh {
     }
 }
 
-float_unary!(Tanh);
+float_unary!(Tanh, gradient = |_, dy, _, y| Expr::microsoft("TanhGrad", [dy, y]));

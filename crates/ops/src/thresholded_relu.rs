@@ -32,4 +32,4 @@ impl ThresholdedRelu {
     }
 }
 
-float_unary!(ThresholdedRelu);
+float_unary!(ThresholdedRelu, gradient = |op, dy, x, _| dy.when(&x.greater(op.alpha), 0.0));

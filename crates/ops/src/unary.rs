@@ -16,8 +16,24 @@ pub(crate) fn map(x: &Tensor, f: impl Fn(f64) -> f64) -> Result<Tensor, OpError>
 
 /// Implements [`Op`](lissom_graph::Op) for a type with a method `apply(&self, x: f64) -> f64`: floats in, the same type
 /// and shape out.
+/// With a gradient: its formula from those of the output, the input and the output.
 macro_rules! float_unary {
     ($op:ty) => {
+        $crate::unary::float_unary!($op, fn = |_, _vjp| Err(lissom_graph::NoGradient));
+    };
+    ($op:ty, gradient = |$op_value:pat_param, $dy:pat_param, $x:pat_param, $y:pat_param| $formula:expr) => {
+        $crate::unary::float_unary!(
+            $op,
+            fn = |op: &$op, vjp| {
+                let $op_value = *op;
+                $crate::gradient::of_one(vjp, |$dy, $x, $y| $formula)
+            }
+        );
+    };
+    ($op:ty, constant_between_steps) => {
+        $crate::unary::float_unary!($op, fn = |_, vjp| $crate::gradient::constant_between_steps(vjp));
+    };
+    ($op:ty, fn = $vjp:expr) => {
         impl lissom_graph::Op for $op {
             fn as_any(&self) -> &dyn std::any::Any {
                 self
@@ -35,6 +51,17 @@ macro_rules! float_unary {
                 inputs: &lissom_graph::Inputs<'_>,
             ) -> Result<Vec<lissom_tensor::Tensor>, lissom_graph::OpError> {
                 Ok(vec![$crate::unary::map(inputs.required(0)?, |x| self.apply(x))?])
+            }
+
+            fn vjp(
+                &self,
+                vjp: &mut lissom_graph::Vjp<'_>,
+            ) -> Result<Vec<Option<lissom_graph::ValueId>>, lissom_graph::NoGradient> {
+                let found: fn(
+                    &$op,
+                    &mut lissom_graph::Vjp<'_>,
+                ) -> Result<Vec<Option<lissom_graph::ValueId>>, lissom_graph::NoGradient> = $vjp;
+                found(self, vjp)
             }
         }
     };
@@ -59,6 +86,12 @@ pub(crate) fn positive_samples() -> Vec<Sample> {
         Sample::new([Tensor::scalar(3.0f64)]),
         Sample::new([Tensor::vector(Vec::<f32>::new())]),
     ]
+}
+
+/// Cases of an operator that takes numbers between −1 and 1: outside it is NaN.
+pub(crate) fn unit_samples() -> Vec<Sample> {
+    let inside = Tensor::vector(vec![-0.9f32, -0.25, 0.0, 0.125, 0.75]);
+    samples().into_iter().chain([Sample::new([inside])]).collect()
 }
 
 /// A numeric tensor mapped: floats with the first function (in f64), signed and unsigned integers with the others.

@@ -5,11 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::IntList;
 use crate::axes::axes;
+use crate::gradient::{Gradients, of_reshape};
 use crate::int_list::KnownList;
 use crate::lengths::{lengths, lengths_fact};
 
@@ -63,5 +64,9 @@ impl Op for Unsqueeze {
     fn evaluate(&self, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, OpError> {
         let x = inputs.required(0)?;
         Ok(vec![x.reshape(unsqueezed(x.shape(), &self.axes.required(inputs)?, 1)?)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_reshape(vjp)
     }
 }

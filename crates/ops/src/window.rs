@@ -1,6 +1,6 @@
 //! The sliding window of convolutions and pools: kernel, stride, dilation, padding.
 
-use lissom_graph::{Dim, NodeReader, OpError};
+use lissom_graph::{Attributes, Dim, NodeReader, OpError};
 
 /// How padding is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +80,25 @@ impl Window {
             auto_pad,
             ceil_mode: node.flag_or("ceil_mode", false)?,
         })
+    }
+
+    /// The attributes [`read`](Self::read) reads, for a node with the same window; `ceil_mode` is left to pools.
+    pub(crate) fn attributes(&self) -> Attributes {
+        let lengths = |lengths: &[usize]| lengths.iter().map(|&length| length as i64).collect::<Vec<_>>();
+        let auto_pad = match self.auto_pad {
+            AutoPad::NotSet => "NOTSET",
+            AutoPad::SameUpper => "SAME_UPPER",
+            AutoPad::SameLower => "SAME_LOWER",
+            AutoPad::Valid => "VALID",
+        };
+        let lists = [
+            ("kernel_shape", lengths(&self.kernel)),
+            ("strides", lengths(&self.strides)),
+            ("dilations", lengths(&self.dilations)),
+            ("pads", self.pads.clone()),
+        ];
+        let given = lists.into_iter().filter(|(_, list)| !list.is_empty());
+        given.fold(Attributes::new().with("auto_pad", auto_pad), |all, (name, list)| all.with(name, list))
     }
 
     /// The window along each spatial axis of an input of these lengths. `kernel` is the weight's, for convolutions.

@@ -1,0 +1,17 @@
+//! `FastGeluGrad`: the gradient of `FastGelu` without a bias from its input.
+//!
+//! <https://github.com/microsoft/onnxruntime/blob/main/orttraining/orttraining/core/graph/training_op_defs.cc>
+
+use std::sync::Arc;
+
+use lissom_graph::OpSpec;
+
+use super::activation_grad::{ActivationGrad, samples};
+
+pub(crate) const OP: OpSpec = OpSpec {
+    name: "FastGeluGrad",
+    domain: "com.microsoft",
+    since: 1,
+    read: |_| Ok(Arc::new(ActivationGrad::FastGelu)),
+    samples,
+};

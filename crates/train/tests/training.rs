@@ -1,0 +1,206 @@
+//! Whole trainings: they learn, they repeat, they go on where they stopped.
+
+mod support;
+
+use lissom_tensor::{DType, Tensor, Weight};
+use lissom_train::{BatchNorm, Culprit, Missing, OPTIMIZERS, Recompute, Trainer, TrainerOptions, TrainError};
+use support::{all, architecture, clouds, loss, optimizer, schedule, tensor, with_dropout};
+
+fn options(name: &str, text: &str, steps: u64) -> TrainerOptions {
+    let schedule = schedule("linear", "warmup_steps = 2");
+    TrainerOptions {
+        threads: 1,
+        ..TrainerOptions::new(loss("cross_entropy", ""), optimizer(name, text), schedule, steps)
+    }
+}
+
+fn perceptron() -> lissom_graph::Model {
+    architecture("mlp", "shape = [4]\nhidden = [16]\nclasses = 3")
+}
+
+fn train(trainer: &mut Trainer, steps: u64) -> Vec<f64> {
+    (0..steps)
+        .map(|_| {
+            let (x, labels) = clouds(32, 4, 3, trainer.steps_done() + 50);
+            let name = trainer.data()[0].0.clone();
+            trainer.step(&[(&name, &x), ("labels", &labels)]).unwrap().loss
+        })
+        .collect()
+}
+
+#[test]
+fn every_optimizer_learns() {
+    for spec in OPTIMIZERS {
+        let text = match spec.name {
+            "adamw" | "lamb" => "learning_rate = 0.03",
+            "lars" => "learning_rate = 20.0",
+            "lion" => "learning_rate = 0.01",
+            "sam" => "base = { sgd = { learning_rate = 0.1 } }",
+            _ => "learning_rate = 0.1",
+        };
+        let mut trainer = Trainer::new(&perceptron(), options(spec.name, text, 80), all).unwrap();
+        let losses = train(&mut trainer, 80);
+        let last = losses[75..].iter().sum::<f64>() / 5.0;
+        assert!(losses[0] > 0.5 && last < 0.12, "{}: {} to {last}", spec.name, losses[0]);
+        let (x, labels) = clouds(99, 4, 3, 999);
+        let progress = trainer.step(&[("input", &x), ("labels", &labels)]).unwrap();
+        assert!(progress.correct.unwrap() >= 94, "{}: {progress:?}", spec.name);
+    }
+}
+
+fn everything() -> TrainerOptions {
+    let mut options = options("adamw", "learning_rate = 0.02", 12);
+    (options.noise, options.average, options.seed) = (Some(0.01), Some(0.9), 5);
+    options.step.clip_norm = Some(1.0);
+    options
+}
+
+fn saved(trainer: &Trainer) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    trainer.save(&path).unwrap();
+    std::fs::read(path).unwrap()
+}
+
+#[test]
+fn a_training_that_stopped_goes_on_as_if_it_had_not() {
+    let mut whole = Trainer::new(&with_dropout(), everything(), all).unwrap();
+    train(&mut whole, 12);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let mut first = Trainer::new(&with_dropout(), everything(), all).unwrap();
+    train(&mut first, 5);
+    first.save(&path).unwrap();
+    drop(first);
+    let mut second = Trainer::new(&with_dropout(), everything(), all).unwrap();
+    second.load(&path).unwrap();
+    assert_eq!(second.steps_done(), 5);
+    train(&mut second, 7);
+    assert_eq!(saved(&second), saved(&whole));
+    let mut other = everything();
+    other.seed = 6;
+    let mut other = Trainer::new(&with_dropout(), other, all).unwrap();
+    assert!(matches!(other.load(&path), Err(TrainError::OtherTraining { .. })));
+    let mut other = Trainer::new(&with_dropout(), options("sgd", "", 12), all).unwrap();
+    assert!(matches!(other.load(&path), Err(TrainError::OtherTraining { .. })));
+}
+
+fn images(trainer: &mut Trainer, steps: u64) {
+    for step in 0..steps {
+        let x = tensor(DType::F32, &[8, 3, 8, 8], step + 9);
+        let labels = Tensor::vector((0..8).map(|i| i % 3).collect::<Vec<i64>>());
+        trainer.step(&[("input", &x), ("labels", &labels)]).unwrap();
+    }
+}
+
+const SMALL_RESNET: &str = "size = 8\nwidth = 8\nblocks = 1\nclasses = 3";
+
+#[test]
+fn the_bytes_are_the_same_with_any_number_of_threads() {
+    let small: [(&str, &str); 2] = [
+        ("resnet20", SMALL_RESNET),
+        ("vision_transformer", "size = 8\nwidth = 8\ndepth = 1\nheads = 2\nclasses = 3"),
+    ];
+    for (name, text) in small {
+        let of = |threads| {
+            let mut options = options("sgd", "momentum = 0.9", 4);
+            options.threads = threads;
+            let mut trainer = Trainer::new(&architecture(name, text), options, all).unwrap();
+            images(&mut trainer, 4);
+            saved(&trainer)
+        };
+        assert!(of(1) == of(2), "{name}");
+    }
+}
+
+#[test]
+fn values_computed_again_change_no_byte() {
+    let of = |recompute| {
+        let mut options = options("sgd", "momentum = 0.9", 3);
+        options.step.recompute = recompute;
+        let mut trainer = Trainer::new(&architecture("resnet20", SMALL_RESNET), options, all).unwrap();
+        images(&mut trainer, 3);
+        saved(&trainer)
+    };
+    assert!(of(Recompute::Cheap) == of(Recompute::Nothing));
+}
+
+#[test]
+fn what_is_not_finite_is_found() {
+    let mut trainer = Trainer::new(&perceptron(), options("sgd", "learning_rate = 0.1", 9), all).unwrap();
+    let (mut x, labels) = clouds(32, 4, 3, 1);
+    x.as_mut_slice::<f32>().unwrap()[3] = f32::NAN;
+    let error = trainer.step(&[("input", &x), ("labels", &labels)]).unwrap_err();
+    let expected = Culprit::Input { name: "input".into() };
+    assert!(matches!(&error, TrainError::NotFinite { step: 1, culprit, .. } if *culprit == expected), "{error}");
+    // Nothing has changed: the training goes on.
+    train(&mut trainer, 3);
+    let mut model = perceptron();
+    let id = model.graph.find_value("classifier.weight").unwrap();
+    let huge = Tensor::new(model.graph.constant(id).unwrap().shape(), vec![3e38f32; 48]).unwrap();
+    model.graph.set_constant(id, Weight::Dense(huge));
+    let mut trainer = Trainer::new(&model, options("sgd", "learning_rate = 0.1", 9), all).unwrap();
+    let (x, labels) = clouds(32, 4, 3, 1);
+    let error = trainer.step(&[("input", &x), ("labels", &labels)]).unwrap_err();
+    let TrainError::NotFinite { culprit: Culprit::Node { node, .. }, .. } = &error else { panic!("{error}") };
+    assert_eq!(node, "classifier");
+    assert!(error.hint().is_some());
+    let error = trainer.step(&[("input", &x)]).unwrap_err();
+    assert!(matches!(&error, TrainError::MissingInput { name } if name == "labels"), "{error}");
+}
+
+#[test]
+fn running_statistics_move_unless_frozen() {
+    for (batch_norm, moves) in [(BatchNorm::Train, true), (BatchNorm::Frozen, false)] {
+        let model = architecture("resnet20", SMALL_RESNET);
+        let mut options = options("sgd", "learning_rate = 0.01", 2);
+        options.forward.batch_norm = batch_norm;
+        let mut trainer = Trainer::new(&model, options, all).unwrap();
+        images(&mut trainer, 2);
+        let trained = trainer.model();
+        let of = |model: &lissom_graph::Model, name: &str| {
+            model.graph.dense_constant(model.graph.find_value(name).unwrap()).cloned().unwrap()
+        };
+        assert_eq!(of(&trained, "bn1.running_mean") != of(&model, "bn1.running_mean"), moves);
+        assert_ne!(of(&trained, "bn1.weight"), of(&model, "bn1.weight"));
+        assert_eq!(trained.graph.nodes().len(), model.graph.nodes().len());
+    }
+}
+
+#[test]
+fn an_average_lies_between_the_first_weights_and_the_last() {
+    let mut options = options("sgd", "learning_rate = 0.1", 20);
+    options.average = Some(0.999);
+    let mut trainer = Trainer::new(&perceptron(), options, all).unwrap();
+    train(&mut trainer, 20);
+    let (now, average) = (trainer.model(), trainer.averaged_model().unwrap());
+    let of = |model: &lissom_graph::Model| {
+        let id = model.graph.find_value("linear1.weight").unwrap();
+        model.graph.dense_constant(id).unwrap().to_f64_vec().unwrap()
+    };
+    let distance = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
+    let (first, now, average) = (of(&perceptron()), of(&now), of(&average));
+    assert!(distance(&first, &average) > 0.0 && distance(&average, &now) > 0.0);
+    assert!(distance(&average, &now) < distance(&first, &now));
+}
+
+#[test]
+fn clipped_gradients_have_the_norm_asked_for() {
+    let mut options = options("sgd", "learning_rate = 1.0\nmomentum = 0.0", 9);
+    (options.step.clip_norm, options.step.norms) = (Some(1e-3), true);
+    options.schedule = schedule("constant", "");
+    options.step.missing = Missing::Refuse;
+    let mut trainer = Trainer::new(&perceptron(), options, all).unwrap();
+    let (x, labels) = clouds(32, 4, 3, 1);
+    let before = trainer.model();
+    let progress = trainer.step(&[("input", &x), ("labels", &labels)]).unwrap();
+    assert!(progress.gradient_norm.unwrap() > 0.01);
+    assert!(progress.gradient_norm_l1.unwrap() > progress.gradient_norm.unwrap());
+    let after = trainer.model();
+    let mut moved = 0.0;
+    for parameter in trainer.parameters() {
+        let of = |model: &lissom_graph::Model| model.graph.dense_constant(parameter.value).unwrap().to_f64_vec().unwrap();
+        moved += of(&before).iter().zip(of(&after)).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
+    }
+    assert!((moved.sqrt() - 1e-3).abs() < 1e-5, "{}", moved.sqrt());
+}
