@@ -88,6 +88,12 @@ impl Op for MatMul {
             let dy = if b_is_column { dy.unsqueeze([-1]) } else { dy };
             let dy = if a_is_row { dy.unsqueeze([-2]) } else { dy };
             let to_a = Expr::of("MatMul", [dy.clone(), turned(b, b_dims.len())]);
+            // A matrix gathers the products of all rows of all batches in one.
+            if b_dims.len() == 2 && a_dims.len() > 2 && !b_is_column {
+                let rows = |x: Expr| Expr::of("Flatten", [x]).with("axis", a_dims.len() as i64 - 1);
+                let to_b = Expr::of("Gemm", [rows(a), rows(dy)]).with("transA", 1i64);
+                return Ok(vec![Some(to_a), Some(to_b)]);
+            }
             let to_b = Expr::of("MatMul", [turned(a, a_dims.len()), dy]);
             let batch = &joined[..joined.len() - 2];
             let summed = |gradient: Expr, own: &[Dim], is_vector: bool, one: i64, index: usize| {

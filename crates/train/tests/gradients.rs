@@ -116,13 +116,8 @@ fn a_value_with_several_users_gets_the_sum_of_their_gradients() {
     model.graph.set_input_fact(0, lissom_graph::Fact::known(DType::F32, &[1, 1]));
     infer(&mut model.graph).unwrap();
     let mut patch = Patch::new(&model.graph, 20);
-    let request = Differentiation {
-        graph: &model.graph,
-        operators: &OPERATORS,
-        loss: y,
-        wanted: &[x],
-        missing: Missing::Refuse,
-    };
+    let request =
+        Differentiation { graph: &model.graph, operators: &OPERATORS, loss: y, wanted: &[x], missing: Missing::Refuse };
     let gradient = differentiate(&request, &mut patch).unwrap().of[0].unwrap();
     model.graph.set_outputs(vec![gradient]);
     model.graph.apply(patch).unwrap();
@@ -141,7 +136,8 @@ fn an_operator_without_gradient_is_named_or_freezes_what_is_below() {
         ["first.weight", "second.weight"].iter().map(|name| model.graph.find_value(name).unwrap()).collect();
     let loss = model.graph.outputs()[0];
     model.graph.fact_mut(loss).shape = Some(Vec::new());
-    let request = |missing| Differentiation { graph: &model.graph, operators: &OPERATORS, loss, wanted: &wanted, missing };
+    let request =
+        |missing| Differentiation { graph: &model.graph, operators: &OPERATORS, loss, wanted: &wanted, missing };
     let error = differentiate(&request(Missing::Refuse), &mut Patch::new(&model.graph, 20)).unwrap_err();
     assert!(matches!(&error, GradientError::NoGradient { node, .. } if node == "middle"), "{error}");
     let frozen = differentiate(&request(Missing::Freeze), &mut Patch::new(&model.graph, 20)).unwrap();

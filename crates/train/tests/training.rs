@@ -3,7 +3,7 @@
 mod support;
 
 use lissom_tensor::{DType, Tensor, Weight};
-use lissom_train::{BatchNorm, Culprit, Missing, OPTIMIZERS, Recompute, Trainer, TrainerOptions, TrainError};
+use lissom_train::{BatchNorm, Culprit, Missing, OPTIMIZERS, Recompute, TrainError, Trainer, TrainerOptions};
 use support::{all, architecture, clouds, loss, optimizer, schedule, tensor, with_dropout};
 
 fn options(name: &str, text: &str, steps: u64) -> TrainerOptions {
@@ -97,10 +97,8 @@ const SMALL_RESNET: &str = "size = 8\nwidth = 8\nblocks = 1\nclasses = 3";
 
 #[test]
 fn the_bytes_are_the_same_with_any_number_of_threads() {
-    let small: [(&str, &str); 2] = [
-        ("resnet20", SMALL_RESNET),
-        ("vision_transformer", "size = 8\nwidth = 8\ndepth = 1\nheads = 2\nclasses = 3"),
-    ];
+    let small: [(&str, &str); 2] =
+        [("resnet20", SMALL_RESNET), ("vision_transformer", "size = 8\nwidth = 8\ndepth = 1\nheads = 2\nclasses = 3")];
     for (name, text) in small {
         let of = |threads| {
             let mut options = options("sgd", "momentum = 0.9", 4);
@@ -199,7 +197,8 @@ fn clipped_gradients_have_the_norm_asked_for() {
     let after = trainer.model();
     let mut moved = 0.0;
     for parameter in trainer.parameters() {
-        let of = |model: &lissom_graph::Model| model.graph.dense_constant(parameter.value).unwrap().to_f64_vec().unwrap();
+        let of =
+            |model: &lissom_graph::Model| model.graph.dense_constant(parameter.value).unwrap().to_f64_vec().unwrap();
         moved += of(&before).iter().zip(of(&after)).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
     }
     assert!((moved.sqrt() - 1e-3).abs() < 1e-5, "{}", moved.sqrt());

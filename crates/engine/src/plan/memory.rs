@@ -38,8 +38,7 @@ pub(crate) fn place(steps: &mut [Step], buffers: &[Buffer]) -> (Vec<(Range<usize
     let roots = share(steps, buffers, &last_read);
     let mut lives: Vec<Option<Range<usize>>> = vec![None; buffers.len()];
     for (index, step) in steps.iter().enumerate() {
-        let read =
-            step.inputs.iter().filter_map(Source::buffer);
+        let read = step.inputs.iter().filter_map(Source::buffer);
         let written = if let Target::Buffer(id) = step.target { Some(id) } else { None };
         for id in read.chain(written) {
             let life = lives[roots[id]].get_or_insert(index..index + 1);

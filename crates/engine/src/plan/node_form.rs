@@ -223,7 +223,8 @@ impl NodeForm<'_, '_> {
         let (x, weight) = (self.network.shape(x)?, self.network.shape(weight)?);
         let groups = usize::try_from(self.int("group", 1)?).ok().filter(|&groups| groups > 0)?;
         let kernel = weight.get(2..)?.to_vec();
-        let is_own = self.ints("kernel_shape").is_none_or(|own| own.iter().map(|&n| n as usize).eq(kernel.iter().copied()));
+        let is_own =
+            self.ints("kernel_shape").is_none_or(|own| own.iter().map(|&n| n as usize).eq(kernel.iter().copied()));
         let is_fit = is_own
             && matches!(kernel.len(), 1 | 2)
             && x.len() == weight.len()

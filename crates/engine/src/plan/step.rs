@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use lissom_graph::Op;
 use lissom_kernels::attention;
-use lissom_kernels::{Activation, Threads};
 use lissom_kernels::conv::{Channels, Images};
 use lissom_kernels::elementwise::{Binary, Unary};
 use lissom_kernels::pool::PoolShape;
 use lissom_kernels::rows::Reduction;
+use lissom_kernels::{Activation, Threads};
 use lissom_tensor::{DType, Tensor};
 
 use super::run::Operands;

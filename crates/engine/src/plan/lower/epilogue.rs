@@ -100,7 +100,7 @@ impl Builder<'_, '_> {
     }
 
     /// The operand of binary work that is not `value`.
-    pub(super) fn other(&self, index: usize, value: ValueId) -> Option<ValueId> {
+    pub fn other(&self, index: usize, value: ValueId) -> Option<ValueId> {
         match self.network.works[index].inputs[..] {
             [Some(a), Some(b)] if a == value && b != value => Some(b),
             [Some(a), Some(b)] if b == value && a != value => Some(a),

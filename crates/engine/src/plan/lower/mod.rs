@@ -36,8 +36,9 @@ use super::work::{Network, Op};
 use crate::EngineError;
 
 pub(super) use epilogue::Channels;
-pub(super) use linear::images;
 pub(crate) use epilogue::unary_of;
+pub(super) use linear::images;
+pub(super) use products::Seen;
 
 /// Plans `graph` for inputs with these facts. Forms of products are timed on `threads`, if they are measured.
 pub(crate) fn compile(

@@ -7,10 +7,11 @@ use lissom_kernels::elementwise::Binary;
 use super::{Builder, Layout, strides};
 use crate::EngineError;
 use crate::plan::step::{Elem, Kind, Products, Source};
+use crate::plan::training::by_matrix;
 use crate::plan::work::Op;
 
 /// A value seen through strides.
-pub(super) struct Seen {
+pub(in crate::plan) struct Seen {
     pub source: Source,
     pub shape: Vec<usize>,
     pub strides: Vec<usize>,
@@ -18,7 +19,7 @@ pub(super) struct Seen {
 
 impl Builder<'_, '_> {
     /// A permutation that was put off costs nothing here.
-    pub(super) fn seen(&mut self, id: ValueId) -> Result<Seen, EngineError> {
+    pub fn seen(&mut self, id: ValueId) -> Result<Seen, EngineError> {
         let shape = self.shape(id)?;
         let put_off =
             self.record(id).filter(|record| record.forms.is_empty()).and_then(|record| record.permuted.clone());
@@ -45,6 +46,9 @@ impl Builder<'_, '_> {
         let (a_rank, b_rank) = (a.shape.len(), b.shape.len());
         if a_rank < 2 || b_rank < 2 || rank != a_rank.max(b_rank) {
             return Ok(false);
+        }
+        if b_rank == 2 && by_matrix(self, index, &a, &b, out)? {
+            return Ok(true);
         }
         let (scale, mut works, value) = self.scaled(out);
         let (value, out_strides) = self.transposed_result(value, &mut works)?;

@@ -79,8 +79,7 @@ fn lower_forward(builder: &mut Builder<'_, '_>, index: usize) -> Result<bool, En
         inputs.push(builder.source(residual, layout)?);
     }
     let info = builder.info(index, &chain.works, "batch norm");
-    let made =
-        builder.compute(info, Normalize { activation: chain.activation }, inputs, shape.iter().product());
+    let made = builder.compute(info, Normalize { activation: chain.activation }, inputs, shape.iter().product());
     builder.end(&chain, layout, made);
     Ok(true)
 }

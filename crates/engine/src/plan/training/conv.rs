@@ -29,10 +29,10 @@ fn lower(builder: &mut Builder<'_, '_>, index: usize) -> Result<bool, EngineErro
     let packed = builder.compute(builder.info(index, &[], "pack"), Pack { shape }, vec![source], packed_len);
     let chain = builder.chain(out, shape.c_out, Channels::Second, false);
     let mut inputs = vec![builder.source(x, Layout::Last)?, packed];
-    for id in bias {
+    if let Some(id) = bias {
         inputs.push(builder.source(id, Layout::Plain)?);
     }
-    for id in chain.residual {
+    if let Some(id) = chain.residual {
         inputs.push(builder.source(id, Layout::Last)?);
     }
     let step = Conv {

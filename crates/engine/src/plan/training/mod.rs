@@ -5,10 +5,13 @@
 mod activation;
 mod batch_norm;
 mod conv;
+mod product;
+mod softmax;
 
 use lissom_graph::Node;
 
 pub(super) use batch_norm::Forward;
+pub(super) use product::by_matrix;
 
 use super::lower::Builder;
 use crate::EngineError;
@@ -22,7 +25,16 @@ pub(crate) struct Lowering {
 }
 
 /// All of them. An operator that is also known with constant weights gets here in its other forms.
-pub(crate) static LOWERINGS: &[Lowering] = &[activation::RELU, conv::CONV, batch_norm::FORWARD, batch_norm::GRADIENT];
+pub(crate) static LOWERINGS: &[Lowering] = &[
+    activation::RELU,
+    batch_norm::FORWARD,
+    batch_norm::GRADIENT,
+    conv::CONV,
+    product::GEMM,
+    softmax::LOG_SOFTMAX,
+    softmax::LOG_SOFTMAX_GRADIENT,
+    softmax::SOFTMAX_GRADIENT,
+];
 
 /// The lowering of a node's operator.
 pub(super) fn find(node: &Node) -> Option<&'static Lowering> {
