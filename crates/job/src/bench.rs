@@ -267,7 +267,7 @@ pub fn layer_times(
     Ok(steps.iter().enumerate().map(layer).collect())
 }
 
-/// Inputs of the right types and shapes: normal-ish floats, integers below `limit` (see [`smallest_table`]), masks of ones.
+/// Inputs of the right types and shapes: normal-ish floats, integers below `limit`, masks of ones.
 ///
 /// # Errors
 /// [`JobError::Unfit`] if an input's type or rank is not declared, or is of a type that cannot be made up.

@@ -31,6 +31,11 @@ pub(crate) fn has_avx2() -> bool {
     std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
 }
 
+/// The first of `variants` that this CPU can run. They are listed fastest first, and the last one runs everywhere.
+pub(crate) fn best<K>(variants: &'static [K], is_supported: impl Fn(&K) -> fn() -> bool) -> &'static K {
+    variants.iter().find(|variant| is_supported(variant)()).unwrap_or(&variants[variants.len() - 1])
+}
+
 /// What the CPU calls itself, or the name of its instruction set.
 pub fn cpu_name() -> String {
     #[cfg(target_arch = "x86_64")]

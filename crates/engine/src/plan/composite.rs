@@ -129,7 +129,7 @@ fn dynamic_affine_linear(network: &Network<'_>, index: usize) -> Option<Work> {
     if quantize.outputs.len() != 3 || dequantize.inputs != quantize.outputs || alpha != 1.0 || beta != 1.0 {
         return None;
     }
-    let Some(affine) = network.affine(weight) else { return None };
+    let affine = network.affine(weight)?;
     // A scale a column of the product, or one for all.
     let column_axis = usize::from(!is_transposed);
     let is_per_column = affine.scale.rank() == 0 || affine.axis == column_axis;

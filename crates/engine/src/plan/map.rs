@@ -7,8 +7,8 @@ use lissom_kernels::quantize::{self, Bytes, BytesMut};
 use lissom_kernels::rows::{self, LayerNorm};
 use lissom_kernels::{ShapeError, Threads};
 
+use super::operands::{Operands, bytes_mut};
 use super::quantized::limits;
-use super::run::{Operands, bytes_mut};
 use super::step::{Grid, Link, Map, Norm, Side};
 use crate::EngineError;
 

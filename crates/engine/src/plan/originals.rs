@@ -78,14 +78,8 @@ impl Originals {
         } else if nonzero_percent <= MAX_NONZERO_PERCENT
             && let Ok(values) = tensor.as_slice::<f32>()
         {
-            // Negative zeros stay.
-            let is_kept = |value: &f32| value.to_bits() != 0;
-            let word =
-                |values: &[f32]| values.iter().rev().fold(0, |word, value| word << 1 | u64::from(is_kept(value)));
-            let mask: Vec<u64> = values.chunks(64).map(word).collect();
-            let mut kept = Vec::with_capacity(mask.iter().map(|word| word.count_ones() as usize).sum());
-            kept.extend(values.iter().copied().filter(is_kept));
-            *original = Original::Nonzero { shape, mask, values: kept };
+            let (mask, values) = nonzero(values, nonzero_percent);
+            *original = Original::Nonzero { shape, mask, values };
         }
     }
 
@@ -99,6 +93,24 @@ impl Originals {
         }
         whole
     }
+}
+
+/// Which elements are not zero, a bit each, and those elements; about `percent` of them. Negative zeros are kept.
+fn nonzero(values: &[f32], percent: u8) -> (Vec<u64>, Vec<f32>) {
+    let mut kept = Vec::with_capacity(values.len().div_ceil(100) * usize::from(percent));
+    let word = |values: &[f32]| {
+        // Without a branch: which elements are zero cannot be foreseen.
+        let (mut own, mut n, mut word) = ([0.0; 64], 0, 0);
+        for (bit, &value) in values.iter().enumerate() {
+            let is_kept = value.to_bits() != 0;
+            own[n % 64] = value;
+            n += usize::from(is_kept);
+            word |= u64::from(is_kept) << bit;
+        }
+        kept.extend_from_slice(&own[..n]);
+        word
+    };
+    (values.chunks(64).map(word).collect(), kept)
 }
 
 impl Original {

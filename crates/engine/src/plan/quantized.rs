@@ -10,7 +10,7 @@ use lissom_kernels::qgemm::{Dequantize, Output, QResidual, Requantize};
 use lissom_kernels::quantize::{self, Bytes, BytesMut, Term};
 use lissom_kernels::{Activation, ShapeError, Threads};
 
-use super::run::{Operands, bytes_mut};
+use super::operands::{Operands, bytes_mut};
 use super::step::{Elem, Finish, Grid, IntegerAttention};
 use crate::EngineError;
 use crate::product::IntegerProduct;

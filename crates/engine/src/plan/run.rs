@@ -1,8 +1,6 @@
 //! Runs the steps of a plan.
 
-use std::borrow::Cow;
-
-use lissom_graph::{EvaluateError, Inputs, OpError};
+use lissom_graph::{Inputs, OpError};
 use lissom_kernels::attention;
 use lissom_kernels::elementwise::{self, Operand};
 use lissom_kernels::gemm::{self, Batch};
@@ -11,139 +9,15 @@ use lissom_kernels::qgemm::Dequantize;
 use lissom_kernels::quantize::{self, Bytes, BytesMut};
 use lissom_kernels::rows::{self, Mask};
 use lissom_kernels::{Epilogue, ShapeError, Threads, conv, permute};
-use lissom_tensor::{Element, Storage, Tensor, Values, ValuesMut, ViewMut};
+use lissom_tensor::{Storage, Tensor, ValuesMut, ViewMut};
 
 use super::binding::Slot;
-use super::map;
 use super::memory::Arena;
-use super::quantized;
-use super::step::{Elem, Inner, Kind, Plan, Source, Spread, Step, Strides, Target};
+use super::operands::{Operands, bytes_mut};
+use super::step::{Elem, Inner, Kind, Plan, Spread, Step, Target};
+use super::{map, movement, quantized};
 use crate::EngineError;
 use crate::product::Call;
-
-/// Elements that a task gathers.
-const GATHERED: usize = 4096;
-
-/// Operands of a step: everything but the part of the arena that it writes.
-pub(crate) struct Operands<'a> {
-    plan: &'a Plan,
-    slots: &'a [Slot<'a>],
-    /// The arena before the target, and after it from `right_start` on.
-    left: &'a [f32],
-    right: &'a [f32],
-    right_start: usize,
-    pub step: &'a Step,
-}
-
-impl<'a> Operands<'a> {
-    pub fn has(&self, index: usize) -> bool {
-        index < self.step.inputs.len()
-    }
-
-    fn words(&self, buffer: usize) -> Option<(&'a [f32], usize)> {
-        let (place, len) = self.plan.places.get(buffer)?;
-        let words = if place.end <= self.left.len() {
-            &self.left[place.clone()]
-        } else {
-            self.right.get(place.start.checked_sub(self.right_start)?..place.end - self.right_start)?
-        };
-        Some((words, *len))
-    }
-
-    fn tensor(&self, index: usize) -> Result<&'a Tensor, EngineError> {
-        let found = match self.step.inputs.get(index) {
-            Some(Source::Slot(slot)) => self.slots.get(*slot).and_then(Slot::tensor),
-            Some(Source::Constant(tensor)) => Some(tensor),
-            _ => None,
-        };
-        found.ok_or_else(|| self.missing(index))
-    }
-
-    /// Input `index`, if it is the caller's and no tensor.
-    fn view(&self, index: usize) -> Option<Values<'a>> {
-        match self.step.inputs.get(index) {
-            Some(Source::Slot(slot)) => self.slots.get(*slot).and_then(Slot::view),
-            _ => None,
-        }
-    }
-
-    fn missing(&self, index: usize) -> EngineError {
-        self.error(OpError::MissingInput { index })
-    }
-
-    pub fn error(&self, source: OpError) -> EngineError {
-        let info = &self.step.info;
-        EngineError::Evaluate(EvaluateError::Node { node: info.name.clone(), op: info.op.clone(), source })
-    }
-
-    pub fn kernel_error(&self, source: ShapeError) -> EngineError {
-        EngineError::Kernel { node: self.step.info.name.clone(), source }
-    }
-
-    /// Input `index` as f32.
-    pub fn f32(&self, index: usize) -> Result<&'a [f32], EngineError> {
-        match self.step.inputs.get(index) {
-            Some(Source::Buffer(id)) => self.words(*id).map(|(words, _)| words).ok_or_else(|| self.missing(index)),
-            Some(Source::Part(id, range)) => {
-                let words = self.words(*id).and_then(|(words, _)| words.get(range.clone()));
-                words.ok_or_else(|| self.missing(index))
-            }
-            _ => match self.view(index) {
-                Some(Values::F32(values)) => Ok(values),
-                Some(other) => Err(self.error(OpError::UnsupportedType { index, actual: other.dtype() })),
-                None => self.tensor(index)?.as_slice().map_err(|source| self.error(source.into())),
-            },
-        }
-    }
-
-    /// Input `index` as bytes of this type.
-    pub fn bytes(&self, index: usize, elem: Elem) -> Result<Bytes<'a>, EngineError> {
-        if let Some(Source::Buffer(id)) = self.step.inputs.get(index) {
-            let (words, len) = self.words(*id).ok_or_else(|| self.missing(index))?;
-            return Ok(match elem {
-                Elem::I8 => Bytes::I8(&bytemuck::cast_slice(words)[..len]),
-                _ => Bytes::U8(&bytemuck::cast_slice(words)[..len]),
-            });
-        }
-        match self.view(index) {
-            Some(Values::I8(values)) => return Ok(Bytes::I8(values)),
-            Some(Values::U8(values)) => return Ok(Bytes::U8(values)),
-            Some(other) => return Err(self.error(OpError::UnsupportedType { index, actual: other.dtype() })),
-            None => {}
-        }
-        let tensor = self.tensor(index)?;
-        Ok(match tensor.storage() {
-            Storage::I8(values) => Bytes::I8(values),
-            Storage::U8(values) => Bytes::U8(values),
-            _ => return Err(self.error(OpError::UnsupportedType { index, actual: tensor.dtype() })),
-        })
-    }
-
-    /// Input `index`, of any type of integer.
-    fn integers(&self, index: usize) -> Result<Cow<'a, [i64]>, EngineError> {
-        let refused = |actual| self.error(OpError::UnsupportedType { index, actual });
-        Ok(match self.view(index) {
-            Some(Values::I64(values)) => Cow::Borrowed(values),
-            Some(Values::I32(values)) => Cow::Owned(values.iter().map(|&value| value.into()).collect()),
-            Some(other) => return Err(refused(other.dtype())),
-            None => {
-                let tensor = self.tensor(index)?;
-                match i64::slice(tensor.storage()) {
-                    Some(values) => Cow::Borrowed(values),
-                    None => Cow::Owned(tensor.to_i64_vec().map_err(|_| refused(tensor.dtype()))?),
-                }
-            }
-        })
-    }
-}
-
-/// The bytes of `words` as elements of this type.
-pub(super) fn bytes_mut(words: &mut [f32], len: usize, elem: Elem) -> BytesMut<'_> {
-    match elem {
-        Elem::I8 => BytesMut::I8(&mut bytemuck::cast_slice_mut(words)[..len]),
-        _ => BytesMut::U8(&mut bytemuck::cast_slice_mut(words)[..len]),
-    }
-}
 
 impl Plan {
     /// The outputs for these inputs. Those that leave go into `results`, as far as they are wanted; the others are given
@@ -288,7 +162,7 @@ fn run_kernel(operands: &Operands<'_>, words: &mut [f32], len: usize, threads: &
                 _ => Ok(()),
             },
         },
-        Kind::Move { fill, parts, elem } => return run_moves(operands, parts, *fill, *elem, words, len),
+        Kind::Move { fill, parts, elem } => return movement::moves(operands, parts, *fill, *elem, words, len),
         Kind::Product { packed, images, from, to, activation } => {
             let epilogue = Epilogue { bias: packed.bias.as_deref(), residual: optional(1)?, activation: *activation };
             let call = Call { threads, x: x(0)?, images: *images, from: *from, to: *to, epilogue };
@@ -352,7 +226,7 @@ fn run_kernel(operands: &Operands<'_>, words: &mut [f32], len: usize, threads: &
         Kind::Pool { shape, images, elem } => pool_bytes(operands, shape, *images, *elem, words, len, threads),
         Kind::Reduce { op, shape } => rows::reduce(threads, *op, x(0)?, *shape, words),
         Kind::Gather { outer, length, inner } => {
-            return run_gather(operands, [*outer, *length, *inner], words, threads);
+            return movement::gather(operands, [*outer, *length, *inner], words, threads);
         }
         Kind::Quantize { grid } => {
             let mut out = bytes_mut(words, len, grid.elem);
@@ -439,118 +313,5 @@ fn run_binary(
         };
         done.map_err(|source| operands.kernel_error(source))?;
     }
-    Ok(())
-}
-
-fn run_moves(
-    operands: &Operands<'_>,
-    parts: &[Strides],
-    fill: Option<f32>,
-    elem: Elem,
-    words: &mut [f32],
-    len: usize,
-) -> Result<(), EngineError> {
-    match bytes_or_floats(elem, words, len) {
-        Ok(out) => {
-            if let Some(fill) = fill {
-                out.fill(fill);
-            }
-            for (index, part) in parts.iter().enumerate() {
-                move_part(operands, operands.f32(index)?, part, out)?;
-            }
-        }
-        Err(BytesMut::U8(out)) => {
-            if let Some(fill) = fill {
-                out.fill(fill as u8);
-            }
-            for (index, part) in parts.iter().enumerate() {
-                if let Bytes::U8(x) = operands.bytes(index, elem)? {
-                    move_part(operands, x, part, out)?;
-                }
-            }
-        }
-        Err(BytesMut::I8(out)) => {
-            if let Some(fill) = fill {
-                out.fill(fill as i8);
-            }
-            for (index, part) in parts.iter().enumerate() {
-                if let Bytes::I8(x) = operands.bytes(index, elem)? {
-                    move_part(operands, x, part, out)?;
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn bytes_or_floats(elem: Elem, words: &mut [f32], len: usize) -> Result<&mut [f32], BytesMut<'_>> {
-    if elem == Elem::F32 { Ok(words) } else { Err(bytes_mut(words, len, elem)) }
-}
-
-fn move_part<T: Copy>(operands: &Operands<'_>, x: &[T], part: &Strides, out: &mut [T]) -> Result<(), EngineError> {
-    let rank = part.sizes.len();
-    let reach = |steps: &[usize], start: usize| {
-        start + part.sizes.iter().zip(steps).map(|(&size, &step)| size.saturating_sub(1) * step).sum::<usize>() + 1
-    };
-    if part.sizes.contains(&0) {
-        return Ok(());
-    }
-    if reach(&part.from, part.from_start) > x.len() || reach(&part.to, part.to_start) > out.len() {
-        return Err(operands.error(OpError::value("a copy leaves its tensor")));
-    }
-    let Some(last) = rank.checked_sub(1) else {
-        out[part.to_start] = x[part.from_start];
-        return Ok(());
-    };
-    let (n, from_step, to_step) = (part.sizes[last], part.from[last], part.to[last]);
-    let mut at = vec![0; last];
-    loop {
-        let from = part.from_start + at.iter().zip(&part.from).map(|(at, step)| at * step).sum::<usize>();
-        let to = part.to_start + at.iter().zip(&part.to).map(|(at, step)| at * step).sum::<usize>();
-        match (from_step, to_step) {
-            (1, 1) => out[to..to + n].copy_from_slice(&x[from..from + n]),
-            (0, 1) => out[to..to + n].fill(x[from]),
-            _ => (0..n).for_each(|i| out[to + i * to_step] = x[from + i * from_step]),
-        }
-        let mut axis = last;
-        loop {
-            if axis == 0 {
-                return Ok(());
-            }
-            axis -= 1;
-            at[axis] += 1;
-            if at[axis] < part.sizes[axis] {
-                break;
-            }
-            at[axis] = 0;
-        }
-    }
-}
-
-fn run_gather(
-    operands: &Operands<'_>,
-    [outer, length, inner]: [usize; 3],
-    out: &mut [f32],
-    threads: &Threads,
-) -> Result<(), EngineError> {
-    let data = operands.f32(0)?;
-    let indices = operands.integers(1)?;
-    ShapeError::expect("data", data.len(), outer * length * inner).map_err(|source| operands.kernel_error(source))?;
-    let row = |index: i64| if index < 0 { index + length as i64 } else { index };
-    if let Some(index) = indices.iter().find(|&&index| !(0..length as i64).contains(&row(index))) {
-        let reason = format!("index {index} is outside of an axis of {length}");
-        return Err(operands.error(OpError::value(reason)));
-    }
-    let inner = inner.max(1);
-    let rows_a_task = (GATHERED / inner).max(1);
-    let n = indices.len().max(1);
-    threads.run_chunks(out, rows_a_task * inner, |task, out| {
-        for (at, to) in out.chunks_exact_mut(inner).enumerate() {
-            let at = task * rows_a_task + at;
-            if let Some(&index) = indices.get(at % n) {
-                to.copy_from_slice(&data[(at / n * length + row(index) as usize) * inner..][..inner]);
-            }
-        }
-    });
     Ok(())
 }

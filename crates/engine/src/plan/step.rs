@@ -12,7 +12,7 @@ use lissom_kernels::rows::Reduction;
 use lissom_kernels::{Activation, Threads};
 use lissom_tensor::{DType, Tensor};
 
-use super::run::Operands;
+use super::operands::Operands;
 use super::weights::PackedFloat;
 use crate::EngineError;
 use crate::product::IntegerProduct;

@@ -17,7 +17,6 @@ use crate::gemm::{check_disjoint, check_strides, packed::packed_len};
 use crate::threads::{Shareable, Threads};
 use lanes::Part;
 use std::cell::RefCell;
-use std::sync::OnceLock;
 
 /// Sizes and strides of all heads.
 ///
@@ -152,10 +151,7 @@ pub fn attention(
 impl Kernel {
     /// The first supported variant.
     pub fn best() -> &'static Self {
-        static BEST: OnceLock<&Kernel> = OnceLock::new();
-        BEST.get_or_init(|| {
-            KERNELS.iter().find(|kernel| (kernel.is_supported)()).unwrap_or(&KERNELS[KERNELS.len() - 1])
-        })
+        crate::isa::best(KERNELS, |kernel| kernel.is_supported)
     }
 
     /// [`attention`] with this variant.

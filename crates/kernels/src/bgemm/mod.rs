@@ -81,7 +81,7 @@ pub static KERNELS: &[Kernel] = &[
 impl Kernel {
     /// The first supported variant.
     pub fn best() -> &'static Self {
-        KERNELS.iter().find(|kernel| (kernel.is_supported)()).unwrap_or(&KERNELS[KERNELS.len() - 1])
+        crate::isa::best(KERNELS, |kernel| kernel.is_supported)
     }
 
     /// True if this variant is faster than f32; the plain one is not.

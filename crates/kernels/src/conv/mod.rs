@@ -24,7 +24,6 @@ use crate::error::ShapeError;
 use crate::gemm::driver::{MatrixRows, Product};
 use crate::gemm::{self, PackedB, check_epilogue, pointer};
 use crate::threads::{Shareable, Threads};
-use std::sync::OnceLock;
 use windows::Windows;
 
 /// A variant of the depthwise loop.
@@ -48,10 +47,7 @@ pub static DEPTHWISE: &[Depthwise] = &[
 impl Depthwise {
     /// The first supported variant.
     pub fn best() -> &'static Self {
-        static BEST: OnceLock<&Depthwise> = OnceLock::new();
-        BEST.get_or_init(|| {
-            DEPTHWISE.iter().find(|kernel| (kernel.is_supported)()).unwrap_or(&DEPTHWISE[DEPTHWISE.len() - 1])
-        })
+        crate::isa::best(DEPTHWISE, |kernel| kernel.is_supported)
     }
 }
 

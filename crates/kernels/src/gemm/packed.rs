@@ -117,10 +117,7 @@ impl std::fmt::Debug for PackedB {
 impl Kernel {
     /// The first supported variant of [`KERNELS`].
     pub fn best() -> &'static Self {
-        static BEST: std::sync::OnceLock<&Kernel> = std::sync::OnceLock::new();
-        BEST.get_or_init(|| {
-            KERNELS.iter().find(|kernel| (kernel.is_supported)()).unwrap_or(&KERNELS[KERNELS.len() - 1])
-        })
+        crate::isa::best(KERNELS, |kernel| kernel.is_supported)
     }
 }
 

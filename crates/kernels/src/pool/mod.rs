@@ -15,7 +15,6 @@ pub use gradient::{Forward, average_gradient, global_average_gradient, max_gradi
 use crate::conv::{Images, Window};
 use crate::error::ShapeError;
 use crate::threads::{Shareable, Threads};
-use std::sync::OnceLock;
 
 /// What a window becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,10 +94,7 @@ pub static KERNELS: &[Kernel] = &[
 impl Kernel {
     /// The first supported variant.
     pub fn best() -> &'static Self {
-        static BEST: OnceLock<&Kernel> = OnceLock::new();
-        BEST.get_or_init(|| {
-            KERNELS.iter().find(|kernel| (kernel.is_supported)()).unwrap_or(&KERNELS[KERNELS.len() - 1])
-        })
+        crate::isa::best(KERNELS, |kernel| kernel.is_supported)
     }
 
     /// [`pool`] with this variant.

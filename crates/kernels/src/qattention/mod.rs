@@ -21,7 +21,6 @@ use crate::quantize::{Bytes, BytesMut};
 use crate::threads::{Shareable, Threads};
 use lanes::{LINE, Numbers, Part, TILE_ROWS};
 use std::cell::RefCell;
-use std::sync::OnceLock;
 
 /// One of Q, K and V.
 #[derive(Debug, Clone, Copy)]
@@ -130,10 +129,7 @@ thread_local! {
 impl Kernel {
     /// The first supported variant.
     pub fn best() -> &'static Self {
-        static BEST: OnceLock<&Kernel> = OnceLock::new();
-        BEST.get_or_init(|| {
-            KERNELS.iter().find(|kernel| (kernel.is_supported)()).unwrap_or(&KERNELS[KERNELS.len() - 1])
-        })
+        crate::isa::best(KERNELS, |kernel| kernel.is_supported)
     }
 
     /// [`attention`] with this variant.

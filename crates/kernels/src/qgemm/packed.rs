@@ -5,7 +5,6 @@ use super::{KERNELS, Kernel};
 use crate::error::ShapeError;
 pub(super) use crate::gemm::packed::Panel;
 use crate::quantize::Bytes;
-use std::sync::OnceLock;
 
 /// A constant integer right-hand side, packed once, with what its zero points need.
 #[derive(Clone)]
@@ -249,9 +248,6 @@ impl Kernel {
 
     /// The first supported variant of [`KERNELS`].
     pub fn best() -> &'static Self {
-        static BEST: OnceLock<&Kernel> = OnceLock::new();
-        BEST.get_or_init(|| {
-            KERNELS.iter().find(|kernel| (kernel.is_supported)()).unwrap_or(&KERNELS[KERNELS.len() - 1])
-        })
+        crate::isa::best(KERNELS, |kernel| kernel.is_supported)
     }
 }

@@ -28,7 +28,6 @@ use crate::threads::Threads;
 use blocks::{BlockTile, PackedBlocks};
 use gather::{GatherTile, Order, PackedGather};
 use source::Source;
-use std::sync::OnceLock;
 use weights::SparseRows;
 
 /// How weights are stored and what lies side by side in a vector.
@@ -122,10 +121,7 @@ pub static KERNELS: &[Kernel] = &[
 impl Kernel {
     /// The first of [`KERNELS`] that this CPU can run.
     pub fn best() -> &'static Self {
-        static BEST: OnceLock<&'static Kernel> = OnceLock::new();
-        BEST.get_or_init(|| {
-            KERNELS.iter().find(|kernel| (kernel.is_supported)()).unwrap_or(&KERNELS[KERNELS.len() - 1])
-        })
+        crate::isa::best(KERNELS, |kernel| kernel.is_supported)
     }
 }
 

@@ -104,10 +104,9 @@ const COLUMNS: usize = 64;
 impl Kernel {
     /// The first supported variant.
     pub fn best() -> &'static Self {
+        // Remembered: it is asked for once a row.
         static BEST: OnceLock<&Kernel> = OnceLock::new();
-        BEST.get_or_init(|| {
-            KERNELS.iter().find(|kernel| (kernel.is_supported)()).unwrap_or(&KERNELS[KERNELS.len() - 1])
-        })
+        BEST.get_or_init(|| crate::isa::best(KERNELS, |kernel| kernel.is_supported))
     }
 
     fn assert_supported(&self) {

@@ -26,7 +26,6 @@ use crate::threads::{Shareable, Threads};
 use lanes::{AHEAD, Rounds};
 use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::OnceLock;
 
 /// A variant of the loops.
 pub struct Kernel {
@@ -65,10 +64,7 @@ pub static KERNELS: &[Kernel] = &[
 impl Kernel {
     /// The first supported variant.
     pub fn best() -> &'static Self {
-        static BEST: OnceLock<&Kernel> = OnceLock::new();
-        BEST.get_or_init(|| {
-            KERNELS.iter().find(|kernel| (kernel.is_supported)()).unwrap_or(&KERNELS[KERNELS.len() - 1])
-        })
+        crate::isa::best(KERNELS, |kernel| kernel.is_supported)
     }
 }
 

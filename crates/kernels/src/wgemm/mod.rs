@@ -20,7 +20,6 @@ use crate::error::ShapeError;
 use crate::gemm::{check_epilogue, driver::part};
 use crate::threads::{Shareable, Threads};
 use lanes::Panel;
-use std::sync::OnceLock;
 
 /// Vectors of a panel.
 const VECTORS: usize = 4;
@@ -66,10 +65,7 @@ pub static KERNELS: &[Kernel] = &[
 impl Kernel {
     /// The first supported variant.
     pub fn best() -> &'static Self {
-        static BEST: OnceLock<&Kernel> = OnceLock::new();
-        BEST.get_or_init(|| {
-            KERNELS.iter().find(|kernel| (kernel.is_supported)()).unwrap_or(&KERNELS[KERNELS.len() - 1])
-        })
+        crate::isa::best(KERNELS, |kernel| kernel.is_supported)
     }
 
     /// Columns of a panel.

@@ -66,7 +66,7 @@ impl Builder<'_, '_> {
 
     /// The weight as integers with scales along `axis`, if it is so encoded.
     fn weight_codes(&self, id: ValueId, axis: usize) -> Option<Codes<'_>> {
-        let Some(affine) = self.network.affine(id) else { return None };
+        let affine = self.network.affine(id)?;
         let n = *affine.codes.shape().get(axis)?;
         let is_per_channel = affine.scale.len() == n && affine.axis == axis && affine.scale.rank() == 1;
         let is_fit = affine.block_size == 0 && (affine.scale.len() == 1 || is_per_channel);

@@ -10,7 +10,7 @@ use lissom_kernels::{Activation, Threads};
 use super::Lowering;
 use crate::EngineError;
 use crate::plan::lower::{Builder, Channels, Layout};
-use crate::plan::run::Operands;
+use crate::plan::operands::Operands;
 use crate::plan::step::{Compute, Source};
 
 pub(super) const FORWARD: Lowering =

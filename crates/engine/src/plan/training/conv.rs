@@ -6,7 +6,7 @@ use lissom_kernels::{Activation, Epilogue, Threads};
 use super::Lowering;
 use crate::EngineError;
 use crate::plan::lower::{Builder, Channels, Layout, images};
-use crate::plan::run::Operands;
+use crate::plan::operands::Operands;
 use crate::plan::step::Compute;
 
 pub(super) const CONV: Lowering = Lowering { domain: "", op_type: "Conv", lower };

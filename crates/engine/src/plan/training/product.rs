@@ -8,7 +8,7 @@ use lissom_kernels::{Activation, Epilogue, Threads};
 use super::Lowering;
 use crate::EngineError;
 use crate::plan::lower::{Builder, Channels, Layout, Seen};
-use crate::plan::run::Operands;
+use crate::plan::operands::Operands;
 use crate::plan::step::{Compute, Source};
 use crate::plan::work::Op;
 

@@ -5,7 +5,7 @@ use lissom_kernels::{Threads, softmax};
 use super::Lowering;
 use crate::EngineError;
 use crate::plan::lower::{Builder, Layout};
-use crate::plan::run::Operands;
+use crate::plan::operands::Operands;
 use crate::plan::step::Compute;
 
 pub(super) const LOG_SOFTMAX: Lowering =
