@@ -44,7 +44,6 @@ fn image_data(shape: &[usize], classes: usize) -> [(&'static str, Tensor); 2] {
 }
 
 #[test]
-#[ignore = "waits for the gradients of Pad, Slice, ReduceMean, Transpose and LayerNormalization"]
 fn a_perceptron() {
     let model = architecture("mlp", "shape = [5]\nhidden = [7, 6]\nclasses = 3");
     let data = image_data(&[4, 5], 3);
@@ -65,7 +64,6 @@ fn a_perceptron() {
 }
 
 #[test]
-#[ignore = "waits for the gradients of Pad, Slice, ReduceMean, Transpose and LayerNormalization"]
 fn residual_networks() {
     for shortcut in ["pad", "conv"] {
         let text = format!("size = 8\nwidth = 4\nblocks = 1\nclasses = 3\nshortcut = \"{shortcut}\"");
@@ -75,7 +73,6 @@ fn residual_networks() {
 }
 
 #[test]
-#[ignore = "waits for the gradients of Pad, Slice, ReduceMean, Transpose and LayerNormalization"]
 fn attention_transfer() {
     let model = architecture("resnet20", "size = 4\nwidth = 4\nblocks = 1\nclasses = 3");
     let [input, labels] = image_data(&[3, 3, 4, 4], 3);
@@ -92,7 +89,6 @@ fn a_mobile_network() {
 }
 
 #[test]
-#[ignore = "waits for the gradients of Pad, Slice, ReduceMean, Transpose and LayerNormalization"]
 fn a_vision_transformer() {
     let model = architecture("vision_transformer", "size = 8\nwidth = 8\ndepth = 2\nheads = 2\nclasses = 3");
     check(&model, loss("cross_entropy", ""), &image_data(&[3, 3, 8, 8], 3), "vision transformer");

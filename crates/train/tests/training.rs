@@ -112,7 +112,6 @@ fn a_residual_network_has_the_same_bytes_with_any_number_of_threads() {
 }
 
 #[test]
-#[ignore = "waits for the gradients of ReduceMean, Transpose and LayerNormalization"]
 fn a_transformer_has_the_same_bytes_with_any_number_of_threads() {
     let text = "size = 8\nwidth = 8\ndepth = 1\nheads = 2\nclasses = 3";
     has_the_same_bytes_with_any_number_of_threads("vision_transformer", text);
