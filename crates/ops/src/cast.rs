@@ -5,10 +5,13 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Attribute, Fact, Facts, Inputs, KnownValue, NodeReader, Op, OpError, OpSpec, Sample};
+use lissom_graph::{
+    Attribute, Fact, Facts, Inputs, KnownValue, NoGradient, NodeReader, Op, OpError, OpSpec, Sample, Vjp,
+};
 use lissom_tensor::{DType, Tensor};
 
 use crate::convert::{Conversion, convert};
+use crate::gradient::{Gradients, of_output};
 use crate::small_float::PowerRounding;
 
 pub(crate) const OP: OpSpec = OpSpec {
@@ -19,6 +22,7 @@ pub(crate) const OP: OpSpec = OpSpec {
     samples: || {
         vec![
             Sample::new([Tensor::vector(vec![-1.75f32, 0.0, 2.5])]).with("to", 7i64),
+            Sample::new([Tensor::vector(vec![-1.75f32, 2.5])]).with("to", 11i64),
             Sample::new([Tensor::vector(vec![i64::MAX, -1])]).with("to", 1i64),
             Sample::new([Tensor::vector(vec![1i32, 300, -2])]).with("to", 2i64),
             Sample::new([Tensor::vector(vec![0.1f32, 500.0, f32::NAN])]).with("to", 17i64),
@@ -111,5 +115,11 @@ impl Op for Cast {
 
     fn evaluate(&self, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, OpError> {
         Ok(vec![convert(inputs.required(0)?, self.to, self.conversion)?])
+    }
+
+    /// None for what was no real.
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        let from = vjp.facts.dtype(0).ok_or(NoGradient)?;
+        of_output(vjp, |_, dy| Ok(vec![from.is_float().then(|| dy.cast(from))]))
     }
 }

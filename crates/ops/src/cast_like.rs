@@ -5,11 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::cast::{infer_cast, read_conversion};
 use crate::convert::{Conversion, convert};
+use crate::gradient::{Gradients, of_output};
 
 pub(crate) const OP: OpSpec = OpSpec {
     name: "CastLike",
@@ -21,6 +22,7 @@ pub(crate) const OP: OpSpec = OpSpec {
         vec![
             Sample::new([x(), Tensor::scalar(0i32)]),
             Sample::new([x(), Tensor::scalar(0u8)]),
+            Sample::new([x(), Tensor::scalar(0f64)]),
             Sample::new([x(), Tensor::scalar(false)]),
         ]
     },
@@ -48,5 +50,11 @@ impl Op for CastLike {
     fn evaluate(&self, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, OpError> {
         let to = inputs.required(1)?.dtype();
         Ok(vec![convert(inputs.required(0)?, to, self.conversion)?])
+    }
+
+    /// None for what was no real.
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        let from = vjp.facts.dtype(0).ok_or(NoGradient)?;
+        of_output(vjp, |_, dy| Ok(vec![from.is_float().then(|| dy.cast(from))]))
     }
 }

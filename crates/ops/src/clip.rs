@@ -6,10 +6,12 @@ use std::any::Any;
 use std::sync::Arc;
 
 use half::{bf16, f16};
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{Element, Storage, Tensor};
 
 use crate::elementwise::infer_same;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_output, optional_x, x};
 
 pub(crate) const OP: OpSpec = OpSpec {
     name: "Clip",
@@ -26,6 +28,7 @@ pub(crate) const OP: OpSpec = OpSpec {
             Sample { inputs: vec![Some(x()), None, Some(Tensor::scalar(6f32))], ..Sample::new([]) },
             Sample::new([Tensor::vector(vec![-3i8, 3]), Tensor::scalar(0i8)]),
             Sample::new([x()]),
+            Sample::new([Tensor::vector(vec![-2.5f32, 0.5, 9.0]), Tensor::scalar(-1f32), Tensor::scalar(1f32)]),
         ]
     },
 };
@@ -72,6 +75,29 @@ impl Op for Clip {
             _ => return Err(OpError::UnsupportedType { index: 0, actual: x.dtype() }),
         };
         Ok(vec![Tensor::from_storage(x.shape().to_vec(), storage)?])
+    }
+
+    /// At a bound it is that of x.
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        let bound = |vjp: &Vjp<'_>, index: usize, attribute: Option<f32>| {
+            optional_x(vjp, index).or_else(|| attribute.map(|bound| Expr::from(f64::from(bound))))
+        };
+        of_output(vjp, |vjp, dy| {
+            let (x, min, max) = (x(vjp, 0)?, bound(vjp, 1, self.min), bound(vjp, 2, self.max));
+            let is_low = min.as_ref().map(|min| x.less(min.clone()));
+            let raised = match (&is_low, &min) {
+                (Some(is_low), Some(min)) => min.clone().when(is_low, x),
+                _ => x,
+            };
+            // The upper bound wins.
+            let is_high = max.as_ref().map(|max| raised.greater(max.clone()));
+            let below = is_high.as_ref().map_or(dy.clone(), |is_high| Expr::from(0.0).when(is_high, dy.clone()));
+            let to_x = is_low.as_ref().map_or(below.clone(), |is_low| Expr::from(0.0).when(is_low, below.clone()));
+            let to_bound = |gradient: Expr, applies: Option<Expr>, bound: Option<Expr>| {
+                Some(gradient.when(&applies?, 0.0).total().reshape_like(&bound?))
+            };
+            Ok(vec![Some(to_x), to_bound(below, is_low, min), to_bound(dy, is_high, max)])
+        })
     }
 }
 

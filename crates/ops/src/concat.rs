@@ -5,11 +5,14 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Attributes, Dim, Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{Tensor, checked_len};
 
 use crate::axes::{axis, split_at};
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_output, rank, x};
 use crate::lengths::{lengths, lengths_fact};
+use crate::sample_data::ramp;
 
 /// Lengths joined before a run.
 const MAX_KNOWN_LEN: usize = 1024;
@@ -32,6 +35,8 @@ pub(crate) const OP: OpSpec = OpSpec {
         };
         vec![
             Sample::new(x([2, 3], 0).into_iter().chain(x([1, 3], 10))).with("axis", 0i64),
+            Sample::new([ramp(&[2, 3]), ramp(&[2, 1])]).with("axis", -1i64),
+            Sample::new([ramp(&[2, 3])]).with("axis", 0i64),
             Sample::new(x([2, 3], 0).into_iter().chain(x([2, 0], 0)).chain(x([2, 2], 20))).with("axis", -1i64),
             Sample::new([Tensor::vector(vec!["a".to_owned()])]).with("axis", 0i64),
         ]
@@ -131,5 +136,28 @@ impl Op for Concat {
         let parts = inputs.all()?;
         let rank = inputs.required(0)?.rank();
         Ok(vec![concat(&parts, axis(self.axis, rank)?)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        let rank = rank(vjp, 0)?;
+        let axis = axis(self.axis, rank).map_err(|_| NoGradient)?;
+        let lengths = (0..vjp.inputs.len()).map(|index| Some(vjp.facts.shape(index)?.get(axis)?.known()? as i64));
+        let lengths: Option<Vec<i64>> = lengths.collect();
+        of_output(vjp, |vjp, dy| {
+            let n_parts = vjp.inputs.len();
+            let parts = match lengths {
+                _ if n_parts == 1 => vec![dy],
+                Some(lengths) => dy.split(axis as i64, lengths),
+                // The lengths became an input in opset 13.
+                None if vjp.patch.opset() < 13 => return Err(NoGradient),
+                None => {
+                    let length = |index| Ok(Expr::of("Gather", [x(vjp, index)?.shape(), Expr::ints([axis as i64])]));
+                    let lengths = Expr::concat((0..n_parts).map(length).collect::<Result<_, NoGradient>>()?, 0);
+                    let attributes = Attributes::new().with("axis", axis as i64);
+                    Expr::outputs("Split", vec![Some(dy), Some(lengths)], attributes, n_parts)
+                }
+            };
+            Ok(parts.into_iter().map(Some).collect())
+        })
     }
 }

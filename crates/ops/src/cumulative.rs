@@ -3,11 +3,13 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, NodeReader, Op, OpError, Sample};
+use lissom_graph::{Fact, Facts, Inputs, NoGradient, NodeReader, Op, OpError, Sample, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::axes::{axis, split_at};
 use crate::elementwise::infer_same;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_output, x};
 use crate::numeric::{from_f64, from_i64};
 
 /// `CumSum` or `CumProd`.
@@ -76,6 +78,16 @@ impl Op for Cumulative {
             from_i64(x.dtype(), shape, sums)?
         };
         Ok(vec![result])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        if self.is_product {
+            return Err(NoGradient);
+        }
+        of_output(vjp, |vjp, dy| {
+            let sum = Expr::of("CumSum", [dy, x(vjp, 1)?]).with("exclusive", i64::from(self.exclusive));
+            Ok(vec![Some(sum.with("reverse", i64::from(!self.reverse)))])
+        })
     }
 }
 

@@ -5,10 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Dim, Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::blocks::{read_size, rearranged};
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_output, x};
 
 pub(crate) const OP: OpSpec = OpSpec {
     name: "DepthToSpace",
@@ -68,5 +70,19 @@ impl Op for DepthToSpace {
         } else {
             rearranged(x, &[n, b, b, c_out, h, w], &[0, 3, 4, 1, 5, 2], &shape)?
         }])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        let area = self.block * self.block;
+        let channels = vjp.facts.shape(0).and_then(|dims| dims.get(1)?.known());
+        of_output(vjp, |vjp, dy| {
+            let blocks = dy.apply("SpaceToDepth").with("blocksize", self.block as i64);
+            if !self.column_first {
+                return Ok(vec![Some(blocks)]);
+            }
+            let channels = channels.ok_or(NoGradient)? / area;
+            let split = blocks.reshape(Expr::ints([0, area as i64, channels as i64, -1]));
+            Ok(vec![Some(split.transpose([0, 2, 1, 3]).reshape_like(&x(vjp, 0)?))])
+        })
     }
 }

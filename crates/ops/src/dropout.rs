@@ -5,10 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{DType, Tensor};
 
 use crate::elementwise::infer_same;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_output, optional_x, y};
 use crate::numeric::{floats, from_f64};
 use crate::sample_data::ramp;
 
@@ -79,6 +81,20 @@ impl Op for Dropout {
         let scale = 1.0 / (1.0 - ratio);
         let values = floats(0, x)?.iter().zip(&kept).map(|(x, &kept)| if kept { x * scale } else { 0.0 }).collect();
         Ok(vec![from_f64(x.dtype(), x.shape().to_vec(), values)?, Tensor::new(x.shape(), kept)?])
+    }
+
+    fn saved_outputs(&self) -> usize {
+        if self.has_training_mode { 2 } else { 0 }
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_output(vjp, |vjp, dy| {
+            if !self.has_training_mode {
+                return Ok(vec![Some(dy)]);
+            }
+            let inputs = vec![Some(dy), Some(y(vjp, 1)?), optional_x(vjp, 1), optional_x(vjp, 2)];
+            Ok(vec![Some(Expr::optional("com.microsoft", "DropoutGrad", inputs))])
+        })
     }
 
     fn is_deterministic(&self) -> bool {

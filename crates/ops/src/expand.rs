@@ -5,11 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{DType, Tensor, broadcast_shapes, checked_len, flat_indices};
 
 use crate::constant_of_shape::shape_of;
 use crate::elementwise::infer_broadcast;
+use crate::gradient::{Gradients, of_output, sum_to};
 use crate::lengths::{is_symbolic, lengths, lengths_fact};
 
 pub(crate) const OP: OpSpec = OpSpec {
@@ -54,5 +55,10 @@ impl Op for Expand {
         checked_len(x.dtype(), &shape)?;
         let order = flat_indices(x.shape(), &shape);
         Ok(vec![x.pick(shape, order)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        let joined = self.infer(&vjp.facts).ok().and_then(|facts| facts.into_iter().next()?.shape);
+        of_output(vjp, |vjp, dy| Ok(vec![Some(sum_to(vjp, dy, joined.as_deref(), 0)?)]))
     }
 }

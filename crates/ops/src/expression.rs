@@ -35,8 +35,8 @@ enum Kind {
         inputs: Vec<Option<Expr>>,
         attributes: Attributes,
         n_outputs: usize,
-        /// Axes are the last input from this opset on, an attribute before.
-        axes: Option<(Vec<i64>, u32)>,
+        /// A list of integers that is the last input from an opset on, and before it an attribute of this name.
+        list: Option<(&'static str, Vec<i64>, u32)>,
     },
 }
 
@@ -99,7 +99,7 @@ impl Expr {
         attributes: Attributes,
         n_outputs: usize,
     ) -> Vec<Self> {
-        let kind = Rc::new(Kind::Node { domain, op_type, inputs, attributes, n_outputs, axes: None });
+        let kind = Rc::new(Kind::Node { domain, op_type, inputs, attributes, n_outputs, list: None });
         (0..n_outputs).map(|output| Self { kind: Rc::clone(&kind), output }).collect()
     }
 
@@ -108,9 +108,9 @@ impl Expr {
         op_type: &'static str,
         inputs: Vec<Option<Self>>,
         attributes: Attributes,
-        axes: Option<(Vec<i64>, u32)>,
+        list: Option<(&'static str, Vec<i64>, u32)>,
     ) -> Self {
-        Self::new(Kind::Node { domain, op_type, inputs, attributes, n_outputs: 1, axes })
+        Self::new(Kind::Node { domain, op_type, inputs, attributes, n_outputs: 1, list })
     }
 
     /// The output of a node of ONNX's own domain.
@@ -131,9 +131,9 @@ impl Expr {
     /// The same node with an attribute.
     pub fn with(self, name: &'static str, value: impl Into<Attribute>) -> Self {
         match &*self.kind {
-            Kind::Node { domain, op_type, inputs, attributes, axes, .. } => {
+            Kind::Node { domain, op_type, inputs, attributes, list, .. } => {
                 let attributes = attributes.clone().with(name, value);
-                Self::single(domain, op_type, inputs.clone(), attributes, axes.clone())
+                Self::single(domain, op_type, inputs.clone(), attributes, list.clone())
             }
             _ => self,
         }
@@ -153,7 +153,7 @@ impl Expr {
         }
         let since = if op_type == "ReduceSum" { 13 } else { 18 };
         let attributes = Attributes::new().with("keepdims", i64::from(keepdims));
-        Self::single("", op_type, vec![Some(self)], attributes, Some((axes, since)))
+        Self::single("", op_type, vec![Some(self)], attributes, Some(("axes", axes, since)))
     }
 
     /// The sum over axes, which keep length 1 or go.
@@ -167,7 +167,7 @@ impl Expr {
         if axes.is_empty() {
             return self;
         }
-        Self::single("", "Unsqueeze", vec![Some(self)], Attributes::new(), Some((axes, 13)))
+        Self::single("", "Unsqueeze", vec![Some(self)], Attributes::new(), Some(("axes", axes, 13)))
     }
 
     /// Axes of length 1 taken away.
@@ -176,7 +176,42 @@ impl Expr {
         if axes.is_empty() {
             return self;
         }
-        Self::single("", "Squeeze", vec![Some(self)], Attributes::new(), Some((axes, 13)))
+        Self::single("", "Squeeze", vec![Some(self)], Attributes::new(), Some(("axes", axes, 13)))
+    }
+
+    /// Parts of these lengths along an axis.
+    pub fn split(self, axis: i64, lengths: Vec<i64>) -> Vec<Self> {
+        let n_outputs = lengths.len();
+        let kind = Rc::new(Kind::Node {
+            domain: "",
+            op_type: "Split",
+            inputs: vec![Some(self)],
+            attributes: Attributes::new().with("axis", axis),
+            n_outputs,
+            list: Some(("split", lengths, 13)),
+        });
+        (0..n_outputs).map(|output| Self { kind: Rc::clone(&kind), output }).collect()
+    }
+
+    /// All of these along an axis.
+    pub fn concat(parts: Vec<Self>, axis: i64) -> Self {
+        let inputs = parts.into_iter().map(Some).collect();
+        Self::single("", "Concat", inputs, Attributes::new().with("axis", axis), None)
+    }
+
+    /// The sum of all elements, without axes.
+    pub fn total(self) -> Self {
+        self.apply("ReduceSum").with("keepdims", 0i64)
+    }
+
+    /// The length of an axis.
+    pub fn length(&self, axis: i64) -> Self {
+        Self::of("Gather", [self.shape(), Self::int(axis)])
+    }
+
+    /// 0, 1, … up to a number.
+    pub fn range(count: Self) -> Self {
+        Self::of("Range", [Self::int(0), count, Self::int(1)])
     }
 
     /// One number for each channel, which is axis 1 of `rank`, as a tensor that broadcasts to all axes.
@@ -312,7 +347,7 @@ impl<'a, 'v> Emitter<'a, 'v> {
                 vec![self.constant(tensor.map_err(|_| NoGradient)?)]
             }
             Kind::Constant(tensor) => vec![self.constant(tensor.clone())],
-            Kind::Node { domain, op_type, inputs, attributes, n_outputs, axes } => {
+            Kind::Node { domain, op_type, inputs, attributes, n_outputs, list } => {
                 let mut ids = Vec::with_capacity(inputs.len() + 1);
                 for input in inputs {
                     ids.push(input.as_ref().map(|input| self.emit(input)).transpose()?);
@@ -322,9 +357,11 @@ impl<'a, 'v> Emitter<'a, 'v> {
                 if self.vjp.patch.opset() < 14 {
                     attributes.remove("allowzero");
                 }
-                match axes {
-                    Some((axes, since)) if self.vjp.patch.opset() < *since => attributes.set("axes", axes.clone()),
-                    Some((axes, _)) => ids.push(Some(self.constant(Tensor::vector(axes.clone())))),
+                match list {
+                    Some((name, list, since)) if self.vjp.patch.opset() < *since => {
+                        attributes.set(*name, list.clone());
+                    }
+                    Some((_, list, _)) => ids.push(Some(self.constant(Tensor::vector(list.clone())))),
                     None => {}
                 }
                 self.node((domain, op_type), ids, attributes, *n_outputs)?

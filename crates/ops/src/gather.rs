@@ -5,10 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{Tensor, checked_len};
 
 use crate::axes::{axis, split_at};
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_output, x};
 use crate::lengths::{is_symbolic, lengths, lengths_fact};
 
 pub(crate) const OP: OpSpec = OpSpec {
@@ -84,5 +86,12 @@ impl Op for Gather {
             })
         });
         Ok(vec![x.pick(shape, order)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_output(vjp, |vjp, dy| {
+            let gradient = Expr::microsoft("GatherGrad", [x(vjp, 0)?.shape(), x(vjp, 1)?, dy]);
+            Ok(vec![Some(gradient.with("axis", self.axis))])
+        })
     }
 }

@@ -5,10 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::axes::axis;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_output, x};
 use crate::scatter_targets::element_targets;
 
 pub(crate) const OP: OpSpec = OpSpec {
@@ -46,5 +48,12 @@ impl Op for GatherElements {
         let (x, indices) = (inputs.required(0)?, inputs.required(1)?);
         let targets = element_targets(x.shape(), indices, axis(self.axis, x.rank())?)?;
         Ok(vec![x.pick(indices.shape(), targets)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_output(vjp, |vjp, dy| {
+            let gradient = Expr::microsoft("GatherElementsGrad", [dy, x(vjp, 0)?.shape(), x(vjp, 1)?]);
+            Ok(vec![Some(gradient.with("axis", self.axis))])
+        })
     }
 }

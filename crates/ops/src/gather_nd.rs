@@ -5,9 +5,11 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{Tensor, checked_len};
 
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_output, x};
 use crate::scatter_targets::slice_targets;
 
 pub(crate) const OP: OpSpec = OpSpec {
@@ -24,6 +26,7 @@ pub(crate) const OP: OpSpec = OpSpec {
         let indices = || Tensor::new([2, 1], vec![1i64, 0]);
         vec![
             Sample::new(x().into_iter().chain(indices())),
+            Sample::new([crate::sample_data::ramp(&[2, 3, 2])].into_iter().chain(indices())).with("batch_dims", 1i64),
             Sample::new(x().into_iter().chain(indices())).with("batch_dims", 1i64),
             Sample::new(x().into_iter().chain([Tensor::vector(vec![0i64, -1, 1])])),
         ]
@@ -60,5 +63,12 @@ impl Op for GatherND {
         let shape = [outer, &x.shape()[self.batch_dims + depth..]].concat();
         checked_len(x.dtype(), &shape)?;
         Ok(vec![x.pick(shape, targets.into_iter().flat_map(|first| first..first + slice_len))?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_output(vjp, |vjp, dy| {
+            let gradient = Expr::microsoft("GatherNDGrad", [x(vjp, 0)?.shape(), x(vjp, 1)?, dy]);
+            Ok(vec![Some(gradient.with("batch_dims", self.batch_dims as i64))])
+        })
     }
 }

@@ -5,9 +5,10 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::Tensor;
 
+use crate::gradient::{Gradients, of_one, rank, shared_among_equal};
 use crate::numeric::{floats, from_f64};
 use crate::pool::{global_pool, infer_global};
 use crate::sample_data::ramp;
@@ -41,5 +42,10 @@ impl Op for GlobalMaxPool {
             values.iter().copied().fold(f64::NEG_INFINITY, |a, b| if b > a || b.is_nan() { b } else { a })
         })?;
         Ok(vec![from_f64(x.dtype(), shape, values)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        let axes: Vec<i64> = (2..rank(vjp, 0)? as i64).collect();
+        of_one(vjp, |dy, x, y| shared_among_equal(dy, &x, y, &axes))
     }
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use lissom_graph::{Dim, Fact, Facts, NoGradient, ValueId, Vjp};
 
+use crate::IntList;
 use crate::expression::{Emitter, Expr};
 
 /// A gradient for each input, or `None`.
@@ -163,6 +164,27 @@ fn broadcast_axes(from: &[Dim], to: &[Dim]) -> Option<(Vec<i64>, Vec<i64>)> {
     Some(((0..extra as i64).collect(), stretched))
 }
 
+/// `x` with mean 0 and variance 1 over axes.
+pub(crate) fn normalized(x: Expr, axes: &[i64], epsilon: f64) -> Expr {
+    let centred = x.clone() - x.reduce("ReduceMean", axes, true);
+    let variance = centred.squared().reduce("ReduceMean", axes, true);
+    centred / (variance + epsilon).apply("Sqrt")
+}
+
+/// Shares of a gradient for those elements of `x` that are as large as the largest (or smallest) `y`, over `axes`.
+pub(crate) fn shared_among_equal(dy: Expr, x: &Expr, y: Expr, axes: &[i64]) -> Expr {
+    let is_chosen = Expr::from(1.0).when(&x.equal(y), 0.0);
+    dy / is_chosen.clone().sum(axes, true) * is_chosen
+}
+
+/// A list of integers, from an attribute or an input.
+pub(crate) fn list(vjp: &Vjp<'_>, list: &IntList) -> Option<Expr> {
+    match list {
+        IntList::Attribute(list) => list.clone().map(Expr::ints),
+        IntList::Input(index) => optional_x(vjp, *index),
+    }
+}
+
 /// The gradients of an operator written in simpler ones: `written` gives the outputs from the inputs. The forward nodes
 /// come a second time, in the backward part.
 ///
@@ -170,15 +192,16 @@ fn broadcast_axes(from: &[Dim], to: &[Dim]) -> Option<(Vec<i64>, Vec<i64>)> {
 /// [`NoGradient`] if one of the simpler ones has none.
 pub(crate) fn of_expansion(
     vjp: &mut Vjp<'_>,
-    written: impl FnOnce(&Vjp<'_>) -> Result<Vec<Expr>, NoGradient>,
+    written: impl FnOnce(&Vjp<'_>) -> Result<Vec<Option<Expr>>, NoGradient>,
 ) -> Gradients {
-    let outputs = written(vjp)?;
+    let mut outputs = written(vjp)?;
+    outputs.resize(vjp.output_gradients.len(), None);
     let (inputs, output_gradients) = (vjp.inputs, vjp.output_gradients);
     let mut emitter = Emitter::new(vjp);
     let mut gradients: BTreeMap<ValueId, ValueId> = BTreeMap::new();
     for (output, gradient) in outputs.iter().zip(output_gradients) {
         let Some(gradient) = gradient else { continue };
-        let value = emitter.emit(output)?;
+        let value = emitter.emit(output.as_ref().ok_or(NoGradient)?)?;
         accumulate(&mut emitter, &mut gradients, value, *gradient)?;
     }
     let steps = std::mem::take(&mut emitter.steps);

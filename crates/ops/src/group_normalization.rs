@@ -5,10 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::elementwise::infer_same;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, normalized, of_expansion, rank, x};
 use crate::instance_normalization::normalize;
 use crate::normalized_axes::read_stash_type;
 use crate::numeric::{expect_shape, floats, from_f64};
@@ -80,5 +82,19 @@ impl Op for GroupNormalization {
             image.iter_mut().for_each(|x| *x = *x * scale[at] + bias[at]);
         }
         Ok(vec![from_f64(x.dtype(), x.shape().to_vec(), values)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        let rank = rank(vjp, 0)?;
+        of_expansion(vjp, |vjp| {
+            let (data, scale, bias) = (x(vjp, 0)?, x(vjp, 1)?, x(vjp, 2)?);
+            let groups = data.clone().reshape(Expr::ints([0, self.groups as i64, -1]));
+            let groups = normalized(groups, &[2], self.epsilon.into());
+            Ok(vec![Some(if self.per_group {
+                (groups * scale.on_channels(3) + bias.on_channels(3)).reshape_like(&data)
+            } else {
+                groups.reshape_like(&data) * scale.on_channels(rank) + bias.on_channels(rank)
+            })])
+        })
     }
 }

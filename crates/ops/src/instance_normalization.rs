@@ -5,10 +5,11 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::elementwise::infer_same;
+use crate::gradient::{Gradients, normalized, of_expansion, rank, x};
 use crate::numeric::{expect_shape, floats, from_f64};
 use crate::sample_data::ramp;
 
@@ -60,6 +61,15 @@ impl Op for InstanceNormalization {
             image.iter_mut().for_each(|x| *x = *x * scale + bias);
         }
         Ok(vec![from_f64(x.dtype(), x.shape().to_vec(), values)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        let rank = rank(vjp, 0)?;
+        let axes: Vec<i64> = (2..rank as i64).collect();
+        of_expansion(vjp, |vjp| {
+            let scaled = normalized(x(vjp, 0)?, &axes, self.epsilon.into()) * x(vjp, 1)?.on_channels(rank);
+            Ok(vec![Some(scaled + x(vjp, 2)?.on_channels(rank))])
+        })
     }
 }
 

@@ -5,11 +5,13 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Attributes, Dim, Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{DType, Tensor};
 
 use crate::axes::axis;
 use crate::elementwise::infer_same;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, normalized, of_expansion, of_output, optional_x, x, y};
 use crate::normalized_axes::{NormalizedAxes, spread};
 use crate::numeric::{floats, from_f64};
 use crate::sample_data::ramp;
@@ -86,5 +88,33 @@ impl Op for LayerNormalization {
             from_f64(self.stash_type, axes.statistic_shape.clone(), means)?,
             from_f64(self.stash_type, axes.statistic_shape, deviations)?,
         ])
+    }
+
+    fn saved_outputs(&self) -> usize {
+        3
+    }
+
+    /// The statistics are not differentiable.
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        let dims = vjp.facts.shape(0).ok_or(NoGradient)?;
+        let first = axis(self.axis, dims.len()).map_err(|_| NoGradient)?;
+        if vjp.facts.shape(1) == Some(&dims[first..]) && vjp.facts.shape(2).is_none_or(|bias| bias == &dims[first..]) {
+            return of_output(vjp, |vjp, dy| {
+                let inputs = [dy, x(vjp, 0)?, x(vjp, 1)?, y(vjp, 1)?, y(vjp, 2)?].map(Some).to_vec();
+                let attributes = Attributes::new().with("axis", self.axis);
+                Ok(Expr::microsoft_outputs("LayerNormalizationGrad", inputs, attributes, 3)
+                    .into_iter()
+                    .map(Some)
+                    .collect())
+            });
+        }
+        let axes: Vec<i64> = (first as i64..dims.len() as i64).collect();
+        of_expansion(vjp, |vjp| {
+            let scaled = normalized(x(vjp, 0)?, &axes, self.epsilon.into()) * x(vjp, 1)?;
+            Ok(vec![Some(match optional_x(vjp, 2) {
+                Some(bias) => scaled + bias,
+                None => scaled,
+            })])
+        })
     }
 }

@@ -353,7 +353,8 @@ pub use mean::Mean;
 pub use mean_variance_normalization::MeanVarianceNormalization;
 pub use microsoft::{
     ActivationGrad, AveragePoolGrad, BatchNormInternal, BatchNormalizationGrad, BroadcastGradientArgs, ConvGrad,
-    GatherGrad, MaxPoolGrad, SoftmaxCrossEntropyLossInternal, SoftmaxCrossEntropyLossInternalGrad, SoftmaxGrad,
+    DropoutGrad, GatherElementsGrad, GatherGrad, GatherNDGrad, LayerNormalizationGrad, MaxPoolGrad, SliceGrad,
+    SoftmaxCrossEntropyLossInternal, SoftmaxCrossEntropyLossInternalGrad, SoftmaxGrad,
 };
 pub use min::Min;
 pub use mish::Mish;
@@ -660,14 +661,18 @@ pub static OPS: &[OpSpec] = &[
     microsoft::broadcast_gradient_args::OP,
     microsoft::conv_grad::OP,
     microsoft::dequantize_linear::OP,
+    microsoft::dropout_grad::OP,
     microsoft::dynamic_quantize_matmul::OP,
     microsoft::fast_gelu::OP,
     microsoft::fast_gelu_grad::OP,
     microsoft::fused_conv::OP,
     microsoft::fused_matmul::OP,
+    microsoft::gather_elements_grad::OP,
     microsoft::gather_grad::OP,
+    microsoft::gather_nd_grad::OP,
     microsoft::gelu::OP,
     microsoft::gelu_grad::OP,
+    microsoft::layer_normalization_grad::OP,
     microsoft::log_softmax_grad::OP,
     microsoft::log_softmax_grad_13::OP,
     microsoft::matmul_integer_to_float::OP,
@@ -686,6 +691,7 @@ pub static OPS: &[OpSpec] = &[
     microsoft::relu_grad::OP,
     microsoft::sigmoid_grad::OP,
     microsoft::skip_layer_normalization::OP,
+    microsoft::slice_grad::OP,
     microsoft::softmax_cross_entropy_loss_internal::OP,
     microsoft::softmax_cross_entropy_loss_internal_grad::OP,
     microsoft::softmax_grad::OP,

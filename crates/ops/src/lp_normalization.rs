@@ -5,10 +5,11 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::elementwise::infer_same;
+use crate::gradient::{Gradients, of_expansion, x};
 use crate::lp_pool::lp_norm;
 use crate::numeric::{floats, from_f64};
 use crate::sample_data::{filled, ramp};
@@ -61,5 +62,13 @@ impl Op for LpNormalization {
             vector.iter_mut().for_each(|x| *x = if norm == 0.0 { 0.0 } else { *x / norm });
         })?;
         Ok(vec![from_f64(x.dtype(), x.shape().to_vec(), values)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        let norm = if self.p == 1.0 { "ReduceL1" } else { "ReduceL2" };
+        of_expansion(vjp, |vjp| {
+            let data = x(vjp, 0)?;
+            Ok(vec![Some(data.clone() / data.reduce(norm, [self.axis], true))])
+        })
     }
 }

@@ -28,5 +28,6 @@ numeric_variadic!(
     Max,
     lengths = |a, b| extreme(a, b, i64::max),
     float = |x, y| if x.is_nan() || x >= y { x } else { y },
-    int = |x, y| x.max(y)
+    int = |x, y| x.max(y),
+    gradients = crate::variadic::chosen
 );

@@ -5,10 +5,11 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::elementwise::{infer_broadcast, zip};
+use crate::gradient::Gradients;
 use crate::numeric::{floats, from_f64};
 use crate::variadic::{fold, samples};
 
@@ -49,5 +50,9 @@ impl Op for Mean {
         let n = inputs.len() as f64;
         let means = sum.as_slice::<f64>()?.iter().map(|x| x / n).collect();
         Ok(vec![from_f64(dtype, sum.shape().to_vec(), means)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        crate::variadic::vjp(vjp, |dy, inputs, _| vec![dy / inputs.len() as f64; inputs.len()])
     }
 }

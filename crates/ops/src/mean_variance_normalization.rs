@@ -5,11 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{Strided, Tensor, strides};
 
 use crate::axes::axes;
 use crate::elementwise::infer_same;
+use crate::gradient::{Gradients, of_expansion, x};
 use crate::numeric::{floats, from_f64};
 use crate::sample_data::ramp;
 
@@ -60,5 +61,14 @@ impl Op for MeanVarianceNormalization {
         let all = values.iter_mut().zip(groups);
         all.for_each(|(x, group)| *x = (*x - mean[group]) / (variance[group].sqrt() + EPSILON));
         Ok(vec![from_f64(x.dtype(), x.shape().to_vec(), values)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_expansion(vjp, |vjp| {
+            let data = x(vjp, 0)?;
+            let centred = data.clone() - data.reduce("ReduceMean", &self.axes[..], true);
+            let variance = centred.squared().reduce("ReduceMean", &self.axes[..], true);
+            Ok(vec![Some(centred / (variance.apply("Sqrt") + EPSILON))])
+        })
     }
 }

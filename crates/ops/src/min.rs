@@ -28,5 +28,6 @@ numeric_variadic!(
     Min,
     lengths = |a, b| extreme(a, b, i64::min),
     float = |x, y| if x.is_nan() || x <= y { x } else { y },
-    int = |x, y| x.min(y)
+    int = |x, y| x.min(y),
+    gradients = crate::variadic::chosen
 );

@@ -5,10 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
-use lissom_tensor::Tensor;
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
+use lissom_tensor::{DType, Tensor};
 
-use crate::loss::LabelLoss;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_output, optional_x, rank, x};
+use crate::loss::{LabelLoss, LossReduction};
 use crate::numeric::floats;
 use crate::sample_data::{filled, positive, ramp};
 
@@ -46,5 +48,27 @@ impl Op for NegativeLogLikelihoodLoss {
     fn evaluate(&self, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, OpError> {
         let x = inputs.required(0)?;
         Ok(vec![self.loss.run(x, &floats(0, x)?, inputs.required(1)?, inputs.optional(2))?])
+    }
+
+    /// Weights of classes are taken as given.
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        let rank = rank(vjp, 0)?;
+        of_output(vjp, |vjp, dy| {
+            // Everything broadcasts to [n, c, …].
+            let on_classes = |values: Expr| values.unsqueeze((1..rank as i64 - 1).collect::<Vec<_>>());
+            let labels = x(vjp, 1)?.cast(DType::I64).unsqueeze([1]);
+            let classes = on_classes(Expr::range(x(vjp, 0)?.length(1)));
+            let mut is_label = labels.equal(classes);
+            if let Some(ignored) = self.loss.ignore_index {
+                let is_ignored = labels.equal(Expr::int(ignored));
+                is_label = Expr::of("And", [is_label, is_ignored.apply("Not")]);
+            }
+            let weights = optional_x(vjp, 2).map_or(Expr::from(1.0), on_classes).when(&is_label, 0.0);
+            Ok(vec![Some(-match self.loss.reduction {
+                LossReduction::None => dy.unsqueeze([1]) * weights,
+                LossReduction::Sum => dy * weights,
+                LossReduction::Mean => dy * weights.clone() / weights.total(),
+            })])
+        })
     }
 }

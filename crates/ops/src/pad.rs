@@ -5,11 +5,13 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Dim, Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{DType, Tensor, checked_len, strides};
 
 use crate::IntList;
 use crate::axes::axis;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, list, of_output, optional_x, x};
 use crate::int_list::KnownList;
 
 pub(crate) const OP: OpSpec = OpSpec {
@@ -160,9 +162,48 @@ impl Op for Pad {
         let fill = self.fill(inputs, x.dtype())?;
         Ok(vec![x.pick_or(&fill, shape, indices)?])
     }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        let mode = match self.mode {
+            PadMode::Constant => return self.constant_vjp(vjp),
+            PadMode::Reflect => "reflect",
+            PadMode::Edge => "edge",
+            PadMode::Wrap => "wrap",
+        };
+        of_output(vjp, |vjp, dy| {
+            let x = x(vjp, 0)?;
+            // Where each element came from: positions, padded alike.
+            let size = x.clone().apply("Size");
+            let positions = Expr::range(size.clone()).reshape_like(&x);
+            let padded = self.node(vjp, positions, |pads| pads)?.with("mode", mode);
+            Ok(vec![Some(Expr::microsoft("GatherGrad", [size.unsqueeze([0]), padded, dy]).reshape_like(&x))])
+        })
+    }
 }
 
 impl Pad {
+    /// Padding undone by cutting off, and cutting off by padding.
+    fn constant_vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_output(vjp, |vjp, dy| {
+            let to_x = self.node(vjp, dy.clone(), |pads| -pads)?;
+            let to_value = optional_x(vjp, 2).map(|value| (dy.total() - to_x.clone().total()).reshape_like(&value));
+            Ok(vec![Some(to_x), None, to_value])
+        })
+    }
+
+    /// `x` padded with zeros by this node's pads, or what becomes of them.
+    fn node(&self, vjp: &Vjp<'_>, x: Expr, change: impl FnOnce(Expr) -> Expr) -> Result<Expr, NoGradient> {
+        // Opsets before 11 have the pads as an attribute.
+        if vjp.patch.opset() < 11 {
+            return Err(NoGradient);
+        }
+        let pads = list(vjp, &self.pads).ok_or(NoGradient)?;
+        Ok(match optional_x(vjp, 3) {
+            Some(axes) => Expr::optional("", "Pad", vec![Some(x), Some(change(pads)), None, Some(axes)]),
+            None => Expr::of("Pad", [x, change(pads)]),
+        })
+    }
+
     fn fill(&self, inputs: &Inputs<'_>, dtype: DType) -> Result<Tensor, OpError> {
         match inputs.optional(2).filter(|value| !value.is_empty()) {
             Some(value) => Ok(value.clone()),

@@ -5,12 +5,14 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::binary::Alignment;
 use crate::convert::{Conversion, convert};
 use crate::elementwise::zip;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_broadcast, x, y};
 
 pub(crate) const OP: OpSpec = OpSpec {
     name: "Pow",
@@ -22,6 +24,7 @@ pub(crate) const OP: OpSpec = OpSpec {
         vec![
             Sample::new(base().into_iter().chain([Tensor::scalar(2f32)])),
             Sample::new(base().into_iter().chain([Tensor::vector(vec![3i64, 0])])),
+            Sample::new([Tensor::vector(vec![0.5f32, 2.0]), Tensor::vector(vec![-1.5f32, 3.0])]),
             Sample::new([Tensor::vector(vec![-3i32, 2]), Tensor::vector(vec![3i32, 31])]),
         ]
     },
@@ -54,6 +57,23 @@ impl Op for Pow {
             zip::<i64, i64>(&wide(base)?, &wide(&exponent)?, |x, y| int_power(*x, *y))?
         };
         Ok(vec![convert(&result, dtype, conversion)?])
+    }
+
+    /// The exponent's is 0 where the base is not positive: there is none.
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        if self.alignment != Alignment::Last {
+            return Err(NoGradient);
+        }
+        let (dtype, exponent_is_real) =
+            (vjp.facts.dtype(0).ok_or(NoGradient)?, vjp.facts.dtype(1) == vjp.facts.dtype(0));
+        of_broadcast(vjp, |vjp, dy| {
+            let (base, exponent, y) = (x(vjp, 0)?, x(vjp, 1)?, y(vjp, 0)?);
+            let exponent = if exponent_is_real { exponent } else { exponent.cast(dtype) };
+            let slope = exponent.clone() * Expr::of("Pow", [base.clone(), exponent.clone() - 1.0]);
+            let to_base = dy.clone() * Expr::from(0.0).when(&exponent.equal(0.0), slope);
+            let logarithm = base.clone().when(&base.greater(0.0), 1.0).apply("Log");
+            Ok(vec![Some(to_base), exponent_is_real.then(|| dy * y * logarithm)])
+        })
     }
 }
 

@@ -5,11 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::binary::Alignment;
 use crate::elementwise::{infer_same, zip_numeric};
+use crate::gradient::{Gradients, of_broadcast, x};
 
 pub(crate) const OP: OpSpec = OpSpec {
     name: "PRelu",
@@ -60,5 +61,17 @@ impl Op for PRelu {
             return Err(OpError::shape(1, slope.shape(), format!("does not broadcast to {:?}", x.shape())));
         }
         Ok(vec![y])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        if self.by_channel {
+            return Err(NoGradient);
+        }
+        of_broadcast(vjp, |vjp, dy| {
+            let (x, slope) = (x(vjp, 0)?, x(vjp, 1)?);
+            let is_positive = x.greater(0.0);
+            let to_x = dy.clone().when(&is_positive, dy.clone() * slope);
+            Ok(vec![Some(to_x), Some(crate::expression::Expr::from(0.0).when(&is_positive, dy * x))])
+        })
     }
 }

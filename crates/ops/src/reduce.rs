@@ -3,10 +3,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Dim, Fact, Facts, Inputs, NodeReader, Op, OpError, Sample};
+use lissom_graph::{Dim, Fact, Facts, Inputs, NoGradient, NodeReader, Op, OpError, Sample, Vjp};
 use lissom_tensor::{DType, Storage, Strided, Tensor, checked_len, strides};
 
 use crate::axes::axes;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_output, shared_among_equal, x, y};
 use crate::numeric::{from_f64, from_i64, is_wide_float};
 use crate::sample_data::{positive, ramp};
 
@@ -111,6 +113,46 @@ impl Op for Reduce {
         let shape: Vec<usize> = x.shape().iter().zip(&reduced).filter(|(_, r)| !**r).map(|(&d, _)| d).collect();
         Ok(vec![out.reshape(shape)?])
     }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        let dims = vjp.facts.shape(0).ok_or(NoGradient)?;
+        let given = vjp.facts.optional(1).map(|fact| fact.i64s().ok_or(NoGradient)).transpose()?;
+        let reduced = self.reduced(given.as_deref(), dims.len()).map_err(|_| NoGradient)?;
+        let axes: Vec<i64> = (0..).zip(&reduced).filter(|(_, reduced)| **reduced).map(|(axis, _)| axis).collect();
+        let count = dims.iter().zip(&reduced).filter(|(_, reduced)| **reduced).map(|(dim, _)| dim.known());
+        let count = count.product::<Option<usize>>();
+        let dtype = vjp.facts.dtype(0).ok_or(NoGradient)?;
+        of_output(vjp, |vjp, dy| {
+            let (x, y) = (x(vjp, 0)?, y(vjp, 0)?);
+            let kept = |value: Expr| if self.keepdims { value } else { value.unsqueeze(axes.clone()) };
+            let (dy, y) = (kept(dy), kept(y));
+            Ok(vec![Some(match self.reduction {
+                Reduction::Sum => dy.expand_like(&x),
+                Reduction::Mean => match count {
+                    Some(count) => (dy / count as f64).expand_like(&x),
+                    None => (dy / (x.clone().apply("Size") / y.apply("Size")).cast(dtype)).expand_like(&x),
+                },
+                Reduction::Max | Reduction::Min => shared_among_equal(dy, &x, y, &axes),
+                Reduction::Prod => dy * product_of_others(&x, &axes),
+                Reduction::L1 => dy * x.apply("Sign"),
+                // At the origin it is 0.
+                Reduction::L2 => dy * x / Expr::from(1.0).when(&y.equal(0.0), y),
+                Reduction::SumSquare => dy * x * 2.0,
+                Reduction::LogSum => (dy / y.apply("Exp")).expand_like(&x),
+                Reduction::LogSumExp => dy * (x - y).apply("Exp"),
+            })])
+        })
+    }
+}
+
+/// For each element the product of the others over the axes: also right where elements are zero.
+fn product_of_others(x: &Expr, axes: &[i64]) -> Expr {
+    let is_zero = x.equal(0.0);
+    let ones = Expr::from(1.0).when(&is_zero, x.clone());
+    let product = ones.clone().reduce("ReduceProd", axes, true);
+    let n_zeros = Expr::from(1.0).when(&is_zero, 0.0).sum(axes, true);
+    let without_zeros = (product.clone() / ones).when(&n_zeros.equal(0.0), 0.0);
+    product.when(&n_zeros.equal(1.0), 0.0).when(&is_zero, without_zeros)
 }
 
 /// Which elements are reduced to which.
@@ -218,6 +260,7 @@ pub(crate) fn samples() -> Vec<Sample> {
         Sample::new([positive(&[2, 3, 4]), Tensor::vector(vec![1i64])]),
         Sample::new([positive(&[2, 3, 4]), Tensor::vector(vec![-1i64, 0])]).with("keepdims", 0i64),
         Sample::new([ramp(&[3, 2])]),
+        Sample::new([Tensor::vector(vec![2f32, 0.0, -3.0])]),
         Sample::new([ramp(&[2, 0, 3]), Tensor::vector(vec![1i64])]),
         Sample::new([Tensor::vector(vec![3i32, 1, 2])]),
     ]

@@ -5,10 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::Tensor;
 
+use crate::axes::axis;
 use crate::elementwise::infer_same;
+use crate::gradient::{Gradients, of_expansion, rank, x};
 use crate::normalized_axes::{NormalizedAxes, read_stash_type, spread};
 use crate::numeric::{floats, from_f64};
 use crate::sample_data::ramp;
@@ -59,5 +61,16 @@ impl Op for RmsNormalization {
             row.iter_mut().zip(&factors).for_each(|(x, scale)| *x = *x / root * scale);
         }
         Ok(vec![from_f64(scale.dtype(), x.shape().to_vec(), values)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        let rank = rank(vjp, 0)?;
+        let first = axis(self.axis, rank).map_err(|_| NoGradient)?;
+        let axes: Vec<i64> = (first as i64..rank as i64).collect();
+        of_expansion(vjp, |vjp| {
+            let data = x(vjp, 0)?;
+            let mean_square = data.squared().reduce("ReduceMean", axes, true);
+            Ok(vec![Some(data / (mean_square + f64::from(self.epsilon)).apply("Sqrt") * x(vjp, 1)?)])
+        })
     }
 }

@@ -5,10 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{Tensor, checked_len};
 
 use crate::elementwise::infer_same;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_output, x};
 use crate::scatter_targets::{ScatterReduction, slice_targets};
 
 pub(crate) const OP: OpSpec = OpSpec {
@@ -47,5 +49,22 @@ impl Op for ScatterND {
         checked_len(data.dtype(), &[slices.len(), slice_len])?;
         let targets: Vec<usize> = slices.into_iter().flat_map(|first| first..first + slice_len).collect();
         Ok(vec![self.reduction.scatter(data, updates, targets.into_iter())?])
+    }
+
+    /// Where two updates meet and the last wins, both get the gradient.
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_output(vjp, |vjp, dy| {
+            let (indices, updates) = (x(vjp, 1)?, x(vjp, 2)?);
+            let to_updates = Expr::of("GatherND", [dy.clone(), indices.clone()]);
+            let to_data = match self.reduction {
+                ScatterReduction::Add => dy,
+                ScatterReduction::None => {
+                    let zeros = Expr::from(0.0).expand_like(&updates);
+                    Expr::of("ScatterND", [dy, indices, zeros])
+                }
+                ScatterReduction::Mul | ScatterReduction::Min | ScatterReduction::Max => return Err(NoGradient),
+            };
+            Ok(vec![Some(to_data), None, Some(to_updates)])
+        })
     }
 }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use lissom_graph::{Inputs, NodeReader, OpError};
+use lissom_graph::{Inputs, NoGradient, NodeReader, OpError, Vjp};
 use lissom_tensor::{Strided, Tensor, strides};
 
+use crate::expression::Expr;
 use crate::gather::position;
+use crate::gradient::{Gradients, of_output, x};
 use crate::numeric::{from_f64, from_i64};
 
 /// Flat positions in a tensor of `shape` that each element of `indices` points at: its own position, with `axis`
@@ -170,6 +172,23 @@ impl lissom_graph::Op for ScatterElements {
         }
         let targets = element_targets(data.shape(), indices, crate::axes::axis(self.axis, data.rank())?)?;
         Ok(vec![self.reduction.scatter(data, updates, targets.into_iter())?])
+    }
+
+    /// Where two updates meet and the last wins, both get the gradient.
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_output(vjp, |vjp, dy| {
+            let (indices, updates) = (x(vjp, 1)?, x(vjp, 2)?);
+            let to_updates = Expr::of("GatherElements", [dy.clone(), indices.clone()]).with("axis", self.axis);
+            let to_data = match self.reduction {
+                ScatterReduction::Add => dy,
+                ScatterReduction::None => {
+                    let zeros = Expr::from(0.0).expand_like(&updates);
+                    Expr::of("ScatterElements", [dy, indices, zeros]).with("axis", self.axis)
+                }
+                ScatterReduction::Mul | ScatterReduction::Min | ScatterReduction::Max => return Err(NoGradient),
+            };
+            Ok(vec![Some(to_data), None, Some(to_updates)])
+        })
     }
 }
 

@@ -5,11 +5,13 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{Strided, Tensor, strides};
 
 use crate::IntList;
 use crate::axes::axis;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, list, of_output, x};
 use crate::int_list::KnownList;
 use crate::lengths::{is_symbolic, lengths, lengths_fact};
 
@@ -31,6 +33,13 @@ pub(crate) const OP: OpSpec = OpSpec {
         vec![
             Sample::new(x().into_iter().chain([list(&[1, 0]), list(&[3, -1])])),
             Sample::new(x().into_iter().chain([list(&[-1]), list(&[i64::MIN]), list(&[1]), list(&[-2])])),
+            Sample::new([
+                crate::sample_data::ramp(&[3, 5]),
+                list(&[4, 0]),
+                list(&[0, 2]),
+                list(&[1, 0]),
+                list(&[-2, 1]),
+            ]),
             Sample::new(x().into_iter().chain([list(&[7]), list(&[9]), list(&[0]), list(&[1])])),
         ]
     },
@@ -169,5 +178,13 @@ impl Op for Slice {
             walk[cut.axis] *= step;
         }
         Ok(vec![x.pick(shape.clone(), Strided::new(shape, walk, first))?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_output(vjp, |vjp, dy| {
+            let mut inputs = vec![Some(dy), Some(x(vjp, 0)?.shape())];
+            inputs.extend([&self.starts, &self.ends, &self.axes, &self.steps].map(|given| list(vjp, given)));
+            Ok(vec![Some(Expr::optional("com.microsoft", "SliceGrad", inputs))])
+        })
     }
 }

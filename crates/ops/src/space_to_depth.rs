@@ -5,10 +5,11 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::blocks::{read_size, rearranged};
+use crate::gradient::{Gradients, of_one};
 
 pub(crate) const OP: OpSpec = OpSpec {
     name: "SpaceToDepth",
@@ -51,5 +52,9 @@ impl Op for SpaceToDepth {
         let (rows, columns) = (h / b, w / b);
         let shape = [n, b * b * c, rows, columns];
         Ok(vec![rearranged(x, &[n, c, rows, b, columns, b], &[0, 3, 5, 1, 2, 4], &shape)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_one(vjp, |dy, _, _| dy.apply("DepthToSpace").with("blocksize", self.block as i64))
     }
 }

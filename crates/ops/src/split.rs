@@ -5,11 +5,13 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Dim, Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{Strided, Tensor, strides};
 
 use crate::IntList;
 use crate::axes::axis;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, dy, emit, y};
 use crate::int_list::KnownList;
 
 pub(crate) const OP: OpSpec = OpSpec {
@@ -36,6 +38,7 @@ pub(crate) const OP: OpSpec = OpSpec {
         let lengths = Tensor::vector(vec![2i64, 0, 3]);
         vec![
             Sample::new(x().into_iter().chain([lengths])).with("axis", -1i64).outputs(3),
+            Sample::new([crate::sample_data::ramp(&[2, 5])]).with("axis", 1i64).with("num_outputs", 2i64).outputs(2),
             Sample::new(x()).with("axis", 0i64).with("num_outputs", 2i64).outputs(2),
             Sample::new(x()).with("axis", 1i64).with("num_outputs", 3i64).outputs(3),
         ]
@@ -119,5 +122,15 @@ impl Op for Split {
             first += part as isize * walk[axis];
         }
         Ok(outputs)
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        if vjp.output_gradients.iter().all(Option::is_none) {
+            return Ok(vec![None; vjp.inputs.len()]);
+        }
+        let zeros = |vjp: &Vjp<'_>, index| Ok(Expr::from(0.0).expand_like(&y(vjp, index)?));
+        let parts = (0..self.n_outputs).map(|index| dy(vjp, index).map_or_else(|| zeros(vjp, index), Ok));
+        let joined = Expr::concat(parts.collect::<Result<_, NoGradient>>()?, self.axis);
+        emit(vjp, [Some(joined)])
     }
 }

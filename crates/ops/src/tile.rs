@@ -5,11 +5,13 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Dim, Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{Strided, Tensor, checked_len, strides};
 
 use crate::axes::axis;
 use crate::constant_of_shape::shape_of;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_output, rank, x};
 
 pub(crate) const OP: OpSpec = OpSpec {
     name: "Tile",
@@ -71,5 +73,19 @@ impl Op for Tile {
         let walked = x.shape().iter().zip(&repeats).flat_map(|(&n, &r)| [r, n]).collect();
         let walk = steps.iter().flat_map(|&step| [0, step as isize]).collect();
         Ok(vec![x.pick(shape, Strided::new(walked, walk, 0))?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        if self.one_axis {
+            return Err(NoGradient);
+        }
+        let rank = rank(vjp, 0)? as i64;
+        of_output(vjp, |vjp, dy| {
+            let (x, repeats) = (x(vjp, 0)?, x(vjp, 1)?);
+            // Each axis as two, the repeats and the axis itself.
+            let pairs = Expr::concat(vec![repeats.unsqueeze([1]), x.shape().unsqueeze([1])], 1);
+            let split = dy.reshape(pairs.reshape(Expr::ints([-1]))).with("allowzero", 1i64);
+            Ok(vec![Some(split.sum((0..rank).map(|axis| 2 * axis).collect::<Vec<_>>(), false))])
+        })
     }
 }

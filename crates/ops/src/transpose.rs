@@ -5,8 +5,10 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Dim, Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{Strided, Tensor, strides};
+
+use crate::gradient::{Gradients, of_one};
 
 pub(crate) const OP: OpSpec = OpSpec {
     name: "Transpose",
@@ -71,5 +73,21 @@ impl Op for Transpose {
         let shape: Vec<usize> = axes.iter().map(|&axis| x.shape()[axis]).collect();
         let order = Strided::new(shape.clone(), axes.iter().map(|&axis| steps[axis] as isize).collect(), 0);
         Ok(vec![x.pick(shape, order)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        let order = match (&self.perm, vjp.facts.shape(0)) {
+            (None, _) => None,
+            (Some(perm), known) => {
+                let permutation = self.permutation(known.map_or(perm.len(), <[_]>::len)).map_err(|_| NoGradient)?;
+                let mut inverse = vec![0; permutation.len()];
+                permutation.iter().zip(0..).for_each(|(&axis, i)| inverse[axis] = i);
+                Some(inverse)
+            }
+        };
+        of_one(vjp, |dy, _, _| match order {
+            Some(order) => dy.transpose(order),
+            None => dy.apply("Transpose"),
+        })
     }
 }

@@ -5,10 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::elementwise::infer_same;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_output, optional_x};
 
 pub(crate) const OP: OpSpec = OpSpec {
     name: "Trilu",
@@ -20,6 +22,7 @@ pub(crate) const OP: OpSpec = OpSpec {
         vec![
             Sample::new(x()),
             Sample::new(x()).with("upper", 0i64),
+            Sample::new([crate::sample_data::ramp(&[3, 3])]).with("upper", 0i64),
             Sample::new(x().into_iter().chain([Tensor::scalar(-1i64)])),
         ]
     },
@@ -54,5 +57,12 @@ impl Op for Trilu {
         };
         let zero = Tensor::zeros(x.dtype(), [])?;
         Ok(vec![x.pick_or(&zero, x.shape(), (0..x.len()).map(|at| keeps(at).then_some(at)))?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_output(vjp, |vjp, dy| {
+            let triangle = Expr::optional("", "Trilu", vec![Some(dy), optional_x(vjp, 1)]);
+            Ok(vec![Some(triangle.with("upper", i64::from(self.upper)))])
+        })
     }
 }

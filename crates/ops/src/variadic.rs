@@ -1,7 +1,10 @@
 //! Operators on any number of tensors, joined two by two with broadcasting.
 
-use lissom_graph::{Inputs, OpError, Sample};
+use lissom_graph::{Inputs, OpError, Sample, Vjp};
 use lissom_tensor::Tensor;
+
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_broadcast, x, y};
 
 /// All inputs joined from left to right.
 ///
@@ -24,10 +27,28 @@ pub(crate) fn fold(
     Ok(result)
 }
 
-/// Implements [`Op`](lissom_graph::Op) for a type with a method `finish(&self, joined, n_inputs)`.
+/// The gradients of all inputs from formulas over that of the output, the inputs and the output.
+pub(crate) fn vjp(vjp: &mut Vjp<'_>, formulas: impl FnOnce(Expr, Vec<Expr>, Expr) -> Vec<Expr>) -> Gradients {
+    of_broadcast(vjp, |vjp, dy| {
+        let inputs = (0..vjp.inputs.len()).map(|index| x(vjp, index)).collect::<Result<Vec<_>, _>>()?;
+        Ok(formulas(dy, inputs, y(vjp, 0)?).into_iter().map(Some).collect())
+    })
+}
+
+/// The gradients of an operator that chooses one of its inputs; those that are alike share it.
+pub(crate) fn chosen(dy: Expr, inputs: Vec<Expr>, y: Expr) -> Vec<Expr> {
+    let is_chosen: Vec<Expr> = inputs.iter().map(|x| Expr::from(1.0).when(&x.equal(y.clone()), 0.0)).collect();
+    let Some(count) = is_chosen.iter().cloned().reduce(|sum, other| sum + other) else { return Vec::new() };
+    let share = dy / count;
+    is_chosen.into_iter().map(|is_chosen| share.clone() * is_chosen).collect()
+}
+
+/// Implements [`Op`](lissom_graph::Op) for a type without fields: any number of inputs of one numeric type, joined two by
+/// two; `gradients` are formulas as [`vjp`] takes them.
 macro_rules! numeric_variadic {
     (
-        $op:ty, lengths = $lengths:expr, float = |$x:ident, $y:ident| $float:expr, int = |$i:ident, $j:ident| $int:expr
+        $op:ty, lengths = $lengths:expr, float = |$x:ident, $y:ident| $float:expr,
+        int = |$i:ident, $j:ident| $int:expr, gradients = $gradients:expr
     ) => {
         impl lissom_graph::Op for $op {
             fn as_any(&self) -> &dyn std::any::Any {
@@ -51,6 +72,13 @@ macro_rules! numeric_variadic {
                     $crate::elementwise::zip_numeric!(a, b, float = |$x, $y| $float, int = |$i, $j| $int)
                 })?;
                 Ok(vec![joined])
+            }
+
+            fn vjp(
+                &self,
+                vjp: &mut lissom_graph::Vjp<'_>,
+            ) -> Result<Vec<Option<lissom_graph::ValueId>>, lissom_graph::NoGradient> {
+                $crate::variadic::vjp(vjp, $gradients)
             }
         }
     };

@@ -5,10 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{Tensor, broadcast_shapes, checked_len, flat_indices};
 
 use crate::elementwise::infer_broadcast;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_broadcast, x};
 use crate::lengths::{lengths, lengths_fact};
 
 pub(crate) const OP: OpSpec = OpSpec {
@@ -69,5 +71,12 @@ impl Op for Where {
             .zip(flat_indices(x.shape(), &shape).zip(flat_indices(y.shape(), &shape)))
             .map(|(c, (i, j))| if flags[c] { i } else { x.len() + j });
         Ok(vec![both.pick(shape.clone(), order)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_broadcast(vjp, |vjp, dy| {
+            let condition = x(vjp, 0)?;
+            Ok(vec![None, Some(dy.clone().when(&condition, 0.0)), Some(Expr::from(0.0).when(&condition, dy))])
+        })
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use lissom_graph::{Attributes, Fact, Facts, Graph, Node, OpSpec, Patch, Sample, ValueId, Vjp, interpret};
+use lissom_graph::{Attributes, Dim, Fact, Facts, Graph, Node, OpSpec, Patch, Sample, ValueId, Vjp, interpret};
 use lissom_ops::{OPERATORS, OPS};
 use lissom_tensor::{DType, Tensor};
 
@@ -22,12 +22,19 @@ const DOMAINS: [&str; 2] = ["", "com.microsoft"];
 /// Operators that have a gradient, so that none is lost.
 #[rustfmt::skip]
 const WITH_GRADIENT: &[&str] = &[
-    "Abs", "Acos", "Acosh", "Add", "Asin", "Asinh", "Atan", "Atanh", "AveragePool", "BatchNormInternal",
-    "BatchNormalization", "Celu", "Conv", "Cos", "Cosh", "Div", "Elu", "Erf", "Exp", "Flatten", "Gelu", "Gemm",
-    "GlobalAveragePool", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Log", "LogSoftmax", "MatMul",
-    "MaxPool", "Mish", "Mul", "Neg", "Reciprocal", "Relu", "Reshape", "Selu", "Shrink", "Sigmoid", "Sin", "Sinh",
-    "Softmax", "SoftmaxCrossEntropyLoss", "SoftmaxCrossEntropyLossInternal", "Softplus", "Softsign", "Sqrt",
-    "Squeeze", "Sub", "Swish", "Tan", "Tanh", "ThresholdedRelu", "Unsqueeze",
+    "Abs", "Acos", "Acosh", "Add", "Asin", "Asinh", "Atan", "Atanh", "AveragePool",
+    "BatchNormalization", "Cast", "CastLike", "Celu", "Clip", "Concat", "Conv", "Cos", "Cosh", "CumSum",
+    "DepthToSpace", "Div", "Dropout", "Elu", "Erf", "Exp", "Expand", "Flatten", "Gather", "GatherElements",
+    "GatherND", "Gelu", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "GroupNormalization", "HardSigmoid",
+    "HardSwish", "Identity", "InstanceNormalization", "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax",
+    "LpNormalization", "MatMul", "Max", "MaxPool", "Mean", "MeanVarianceNormalization", "Min", "Mish", "Mul", "Neg",
+    "NegativeLogLikelihoodLoss", "PRelu", "Pad", "Pow", "RMSNormalization", "Reciprocal", "ReduceL1", "ReduceL2",
+    "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum",
+    "ReduceSumSquare", "Relu", "Reshape", "Scatter", "ScatterElements", "ScatterND", "Selu", "Shrink", "Sigmoid",
+    "Sin", "Sinh", "Slice", "Softmax", "SoftmaxCrossEntropyLoss", "Softplus", "Softsign", "SpaceToDepth", "Split",
+    "Sqrt", "Squeeze", "Sub", "Sum", "Swish", "Tan", "Tanh", "ThresholdedRelu", "Tile", "Transpose", "Trilu",
+    "Unsqueeze", "Where", "com.microsoft.BatchNormInternal", "com.microsoft.BiasGelu", "com.microsoft.FastGelu",
+    "com.microsoft.Gelu", "com.microsoft.SkipLayerNormalization", "com.microsoft.SoftmaxCrossEntropyLossInternal",
 ];
 
 /// Operators that are constant between steps: their gradient is zero.
@@ -37,8 +44,12 @@ const CONSTANT_BETWEEN_STEPS: &[&str] = &["Ceil", "Floor", "Hardmax", "Round", "
 const DIFFERENTIABLE_OUTPUTS: &[(&str, usize)] = &[("BatchNormInternal", 1), ("BatchNormalization", 1)];
 
 /// Inputs of reals that are taken as given: weights of classes, ratios.
-const GIVEN_INPUTS: &[(&str, usize)] =
-    &[("NegativeLogLikelihoodLoss", 2), ("SoftmaxCrossEntropyLoss", 2), ("SoftmaxCrossEntropyLossInternal", 2)];
+const GIVEN_INPUTS: &[(&str, usize)] = &[
+    ("Dropout", 1),
+    ("NegativeLogLikelihoodLoss", 2),
+    ("SoftmaxCrossEntropyLoss", 2),
+    ("SoftmaxCrossEntropyLossInternal", 2),
+];
 
 /// Half the distance of a difference; the error of the difference itself is of the order of its square.
 const STEP: f64 = 1e-5;
@@ -108,8 +119,33 @@ fn loss(case: &Case, inputs: &[Tensor]) -> f64 {
     products.sum()
 }
 
+/// How much a gradient is made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// All lengths.
+    Lengths,
+    /// All lengths but that of the first axis, which is a symbol of its own for each input.
+    AllButFirst,
+}
+
+impl Known {
+    fn fact(self, input: usize, tensor: &Tensor) -> Fact {
+        match (self, tensor.dtype()) {
+            (Self::AllButFirst, DType::F64) => {
+                let mut fact = Fact::known(DType::F64, tensor.shape());
+                let first = fact.shape.iter_mut().flat_map(|shape| shape.first_mut());
+                first.for_each(|dim| *dim = Dim::symbol(format!("n{input}")));
+                fact
+            }
+            (Self::Lengths, DType::F64) => Fact::known(DType::F64, tensor.shape()),
+            // What is no real is mostly a constant in networks: axes, shapes.
+            _ => Fact::constant(tensor),
+        }
+    }
+}
+
 /// The gradient of [`loss`] for each input, in nodes of `opset`, or `None` if the operator has none for this sample.
-fn gradients(case: &Case, tensors: &[Tensor], opset: u32) -> Option<Vec<Option<Tensor>>> {
+fn gradients(case: &Case, tensors: &[Tensor], opset: u32, known: Known) -> Option<Vec<Option<Tensor>>> {
     let mut graph = case.graph.clone();
     // Not every operator takes f64; those have no gradient either.
     let values = interpret(&graph, tensors).ok()?;
@@ -136,11 +172,7 @@ fn gradients(case: &Case, tensors: &[Tensor], opset: u32) -> Option<Vec<Option<T
         .enumerate()
         .map(|(index, id)| {
             let position = case.inputs[..index].iter().flatten().count();
-            // What is no real is mostly a constant in networks: axes, shapes.
-            (*id).map(|_| match tensors[position].dtype() {
-                DType::F64 => Fact::known(DType::F64, tensors[position].shape()),
-                _ => Fact::constant(&tensors[position]),
-            })
+            (*id).map(|_| known.fact(index, &tensors[position]))
         })
         .collect();
     let facts: Vec<Option<&Fact>> = facts.iter().map(Option::as_ref).collect();
@@ -174,6 +206,8 @@ struct Checked {
     samples: usize,
     /// Samples that have none.
     without: usize,
+    /// Samples that have none if a length is not known.
+    without_lengths: usize,
     /// Elements of inputs whose difference was compared.
     elements: usize,
     /// Those of them where it was not zero.
@@ -181,7 +215,7 @@ struct Checked {
 }
 
 /// Checks one sample.
-fn check(spec: &OpSpec, index: usize, sample: &Sample, opset: u32, checked: &mut Checked) {
+fn check(spec: &OpSpec, index: usize, sample: &Sample, (opset, known): (u32, Known), checked: &mut Checked) {
     let given: Vec<Option<Tensor>> = sample.inputs.iter().map(|t| t.as_ref().map(widened)).collect();
     let is_empty = given.iter().flatten().any(Tensor::is_empty);
     if !given.iter().flatten().any(|t| t.dtype() == DType::F64) || (is_empty && opset < RESHAPES_TO_NOTHING) {
@@ -189,12 +223,15 @@ fn check(spec: &OpSpec, index: usize, sample: &Sample, opset: u32, checked: &mut
     }
     let case = Case::new(spec, sample, &given);
     let mut tensors: Vec<Tensor> = given.iter().flatten().cloned().collect();
-    let place = format!("{} {index}, opset {opset}", spec.name);
-    let Some(found) = gradients(&case, &tensors, opset) else {
-        checked.without += 1;
+    let place = format!("{} {index}, opset {opset}, {known:?}", spec.name);
+    let Some(found) = gradients(&case, &tensors, opset, known) else {
+        match known {
+            Known::Lengths => checked.without += 1,
+            Known::AllButFirst => checked.without_lengths += 1,
+        }
         return;
     };
-    checked.samples += 1;
+    checked.samples += usize::from(known == Known::Lengths);
     let found = found.into_iter().enumerate().zip(&given).filter(|(_, given)| given.is_some());
     let found: Vec<(usize, Option<Tensor>)> = found.map(|(gradient, _)| gradient).collect();
     for (position, (input, gradient)) in found.iter().enumerate() {
@@ -237,32 +274,39 @@ fn check(spec: &OpSpec, index: usize, sample: &Sample, opset: u32, checked: &mut
 
 #[test]
 fn every_gradient_agrees_with_central_differences() {
-    let mut found: BTreeMap<&str, Checked> = BTreeMap::new();
+    let mut found: BTreeMap<String, Checked> = BTreeMap::new();
     let mut failures = Vec::new();
     for spec in OPS.iter().filter(|spec| DOMAINS.contains(&spec.domain)) {
+        let name = match spec.domain {
+            "" => spec.name.to_owned(),
+            domain => format!("{domain}.{}", spec.name),
+        };
         let newest = OPSET.max(spec.since);
         let opsets = GRADIENT_OPSETS.into_iter().filter(|&opset| opset >= spec.since && opset < newest);
-        for opset in opsets.chain([newest]) {
+        let ways = opsets.chain([newest]).map(|opset| (opset, Known::Lengths)).chain([(newest, Known::AllButFirst)]);
+        for way in ways {
             for (index, sample) in (spec.samples)().iter().enumerate() {
-                let checked = found.entry(spec.name).or_default();
-                let run = std::panic::AssertUnwindSafe(|| check(spec, index, sample, opset, checked));
+                let checked = found.entry(name.clone()).or_default();
+                let run = std::panic::AssertUnwindSafe(|| check(spec, index, sample, way, checked));
                 if let Err(panic) = std::panic::catch_unwind(run) {
                     let text = panic.downcast_ref::<String>().cloned();
-                    failures.push(format!("{} {index}, opset {opset}: {}", spec.name, text.unwrap_or_default()));
+                    failures.push(format!("{} {index}, {way:?}: {}", spec.name, text.unwrap_or_default()));
                 }
             }
         }
     }
     assert!(failures.is_empty(), "{failures:#?}");
-    let with_gradient: Vec<&str> = found.iter().filter(|(_, c)| c.samples > 0).map(|(name, _)| *name).collect();
+    let with_gradient: Vec<&str> = found.iter().filter(|(_, c)| c.samples > 0).map(|(name, _)| &**name).collect();
     let listed = |name: &str| WITH_GRADIENT.contains(&name) || CONSTANT_BETWEEN_STEPS.contains(&name);
     let unlisted: Vec<_> = with_gradient.iter().filter(|name| !listed(name)).collect();
-    assert!(unlisted.is_empty(), "not in the list: {unlisted:?}");
-    let lost: Vec<_> = WITH_GRADIENT.iter().filter(|name| found.get(*name).is_none_or(|c| c.nonzero == 0)).collect();
-    assert!(lost.is_empty(), "no gradient was compared, though there must be one: {lost:?}");
     let partly: Vec<_> = found.iter().filter(|(_, c)| c.samples > 0 && c.without > 0).map(|(name, _)| name).collect();
+    let needing = found.iter().filter(|(_, c)| c.samples > 0 && c.without_lengths > c.without);
+    println!("need all lengths: {:?}", needing.map(|(name, _)| name).collect::<Vec<_>>());
     println!("no gradient for some samples: {partly:?}");
+    assert!(unlisted.is_empty(), "not in the list: {unlisted:?}");
+    let lost: Vec<_> = WITH_GRADIENT.iter().filter(|name| found.get(**name).is_none_or(|c| c.nonzero == 0)).collect();
+    assert!(lost.is_empty(), "no gradient was compared, though there must be one: {lost:?}");
     let steps: Vec<_> =
-        CONSTANT_BETWEEN_STEPS.iter().filter(|name| found.get(*name).is_none_or(|c| c.elements == 0)).collect();
+        CONSTANT_BETWEEN_STEPS.iter().filter(|name| found.get(**name).is_none_or(|c| c.elements == 0)).collect();
     assert!(steps.is_empty(), "nothing was compared: {steps:?}");
 }

@@ -114,14 +114,35 @@ impl Forward {
         select: impl Fn(&Parameter) -> bool,
         options: &ForwardOptions,
     ) -> Result<Self, TrainError> {
+        let parameters: Vec<Parameter> = parameters(&model.graph).into_iter().filter(select).collect();
+        if parameters.is_empty() {
+            return Err(TrainError::NoParameters);
+        }
+        Self::of(model, objective, parameters, options)
+    }
+
+    /// The network as it answers, with its loss: nothing is trained, and every constant stays one.
+    ///
+    /// # Errors
+    /// [`TrainError`] if a node cannot run or a loss does not fit.
+    pub fn evaluation(model: &Model, objective: &Objective) -> Result<Self, TrainError> {
+        let options = ForwardOptions { batch_norm: BatchNorm::Frozen, dropout: false };
+        Self::of(model, objective, Vec::new(), &options)
+    }
+
+    fn of(
+        model: &Model,
+        objective: &Objective,
+        parameters: Vec<Parameter>,
+        options: &ForwardOptions,
+    ) -> Result<Self, TrainError> {
         if let Some((node, op, reason)) = model.unsupported_nodes().into_iter().next() {
             return Err(TrainError::Unsupported { node, op, reason });
         }
-        let parameters: Vec<Parameter> = parameters(&model.graph).into_iter().filter(select).collect();
-        let first = parameters.first().ok_or(TrainError::NoParameters)?;
-        let dtype = first.dtype;
+        let scores_type = || model.graph.outputs().first().and_then(|&output| model.graph.value(output).fact.dtype);
+        let dtype = parameters.first().map(|parameter| parameter.dtype).or_else(scores_type).unwrap_or(DType::F32);
         if let Some(other) = parameters.iter().find(|parameter| parameter.dtype != dtype) {
-            return Err(TrainError::MixedTypes { first: first.name.clone(), second: other.name.clone() });
+            return Err(TrainError::MixedTypes { first: parameters[0].name.clone(), second: other.name.clone() });
         }
         let mut graph = model.graph.clone();
         let mut data = graph.inputs().to_vec();
@@ -157,6 +178,7 @@ impl Forward {
         outputs.extend(statistics.iter().map(|statistic| statistic.updated));
         graph.set_outputs(outputs);
         graph.apply(patch)?;
+        save_outputs(&mut graph, opset)?;
         infer(&mut graph)?;
         Ok(Self { graph, operators, opset, dtype, parameters, initial, statistics, random, data, loss, terms, correct })
     }
@@ -222,7 +244,7 @@ impl Targets {
     }
 }
 
-/// Norms use the batch's statistics, dropout drops, and nodes save what their gradients need.
+/// Norms use the batch's statistics and dropout drops.
 fn train_mode(
     graph: &mut Graph,
     operators: &Operators,
@@ -275,7 +297,8 @@ fn train_mode(
                 &outputs,
             )?;
         } else {
-            save_outputs(node, index, &mut patch);
+            patch.remove_node(index);
+            patch.push_node(node.clone());
         }
     }
     for constant in constants {
@@ -287,19 +310,21 @@ fn train_mode(
     Ok((statistics, random.into_iter().map(|(_, dropped)| dropped).collect()))
 }
 
-/// Gives a node the outputs its gradient reads.
-fn save_outputs(node: &Node, index: usize, patch: &mut Patch) {
-    let wanted = node.op.saved_outputs();
-    if node.outputs.len() >= wanted && node.outputs[..wanted].iter().all(Option::is_some) {
-        return;
+/// Gives nodes the outputs their gradients read.
+fn save_outputs(graph: &mut Graph, opset: u32) -> Result<(), TrainError> {
+    let mut patch = Patch::new(graph, opset);
+    // All nodes are put again, so that they stay in their order.
+    for (index, node) in graph.nodes().iter().enumerate() {
+        let mut node = node.clone();
+        let wanted = node.op.saved_outputs();
+        node.outputs.resize(wanted.max(node.outputs.len()), None);
+        for output in node.outputs.iter_mut().take(wanted) {
+            *output = output.or_else(|| Some(patch.value(&format!("{}.saved", node.name), Fact::unknown())));
+        }
+        patch.remove_node(index);
+        patch.push_node(node);
     }
-    let mut node = node.clone();
-    node.outputs.resize(wanted.max(node.outputs.len()), None);
-    for output in node.outputs.iter_mut().take(wanted) {
-        *output = output.or_else(|| Some(patch.value(&format!("{}.saved", node.name), Fact::unknown())));
-    }
-    patch.remove_node(index);
-    patch.push_node(node);
+    Ok(graph.apply(patch)?)
 }
 
 /// Dropouts with a known ratio whose mask nobody uses: position, data, ratio.

@@ -20,6 +20,7 @@ mod parameters;
 mod random;
 mod recompute;
 mod report;
+mod runner;
 pub mod schedules;
 mod step;
 mod trainer;
@@ -35,6 +36,7 @@ pub use optimizers::{Length, OPTIMIZERS, Optimizer, OptimizerSpec, Perturbation,
 pub use parameters::{Group, Parameter, parameters};
 pub use recompute::{Recompute, recompute};
 pub use report::Progress;
+pub use runner::{Evaluation, Evaluator, Named, Runner};
 pub use schedules::{RateNorm, SCHEDULES, Schedule, ScheduleSpec, refine};
 pub use step::{Carried, Role, Step, StepOptions, StepOutputs};
 pub use trainer::{Trainer, TrainerOptions};

@@ -1,16 +1,19 @@
 //! Running steps: what one gives is fed to the next, from two sets of buffers in turn.
 
+mod carried;
+mod culprit;
+mod feed;
+
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use lissom_engine::{Session, SessionOptions};
-use lissom_graph::{Fact, Model, ValueId, infer_with_inputs};
-use lissom_tensor::{DType, Tensor, View, ViewMut, Weight};
+use lissom_engine::{SessionOptions, StepTime};
+use lissom_graph::{Fact, Model};
+use lissom_tensor::{DType, Tensor};
 
-use crate::random::Stream;
 use crate::report::{Progress, Report};
+use crate::runner::not_trainable;
 use crate::{
-    Carried, Checkpoint, Culprit, Forward, ForwardOptions, Objective, Optimizer, Parameter, Role, Schedule, Step,
+    Carried, Evaluator, Forward, ForwardOptions, Named, Objective, Optimizer, Parameter, Role, Runner, Schedule, Step,
     StepOptions, TrainError,
 };
 
@@ -83,42 +86,6 @@ enum Passes {
     One(Runner),
     /// Gradients are taken twice: at the weights, and at moved ones.
     Two { gradient: Runner, moved: Runner, update: Runner },
-}
-
-#[derive(Debug)]
-struct Runner {
-    step: Step,
-    session: Session,
-}
-
-/// Tensors by name.
-type Named = BTreeMap<String, Tensor>;
-
-impl Runner {
-    fn new(step: Step, options: &SessionOptions) -> Result<Self, TrainError> {
-        let session = Session::new(&step.model, options)?;
-        Ok(Self { step, session })
-    }
-
-    /// Runs the step: inputs by name, given in several lists; outputs are written to the tensors given with their names.
-    fn run(&self, inputs: &[&Named], outputs: &mut [(&str, &mut Tensor)]) -> Result<(), TrainError> {
-        let mut views: Vec<(&str, View<'_>)> = Vec::new();
-        for input in self.session.inputs() {
-            let found = inputs.iter().find_map(|named| named.get(&input.name));
-            let tensor = found.ok_or_else(|| TrainError::MissingInput { name: input.name.clone() })?;
-            views.push((&input.name, View::of(tensor).ok_or_else(|| not_trainable(tensor.dtype()))?));
-        }
-        let mut slices: Vec<(&str, ViewMut<'_>)> = Vec::with_capacity(outputs.len());
-        for (name, tensor) in outputs {
-            let dtype = tensor.dtype();
-            slices.push((name, ViewMut::of(tensor).ok_or_else(|| not_trainable(dtype))?));
-        }
-        Ok(self.session.run_into(&views, &mut slices)?)
-    }
-}
-
-fn not_trainable(dtype: DType) -> TrainError {
-    lissom_tensor::TensorError::TypeMismatch { expected: DType::F32, actual: dtype }.into()
 }
 
 /// The outputs of a step that are carried, with the buffers they go to.
@@ -194,10 +161,10 @@ impl Trainer {
     /// What did not run in a kernel of its own so far.
     pub fn notes(&self) -> Vec<String> {
         match &self.passes {
-            Passes::One(runner) => runner.session.notes(),
+            Passes::One(runner) => runner.notes(),
             Passes::Two { gradient, moved, update } => {
                 let sessions = [gradient, moved, update];
-                sessions.iter().flat_map(|runner| runner.session.notes()).collect()
+                sessions.iter().flat_map(|runner| runner.notes()).collect()
             }
         }
     }
@@ -261,6 +228,28 @@ impl Trainer {
         Ok(report.progress(self.done, learning_rate))
     }
 
+    /// How long each part of a step takes; of the gradient alone, if it is taken twice. Nothing changes.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn profile(&self, batch: &[(&str, &Tensor)]) -> Result<Vec<StepTime>, TrainError> {
+        let mut given: Named = batch.iter().map(|(name, tensor)| ((*name).to_owned(), (*tensor).clone())).collect();
+        self.add_random(&mut given)?;
+        self.add_scalars(&mut given)?;
+        let (Passes::One(runner) | Passes::Two { gradient: runner, .. }) = &self.passes;
+        runner.profile(&[&given, &self.front])
+    }
+
+    /// Memory that steps hold beside what they carry: packed weights and arenas, in bytes.
+    pub fn peak_bytes(&self) -> usize {
+        match &self.passes {
+            Passes::One(runner) => runner.peak_bytes(),
+            Passes::Two { gradient, moved, update } => {
+                [gradient, moved, update].iter().map(|runner| runner.peak_bytes()).sum()
+            }
+        }
+    }
+
     /// Zeros for the gradients, by the update's input names.
     fn gradient_buffers(&self, update: &Step) -> Result<Named, TrainError> {
         let mut buffers = Named::new();
@@ -270,178 +259,13 @@ impl Trainer {
         Ok(buffers)
     }
 
-    /// Masks of dropout and noise of gradients, of this step.
-    fn add_random(&self, given: &mut Named) -> Result<(), TrainError> {
-        let (dropped, noise) = match &self.passes {
-            Passes::One(runner) => (&runner.step.dropped, &runner.step.noise),
-            Passes::Two { gradient, update, .. } => (&gradient.step.dropped, &update.step.noise),
-        };
-        let mut number = 0;
-        let mut stream = || {
-            number += 1;
-            Stream::new(self.options.seed, self.done, number)
-        };
-        if !dropped.is_empty() {
-            let shapes = self.shapes(given)?;
-            for (name, dropped) in dropped {
-                let (stream, kept) = (stream(), (1.0 / (1.0 - dropped.ratio)) as f32);
-                let shape = shapes.get(&dropped.like).cloned().unwrap_or_default();
-                let len: usize = shape.iter().product();
-                let keep = |i: u64| if stream.uniform(i) < dropped.ratio { 0.0 } else { kept };
-                given.insert(name.clone(), Tensor::new(shape, (0..len as u64).map(keep).collect::<Vec<f32>>())?);
-            }
-        }
-        for (name, shape) in noise {
-            let (stream, len) = (stream(), shape.iter().product::<usize>() as u64);
-            let normal = (0..len).map(|i| stream.normal(i) as f32).collect::<Vec<f32>>();
-            given.insert(name.clone(), Tensor::new(shape.clone(), normal)?);
-        }
-        Ok(())
-    }
-
-    /// Shapes of the values dropout works on, for a batch.
-    fn shapes(&self, given: &Named) -> Result<BTreeMap<ValueId, Vec<usize>>, TrainError> {
-        let graph = &self.original.graph;
-        let facts: Vec<Fact> = graph
-            .inputs()
-            .iter()
-            .map(|&id| match given.get(&graph.value(id).name) {
-                Some(tensor) => Fact::known(tensor.dtype(), tensor.shape()),
-                None => graph.value(id).fact.clone(),
-            })
-            .collect();
-        let facts = infer_with_inputs(graph, &facts)?;
-        let mut shapes = BTreeMap::new();
-        for dropped in &self.forward.random {
-            let name = || self.forward.name(dropped.like).to_owned();
-            let fact = &facts[dropped.like.index()];
-            let refused = || TrainError::BatchShape { name: name(), reason: format!("it is {fact} for this batch") };
-            shapes.insert(dropped.like, fact.known_shape().ok_or_else(refused)?);
-        }
-        Ok(shapes)
-    }
-
-    /// The numbers of this step; gives back the learning rate.
-    fn add_scalars(&self, given: &mut Named) -> Result<f64, TrainError> {
-        let (Passes::One(runner) | Passes::Two { update: runner, .. }) = &self.passes;
-        let step = self.done + 1;
-        let options = &self.options;
-        let rate = options.optimizer.learning_rate() * options.schedule.share(self.done, options.total_steps);
-        let mut values = options.optimizer.values(step, rate);
-        values.extend(options.noise.map(|eta| (eta / (step as f64).powf(0.55)).sqrt()));
-        values.extend(options.average.map(|decay| decay.min((1 + step) as f64 / (10 + step) as f64)));
-        for (name, value) in runner.step.scalars.iter().zip(values) {
-            given.insert(name.clone(), Tensor::scalar(value as f32));
-        }
-        Ok(rate)
-    }
-
-    /// The first value of the forward part that is not finite.
-    fn culprit(&self, given: &Named) -> Result<Culprit, TrainError> {
-        let is_broken = |tensor: &Tensor| {
-            tensor.dtype().is_float() && tensor.to_f64_vec().is_ok_and(|values| values.iter().any(|x| !x.is_finite()))
-        };
-        if let Some((name, _)) = given.iter().find(|(_, tensor)| is_broken(tensor)) {
-            return Ok(Culprit::Input { name: name.clone() });
-        }
-        if let Some((name, _)) = self.front.iter().find(|(_, tensor)| is_broken(tensor)) {
-            return Ok(Culprit::Parameter { name: name.clone() });
-        }
-        let forward = &self.forward;
-        let made =
-            forward.graph.nodes().iter().flat_map(|node| node.outputs.iter().flatten().map(move |id| (node, *id)));
-        let made: Vec<_> = made.filter(|(_, id)| !forward.graph.outputs().contains(id)).collect();
-        let model = Model::new(forward.graph.clone(), forward.operators, forward.opset);
-        let observe = made.iter().map(|(_, id)| *id).collect();
-        let session = Session::new(&model, &SessionOptions { observe, ..SessionOptions::default() })?;
-        let mut inputs: Vec<(&str, &Tensor)> = Vec::new();
-        for input in session.inputs() {
-            let tensor = given.get(&input.name).or_else(|| self.front.get(&input.name));
-            let tensor = tensor.ok_or_else(|| TrainError::MissingInput { name: input.name.clone() })?;
-            inputs.push((&input.name, tensor));
-        }
-        let outputs = session.run(&inputs)?;
-        let observed = &outputs[outputs.len() - made.len()..];
-        let broken = made.iter().zip(observed).find(|(_, tensor)| is_broken(tensor));
-        Ok(match broken {
-            Some(((node, id), _)) => {
-                Culprit::Node { node: node.name.clone(), op: node.op_type.clone(), value: forward.name(*id).to_owned() }
-            }
-            None => Culprit::Nothing,
-        })
-    }
-
-    /// The network as it is now.
-    pub fn model(&self) -> Model {
-        self.model_of(|parameter| self.front.get(&parameter.name))
-    }
-
-    /// The network with the moving average of its parameters, if one is kept; running statistics are those of the last step.
-    pub fn averaged_model(&self) -> Option<Model> {
-        self.options.average?;
-        let average = |wanted: &str| {
-            let role = |role: &Role| matches!(role, Role::Average(name) if name == wanted);
-            self.roles.iter().find(|(_, own)| role(own)).and_then(|(name, _)| self.front.get(name))
-        };
-        Some(self.model_of(|parameter| average(&parameter.name)))
-    }
-
-    fn model_of<'a>(&'a self, tensor: impl Fn(&Parameter) -> Option<&'a Tensor>) -> Model {
-        let mut model = self.original.clone();
-        for parameter in &self.forward.parameters {
-            if let Some(tensor) = tensor(parameter) {
-                model.graph.set_constant(parameter.value, Weight::Dense(tensor.clone()));
-            }
-        }
-        for statistic in &self.forward.statistics {
-            if let Some(tensor) = self.front.get(self.forward.name(statistic.value)) {
-                model.graph.set_constant(statistic.value, Weight::Dense(tensor.clone()));
-            }
-        }
-        model
-    }
-
-    /// Writes everything a later process needs to go on, whole or not at all.
+    /// Judges the network as it is now by the training's objective; later steps do not reach the evaluator.
     ///
     /// # Errors
-    /// [`TrainError::Checkpoint`].
-    pub fn save(&self, path: &Path) -> Result<(), TrainError> {
-        let mut metadata = BTreeMap::new();
-        metadata.insert("step".into(), self.done.to_string());
-        metadata.insert("seed".into(), self.options.seed.to_string());
-        metadata.insert("total_steps".into(), self.options.total_steps.to_string());
-        Ok(Checkpoint { metadata, tensors: self.front.clone() }.save(path)?)
-    }
-
-    /// Goes on where a checkpoint was written: the steps that follow are those of a training that was never interrupted.
-    ///
-    /// # Errors
-    /// [`TrainError::OtherTraining`] if it was written by a training of another network, seed, length or optimizer;
-    /// nothing is changed then.
-    pub fn load(&mut self, path: &Path) -> Result<(), TrainError> {
-        let checkpoint = Checkpoint::load(path)?;
-        let number = |key: &str| -> Result<u64, TrainError> {
-            let text = checkpoint.metadata.get(key);
-            let other = || TrainError::OtherTraining { reason: format!("it has no `{key}`") };
-            text.and_then(|text| text.parse().ok()).ok_or_else(other)
-        };
-        for (key, own) in [("seed", self.options.seed), ("total_steps", self.options.total_steps)] {
-            let there = number(key)?;
-            if there != own {
-                return Err(TrainError::OtherTraining { reason: format!("its {key} is {there}, not {own}") });
-            }
-        }
-        let done = number("step")?;
-        let kind = |tensor: &Tensor| (tensor.dtype(), tensor.shape().to_vec());
-        let differs = |(name, own): &(&String, &Tensor)| checkpoint.tensors.get(*name).map(kind) != Some(kind(own));
-        if let Some((name, _)) = self.front.iter().find(differs) {
-            return Err(TrainError::OtherTraining { reason: format!("its `{name}` is missing or of another shape") });
-        }
-        if let Some(name) = checkpoint.tensors.keys().find(|name| !self.front.contains_key(*name)) {
-            return Err(TrainError::OtherTraining { reason: format!("it holds `{name}`, which this one has not") });
-        }
-        (self.front, self.done) = (checkpoint.tensors, done);
-        Ok(())
+    /// As [`Evaluator::new`].
+    pub fn evaluator(&self) -> Result<Evaluator, TrainError> {
+        let options = SessionOptions { threads: self.options.threads, ..SessionOptions::default() };
+        Evaluator::new(&self.model(), &self.options.objective, &options)
     }
 }
 

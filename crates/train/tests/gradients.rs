@@ -2,7 +2,7 @@
 
 mod support;
 
-use lissom_graph::{Attribute, Model, Patch, infer, interpret};
+use lissom_graph::{Model, Patch, infer, interpret};
 use lissom_ops::OPERATORS;
 use lissom_tensor::{DType, Tensor};
 use lissom_train::{
@@ -27,7 +27,7 @@ fn check(model: &Model, objective: impl Into<Objective>, data: &[(&str, Tensor)]
                 named.get_mut(name).unwrap().as_mut_slice::<f64>().unwrap()[at] += by;
                 loss(&named)
             };
-            let h = 1e-6;
+            let h = 1e-7;
             let numeric = (moved(h) - moved(-h)) / (2.0 * h);
             let error = (numeric - gradient[at]).abs();
             assert!(error <= 1e-7 + 1e-5 * numeric.abs(), "{what}: {name}[{at}]: {} by nodes, {numeric}", gradient[at]);
@@ -127,11 +127,7 @@ fn a_value_with_several_users_gets_the_sum_of_their_gradients() {
 
 #[test]
 fn an_operator_without_gradient_is_named_or_freezes_what_is_below() {
-    let mut model = scalar_net("Det");
-    // `Det` wants square matrices, which is no matter here: it is never run.
-    if model.graph.nodes().iter().all(|node| node.op_type != "Det") {
-        model = scalar_net("NonZero");
-    }
+    let mut model = scalar_net("Bernoulli");
     let wanted: Vec<_> =
         ["first.weight", "second.weight"].iter().map(|name| model.graph.find_value(name).unwrap()).collect();
     let loss = model.graph.outputs()[0];
@@ -175,7 +171,7 @@ fn a_parameter_the_loss_does_not_see_is_named() {
 
 #[test]
 fn values_computed_again_give_the_same_bytes() {
-    let model = architecture("resnet20", "size = 8\nwidth = 4\nblocks = 1\nclasses = 3");
+    let model = architecture("resnet20", "size = 8\nwidth = 4\nblocks = 1\nclasses = 3\nshortcut = \"conv\"");
     let data = [("input", tensor(DType::F32, &[4, 3, 8, 8], 3)), ("labels", labels(4, 3))];
     let forward = forward(&model, loss("cross_entropy", "")).unwrap();
     let named = initial(&forward, &data);
@@ -194,7 +190,7 @@ fn values_computed_again_give_the_same_bytes() {
 
 #[test]
 fn parameters_left_out_get_no_gradient_and_no_nodes() {
-    let model = architecture("resnet20", "size = 8\nwidth = 4\nblocks = 1\nclasses = 3");
+    let model = architecture("resnet20", "size = 8\nwidth = 4\nblocks = 1\nclasses = 3\nshortcut = \"conv\"");
     let objective = Objective::from(loss("cross_entropy", ""));
     let head = |parameter: &lissom_train::Parameter| parameter.name.starts_with("classifier");
     let options = Default::default();
@@ -204,6 +200,5 @@ fn parameters_left_out_get_no_gradient_and_no_nodes() {
         let step = Step::gradient(forward, &StepOptions::default()).unwrap();
         step.model.graph.nodes().iter().filter(|node| node.op_type == "ConvGrad").count()
     };
-    assert_eq!((count(&some), count(&every)), (0, 7));
-    let _ = Attribute::from(0i64);
+    assert_eq!((count(&some), count(&every)), (0, 9));
 }

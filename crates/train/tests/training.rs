@@ -93,22 +93,28 @@ fn images(trainer: &mut Trainer, steps: u64) {
     }
 }
 
-const SMALL_RESNET: &str = "size = 8\nwidth = 8\nblocks = 1\nclasses = 3";
+const SMALL_RESNET: &str = "size = 8\nwidth = 8\nblocks = 1\nclasses = 3\nshortcut = \"conv\"";
+
+fn has_the_same_bytes_with_any_number_of_threads(name: &str, text: &str) {
+    let of = |threads| {
+        let mut options = options("sgd", "momentum = 0.9", 4);
+        options.threads = threads;
+        let mut trainer = Trainer::new(&architecture(name, text), options, all).unwrap();
+        images(&mut trainer, 4);
+        saved(&trainer)
+    };
+    assert!(of(1) == of(2), "{name}");
+}
 
 #[test]
-fn the_bytes_are_the_same_with_any_number_of_threads() {
-    let small: [(&str, &str); 2] =
-        [("resnet20", SMALL_RESNET), ("vision_transformer", "size = 8\nwidth = 8\ndepth = 1\nheads = 2\nclasses = 3")];
-    for (name, text) in small {
-        let of = |threads| {
-            let mut options = options("sgd", "momentum = 0.9", 4);
-            options.threads = threads;
-            let mut trainer = Trainer::new(&architecture(name, text), options, all).unwrap();
-            images(&mut trainer, 4);
-            saved(&trainer)
-        };
-        assert!(of(1) == of(2), "{name}");
-    }
+fn a_residual_network_has_the_same_bytes_with_any_number_of_threads() {
+    has_the_same_bytes_with_any_number_of_threads("resnet20", SMALL_RESNET);
+}
+
+#[test]
+fn a_transformer_has_the_same_bytes_with_any_number_of_threads() {
+    let text = "size = 8\nwidth = 8\ndepth = 1\nheads = 2\nclasses = 3";
+    has_the_same_bytes_with_any_number_of_threads("vision_transformer", text);
 }
 
 #[test]
@@ -202,4 +208,37 @@ fn clipped_gradients_have_the_norm_asked_for() {
         moved += of(&before).iter().zip(of(&after)).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
     }
     assert!((moved.sqrt() - 1e-3).abs() < 1e-5, "{}", moved.sqrt());
+}
+
+#[test]
+fn masked_weights_stay_zero_while_others_learn() {
+    let mut options = options("adamw", "learning_rate = 0.03", 60);
+    (options.step.masks, options.average) = (true, Some(0.9));
+    let mut trainer = Trainer::new(&perceptron(), options, all).unwrap();
+    let mask = Tensor::new([16, 4], (0..64).map(|i| (i % 2) as f32).collect::<Vec<f32>>()).unwrap();
+    trainer.set_mask("linear1.weight", mask).unwrap();
+    let losses = train(&mut trainer, 60);
+    assert!(losses[59] < 0.2, "{}", losses[59]);
+    for model in [trainer.model(), trainer.averaged_model().unwrap()] {
+        let weight = model.graph.dense_constant(model.graph.find_value("linear1.weight").unwrap()).unwrap();
+        assert_eq!(weight.count_zeros(), 32);
+    }
+    let error = trainer.set_mask("linear1.bias", Tensor::vector(vec![0f32; 16])).unwrap_err();
+    assert!(matches!(error, TrainError::UnknownValue { .. }));
+}
+
+#[test]
+fn an_evaluation_uses_running_statistics_and_no_dropout() {
+    let mut trainer = Trainer::new(&with_dropout(), everything(), all).unwrap();
+    train(&mut trainer, 3);
+    let (x, labels) = clouds(32, 4, 3, 7);
+    let batch = [("x", &x), ("labels", &labels)];
+    let evaluation = trainer.evaluator().unwrap().run(&batch).unwrap();
+    let shares = lissom_graph::interpret(&trainer.model().graph, std::slice::from_ref(&x)).unwrap().remove(0);
+    let (shares, labels) = (shares.to_f64_vec().unwrap(), labels.to_i64_vec().unwrap());
+    let loss: f64 = labels.iter().enumerate().map(|(row, &label)| -shares[3 * row + label as usize].ln()).sum();
+    assert!((evaluation.loss - loss / 32.0).abs() < 1e-5, "{} {}", evaluation.loss, loss / 32.0);
+    let best = |row: &[f64]| (0..3).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap() as i64;
+    let correct = shares.chunks(3).zip(&labels).filter(|(row, label)| best(row) == **label).count();
+    assert_eq!(evaluation.correct, Some(correct as u64));
 }

@@ -287,7 +287,7 @@ impl NodeForm<'_, '_> {
         Some(Op::Conv { window: self.window(kernel)?, groups })
     }
 
-    fn pool(&self, op: Pool) -> Option<Op> {
+    pub fn pool(&self, op: Pool) -> Option<Op> {
         let kernel: Vec<usize> = self.ints("kernel_shape")?.into_iter().map(|n| n as usize).collect();
         if !matches!(kernel.len(), 1 | 2) || self.output_shape()?.contains(&0) {
             return None;

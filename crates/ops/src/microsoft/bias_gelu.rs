@@ -11,6 +11,6 @@ pub(crate) const OP: OpSpec = OpSpec {
     name: "BiasGelu",
     domain: "com.microsoft",
     since: 1,
-    read: |_| Ok(Arc::new(BiasedGelu { f: gelu })),
+    read: |_| Ok(Arc::new(BiasedGelu { f: gelu, gradient: "GeluGrad" })),
     samples: || vec![Sample::new([ramp(&[2, 5]), ramp(&[5])])],
 };

@@ -11,7 +11,7 @@ pub(crate) const OP: OpSpec = OpSpec {
     name: "FastGelu",
     domain: "com.microsoft",
     since: 1,
-    read: |_| Ok(Arc::new(BiasedGelu { f: fast_gelu })),
+    read: |_| Ok(Arc::new(BiasedGelu { f: fast_gelu, gradient: "FastGeluGrad" })),
     samples: || vec![Sample::new([ramp(&[2, 5])]), Sample::new([ramp(&[2, 5]), ramp(&[5])])],
 };
 

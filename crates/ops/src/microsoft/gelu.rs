@@ -3,11 +3,13 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{Tensor, broadcast_shapes, flat_indices};
 
 use crate::elementwise::infer_same;
 use crate::erf::erf;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_broadcast, optional_x, x};
 use crate::numeric::{floats, from_f64};
 use crate::sample_data::ramp;
 
@@ -15,7 +17,7 @@ pub(crate) const OP: OpSpec = OpSpec {
     name: "Gelu",
     domain: "com.microsoft",
     since: 1,
-    read: |_| Ok(Arc::new(BiasedGelu { f: gelu })),
+    read: |_| Ok(Arc::new(BiasedGelu { f: gelu, gradient: "GeluGrad" })),
     samples: || vec![Sample::new([ramp(&[2, 5])]), Sample::new([ramp(&[0])])],
 };
 
@@ -28,6 +30,8 @@ pub(super) fn gelu(x: f64) -> f64 {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BiasedGelu {
     pub f: fn(f64) -> f64,
+    /// The operator that gives its gradient.
+    pub gradient: &'static str,
 }
 
 impl Op for BiasedGelu {
@@ -53,5 +57,16 @@ impl Op for BiasedGelu {
         }
         values.iter_mut().for_each(|x| *x = (self.f)(*x));
         Ok(vec![from_f64(x.dtype(), x.shape().to_vec(), values)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_broadcast(vjp, |vjp, dy| {
+            let bias = optional_x(vjp, 1);
+            let gradient = |sum: Expr| Some(Expr::microsoft(self.gradient, [dy, sum]));
+            Ok(match bias {
+                Some(bias) => vec![gradient(x(vjp, 0)? + bias); 2],
+                None => vec![gradient(x(vjp, 0)?)],
+            })
+        })
     }
 }

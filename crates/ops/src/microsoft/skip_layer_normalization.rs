@@ -3,11 +3,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{DType, Tensor, broadcast_shapes, flat_indices};
 
 use crate::LayerNormalization;
 use crate::elementwise::infer_same;
+use crate::gradient::{Gradients, normalized, of_expansion, optional_x, x};
 use crate::numeric::{floats, from_f64};
 use crate::sample_data::ramp;
 
@@ -65,5 +66,20 @@ impl Op for SkipLayerNormalization {
         let mut outputs = self.norm.evaluate(&Inputs(&own))?;
         outputs.push(sum);
         Ok(outputs)
+    }
+
+    /// The statistics are not differentiable.
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_expansion(vjp, |vjp| {
+            let mut sum = x(vjp, 0)? + x(vjp, 1)?;
+            if let Some(bias) = optional_x(vjp, 4) {
+                sum = sum + bias;
+            }
+            let mut y = normalized(sum.clone(), &[-1], self.norm.epsilon.into()) * x(vjp, 2)?;
+            if let Some(shift) = optional_x(vjp, 3) {
+                y = y + shift;
+            }
+            Ok(vec![Some(y), None, None, Some(sum)])
+        })
     }
 }

@@ -65,7 +65,11 @@ impl Loss for CrossEntropy {
     }
 
     fn build(&self, nodes: &mut Nodes<'_>, network: &Network<'_>, targets: &[ValueId]) -> Result<ValueId, TrainError> {
-        let (_, n_classes) = network.classes(SPEC.name)?;
+        let (shape, n_classes) = network.classes(SPEC.name)?;
+        if self.targets == Kind::Labels && self.label_smoothing == 0.0 && shape.len() == 2 {
+            let both = [network.scores, targets[0]];
+            return Ok(nodes.node("SoftmaxCrossEntropyLoss", &both, Attributes::new().with("reduction", "mean"))?);
+        }
         let spread = self.label_smoothing / n_classes as f64;
         let kept = 1.0 - self.label_smoothing;
         let wanted = match self.targets {

@@ -5,6 +5,8 @@
 mod activation;
 mod batch_norm;
 mod conv;
+mod conv_grad;
+mod pool;
 mod product;
 mod softmax;
 
@@ -30,6 +32,9 @@ pub(crate) static LOWERINGS: &[Lowering] = &[
     batch_norm::FORWARD,
     batch_norm::GRADIENT,
     conv::CONV,
+    conv_grad::GRADIENT,
+    pool::MAX,
+    pool::MAX_GRADIENT,
     product::GEMM,
     softmax::LOG_SOFTMAX,
     softmax::LOG_SOFTMAX_GRADIENT,
