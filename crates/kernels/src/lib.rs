@@ -3,10 +3,12 @@
 //! # The rules
 //! - **Layout.** Images are NHWC, `[n, h, w, channels]`, channels adjacent; matrices are row-major. [`permute`] converts.
 //! - **Threads.** Every function that is worth splitting takes a [`Threads`] handle (clone it, share it; make one a
-//!   session). Tasks write disjoint outputs and no sum is ever split, so results are the same bytes at any number of
+//!   session). Tasks write disjoint outputs and no sum is ever split by threads, so results are the same bytes at any number of
 //!   threads. They may differ between instruction sets; integer kernels are equal on all.
 //! - **Constants are packed once**: [`gemm::PackedB`], [`conv::PackedConv`], [`bgemm::PackedBf16`], [`qgemm::PackedQB`],
 //!   [`qconv::PackedQConv`], [`spmm::PackedSpmm`], [`spmv::PackedSpmv`]. Packing picks the fastest variant of this CPU.
+//!   Weights that change, as in training, are packed into memory of the caller: [`gemm::pack_into`], [`conv::pack_into`],
+//!   [`conv_grad::pack_input_gradient_into`].
 //! - **Checked.** Lengths are compared before anything is written; what does not fit is a [`ShapeError`], never a panic.
 //! - **NaN** goes through every f32 function (`relu(NaN)` is NaN), except into integers, where it becomes the smallest.
 //! - Sizes of 0 are fine wherever the mathematics says what the answer is.
@@ -23,6 +25,8 @@
 //! | softmax(scale · Q Kᵀ + mask) · V of many heads | [`attention::attention`] with an [`attention::Attention`] |
 //! | the same of codes, in integers | [`qattention::attention`] |
 //! | convolution, grouped, depthwise, dilated + the same epilogue | [`conv::conv`] with a [`conv::PackedConv`] |
+//! | the same with a weight that changes, packed into the caller's memory | [`conv::conv_packed`], [`gemm::gemm_packed`] |
+//! | gradients of a convolution | [`conv_grad::conv_input_gradient`], [`conv_grad::conv_weight_gradient`] |
 //! | the same products and convolutions in bf16, summed in f32 | [`bgemm::bgemm`], [`bgemm::bconv`] with a [`bgemm::PackedBf16`] |
 //! | integer product, integer convolution | [`qgemm::qgemm`], [`qconv::qconv`] into a [`qgemm::Output`] |
 //! | the same with weights that are mostly zero | [`qspmm::qspmm`] with a [`qspmm::PackedQSpmm`] |
@@ -69,6 +73,7 @@ pub mod batch_norm;
 pub mod bgemm;
 mod channels;
 pub mod conv;
+pub mod conv_grad;
 pub mod elementwise;
 pub mod error;
 pub mod gemm;

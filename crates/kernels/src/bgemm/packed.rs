@@ -5,6 +5,7 @@ use crate::conv::{ConvShape, PackedConv, taps_first};
 use crate::error::ShapeError;
 use crate::gemm::Matrix;
 use crate::gemm::packed::{pack, packed_len};
+use crate::threads::Threads;
 
 /// Channels of a group below which a convolution stays in f32.
 const FEW_CHANNELS: usize = 8;
@@ -149,7 +150,8 @@ fn packed(kernel: &Kernel, k: usize, n: usize, at: impl Fn(usize, usize) -> f32)
         .map(|(row, col)| bf16::pair(at(row, col), second(row + 1, col)))
         .collect();
     let mut panels = vec![0.0; packed_len(kernel.product.panel, pairs, n)];
-    pack(Matrix { data: &data, row_stride: n, col_stride: 1 }, pairs, n, kernel.product.panel, &mut panels);
+    let b = Matrix { data: &data, row_stride: n, col_stride: 1 };
+    pack(&kernel.product, &Threads::single(), b, pairs, n, &mut panels);
     panels
 }
 

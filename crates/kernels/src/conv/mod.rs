@@ -7,7 +7,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-mod changing;
+pub(crate) mod changing;
 pub(crate) mod depthwise;
 pub(crate) mod gather;
 mod scalar;
@@ -206,7 +206,7 @@ pub fn conv(
 }
 
 /// The arguments of a convolution, checked.
-struct Call<'a> {
+pub(crate) struct Call<'a> {
     threads: &'a Threads,
     input: &'a [f32],
     images: Images,
@@ -217,7 +217,7 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    fn new(
+    pub fn new(
         threads: &'a Threads,
         input: &'a [f32],
         images: Images,
@@ -251,19 +251,19 @@ impl<'a> Call<'a> {
         let (c_stride, activation) = (shape.c_out, self.epilogue.activation);
         if shape.window.is_point() {
             let rows = &MatrixRows { a: &input[channels.start..], m, k, row_stride: shape.c_in, col_stride: 1 };
-            let product = Product { kernel, m, k, n, rows, b, c, c_stride, bias, residual, activation };
+            let product = Product { kernel, m, k, n, rows, b, c, c_stride, lines: None, bias, residual, activation };
             // SAFETY: all lengths were checked by `new`, and what is packed by who packed it.
             unsafe { product.run(self.threads) };
         } else {
             let rows = &Windows::new(input, self.images, shape.window, self.out_size, shape.c_in, channels);
-            let product = Product { kernel, m, k, n, rows, b, c, c_stride, bias, residual, activation };
+            let product = Product { kernel, m, k, n, rows, b, c, c_stride, lines: None, bias, residual, activation };
             // SAFETY: as above.
             unsafe { product.run(self.threads) };
         }
     }
 
     /// All channels, by a kernel that this CPU supports; `weight` is `[taps, channels]`, then a row of zeros.
-    fn run_depthwise(&mut self, kernel: &Depthwise, weight: &[f32]) {
+    pub fn run_depthwise(&mut self, kernel: &Depthwise, weight: &[f32]) {
         let Self { input, images, out_size: [out_h, out_w], shape, epilogue, .. } = *self;
         let channels = shape.c_out;
         let Images { n, h, w } = images;

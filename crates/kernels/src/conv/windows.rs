@@ -20,6 +20,8 @@ pub(crate) struct Windows<'a> {
     input: &'a [f32],
     images: Images,
     window: Window,
+    /// Pixels that the first window begins above and left of the image; fewer than 0 if it begins inside.
+    pads: [i64; 2],
     out_size: [usize; 2],
     /// Channels from one pixel to the next.
     c_in: usize,
@@ -45,7 +47,13 @@ impl<'a> Windows<'a> {
             && window.kernel[1] * c_in <= K_BLOCK;
         let run_taps = if is_row { window.kernel[1] } else { 1 };
         let run_len = run_taps * channels.len();
-        Self { input, images, window, out_size, c_in, first: channels.start, run_len, run_taps }
+        let pads = [window.pads[0] as i64, window.pads[1] as i64];
+        Self { input, images, window, pads, out_size, c_in, first: channels.start, run_len, run_taps }
+    }
+
+    /// With the first window elsewhere than the window's own pads say.
+    pub fn with_pads(self, pads: [i64; 2]) -> Self {
+        Self { pads, ..self }
     }
 }
 
@@ -98,7 +106,7 @@ impl Windows<'_> {
     /// Corners of `count` windows from `pixel` on, which moves past them.
     #[inline(always)]
     fn corners(&self, pixel: &mut Pixel, count: usize, corners: &mut Corners) {
-        let ([stride_y, stride_x], [pad_y, pad_x, ..]) = (self.window.stride, self.window.pads);
+        let ([stride_y, stride_x], [pad_y, pad_x]) = (self.window.stride, self.pads.map(|pad| pad as usize));
         let input = self.input.as_ptr().expose_provenance().wrapping_add(self.first * 4);
         let step = stride_x * self.c_in * 4;
         let mut slot = 0;
@@ -171,11 +179,21 @@ impl Windows<'_> {
         }
     }
 
+    /// Outputs of a line whose taps all fall inside of the image.
+    fn interior(&self) -> Range<usize> {
+        let (pad, out_w, stride) = (self.pads[1], self.out_size[1], self.window.stride[1]);
+        let first = (pad.max(0) as usize).div_ceil(stride).min(out_w);
+        let covered = (self.window.kernel[1] - 1) * self.window.dilation[1] + 1;
+        let room = self.images.w as i64 + pad - covered as i64;
+        let end = if room < 0 { 0 } else { room as usize / stride + 1 };
+        first..end.clamp(first, out_w)
+    }
+
     /// Copies the rows of taps that reach over the left or right edge, with zeros outside.
     fn copy_edges(&self, tiles: &Tiles, to: &mut [Run], copies: &mut Copies<'_>) {
         let out_w = self.out_size[1];
         let n_runs = to.len() / tiles.range.len().max(1);
-        let interior = self.window.interior(self.images.w, out_w);
+        let interior = self.interior();
         for (tile, to) in tiles.range.clone().zip(to.chunks_exact_mut(n_runs.max(1))) {
             let rows = tiles.rows(tile);
             for line in (rows.start - rows.start % out_w..rows.end).step_by(out_w) {
@@ -183,7 +201,7 @@ impl Windows<'_> {
                     if !rows.contains(&(line + x)) {
                         continue;
                     }
-                    let left = (x * self.window.stride[1]) as i64 - self.window.pads[1] as i64;
+                    let left = (x * self.window.stride[1]) as i64 - self.pads[1];
                     let slot = line + x - rows.start;
                     for run in to.iter_mut().filter(|run| !std::ptr::eq(run[slot], ZEROS.as_ptr())) {
                         run[slot] = self.copy_edge(run[slot], left, copies);

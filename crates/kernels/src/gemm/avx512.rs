@@ -31,3 +31,17 @@ pub(crate) unsafe fn run(rows: usize, panel: usize, args: &Tile) {
 pub(crate) unsafe fn locate(windows: &Windows<'_>, tiles: &Tiles, ks: Range<usize>, to: &mut [Run]) {
     windows.locate(tiles, ks, to);
 }
+
+/// # Safety
+/// As `transpose::transpose`, on a CPU with AVX-512 F, BW, DQ, VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+pub(crate) unsafe fn transpose(
+    from: *const f32,
+    from_stride: usize,
+    sizes: [usize; 2],
+    to: *mut f32,
+    to_stride: usize,
+) {
+    // SAFETY: the caller's.
+    unsafe { super::transpose::transpose::<F32x16>(from, from_stride, sizes, to, to_stride) }
+}

@@ -6,9 +6,6 @@ use crate::activation::Epilogue;
 use crate::error::ShapeError;
 use crate::threads::{Shareable, Threads};
 
-/// Rows packed by one task.
-const ROWS: usize = 256;
-
 /// Elements of the packed form of a matrix `[k, n]`, for [`pack_into`].
 ///
 /// # Errors
@@ -62,20 +59,7 @@ pub(crate) fn pack_for(
 ) -> Result<(), ShapeError> {
     ShapeError::expect("packed", to.len(), packed_len_for(kernel, k, n)?)?;
     b.check("b", k, n)?;
-    let to = Shareable(to.as_mut_ptr());
-    let parts = k.div_ceil(ROWS);
-    threads.run(n.div_ceil(kernel.panel) * parts, |task| {
-        let panel = packed::panel(task / parts, kernel.panel, k, n);
-        let first = task % parts * ROWS;
-        let rows = first..k.min(first + ROWS);
-        let len = rows.len() * panel.width;
-        // SAFETY: these rows of this panel are this task's.
-        let to = unsafe { std::slice::from_raw_parts_mut(to.at(panel.offset + first * panel.width), len) };
-        if panel.n_cols < panel.width {
-            to.fill(0.0);
-        }
-        packed::pack_rows(b, &panel, rows, to);
-    });
+    packed::pack(kernel, threads, b, k, n, to);
     Ok(())
 }
 
@@ -102,6 +86,7 @@ pub(crate) fn gemm_for(
         b: packed,
         c: Shareable(out.as_mut_ptr()),
         c_stride: n,
+        lines: None,
         bias: pointer(epilogue.bias),
         residual: pointer(epilogue.residual),
         activation: epilogue.activation,

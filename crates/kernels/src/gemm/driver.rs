@@ -33,15 +33,18 @@ pub(crate) trait Rows: Sync {
 
 /// Some of the tiles that `m` rows are divided into, all nearly equal.
 pub(crate) struct Tiles {
-    m: usize,
-    n_tiles: usize,
+    /// Rows of a line, which no tile crosses; all of them where there are no lines.
+    line: usize,
+    tiles_a_line: usize,
     pub range: Range<usize>,
 }
 
 impl Tiles {
     /// The rows of one tile.
     pub fn rows(&self, tile: usize) -> Range<usize> {
-        part(tile, self.n_tiles, self.m)
+        let (line, tile) = (tile / self.tiles_a_line, tile % self.tiles_a_line);
+        let rows = part(tile, self.tiles_a_line, self.line);
+        line * self.line + rows.start..line * self.line + rows.end
     }
 }
 
@@ -59,6 +62,19 @@ impl<'a> Copies<'a> {
     }
 }
 
+/// Rows of C in lines that lie apart, as the pixels of every other line and column of an image.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lines {
+    /// Rows of a line; divides those of C.
+    pub rows: usize,
+    /// Floats from one line to the next.
+    pub stride: usize,
+    /// Lines of an image.
+    pub an_image: usize,
+    /// Floats from one image to the next.
+    pub image_stride: usize,
+}
+
 /// One product: `m × k · k × n`, B packed, C and the residual with rows `c_stride` apart.
 pub(crate) struct Product<'a, R> {
     pub kernel: &'static Kernel,
@@ -69,6 +85,8 @@ pub(crate) struct Product<'a, R> {
     pub b: &'a [f32],
     pub c: Shareable<f32>,
     pub c_stride: usize,
+    /// Where rows are not all `c_stride` apart.
+    pub lines: Option<Lines>,
     /// `n` floats or null.
     pub bias: *const f32,
     /// Laid out as C, or null.
@@ -110,7 +128,8 @@ pub(crate) struct Cut {
 
 /// What a cut depends on, beside the number of threads.
 pub(crate) struct Sizes {
-    pub m: usize,
+    /// Tiles that the rows are divided into.
+    pub tiles: usize,
     pub n: usize,
     /// `[rows, columns]` of a tile.
     pub tile: [usize; 2],
@@ -125,7 +144,7 @@ pub(crate) struct Sizes {
 /// Cuts along columns if reading all of B for every part of the rows costs more than the rows again, else along rows.
 pub(crate) fn cut(sizes: &Sizes, n_threads: usize) -> Cut {
     let [tile_rows, panel] = sizes.tile;
-    let (tiles, panels) = (sizes.m.div_ceil(tile_rows), sizes.n.div_ceil(panel));
+    let (tiles, panels) = (sizes.tiles, sizes.n.div_ceil(panel));
     let by_size = tiles.div_ceil(MAX_ROWS / tile_rows);
     // A multiple of the threads, or one of them has more to do.
     let wanted = match sizes.work / TASK_WORK {
@@ -152,6 +171,14 @@ pub(crate) fn part(index: usize, parts: usize, len: usize) -> Range<usize> {
     index * len / parts..(index + 1) * len / parts
 }
 
+impl<'a> Product<'a, ()> {
+    /// The product of these rows.
+    pub fn with_rows<R>(self, rows: &'a R) -> Product<'a, R> {
+        let Self { kernel, m, k, n, b, c, c_stride, lines, bias, residual, activation, .. } = self;
+        Product { kernel, m, k, n, rows, b, c, c_stride, lines, bias, residual, activation }
+    }
+}
+
 impl<R: Rows> Product<'_, R> {
     /// Runs the product on `threads`.
     ///
@@ -169,7 +196,9 @@ impl<R: Rows> Product<'_, R> {
         let work = m.saturating_mul(n).saturating_mul(self.k.max(16));
         let is_in_place = !self.rows.is_copied();
         let (a_bytes, b_bytes) = (m * self.k * 4, self.b.len() * 4);
-        let cut = cut(&Sizes { m, n, tile, work, a_bytes, b_bytes, is_in_place }, threads.count());
+        let line = self.lines.map_or(m, |lines| lines.rows);
+        let tiles = m / line * line.div_ceil(tile_rows);
+        let cut = cut(&Sizes { tiles, n, tile, work, a_bytes, b_bytes, is_in_place }, threads.count());
         threads.run(cut.row_parts * cut.panel_parts, |task| {
             let tiles = part(task / cut.panel_parts, cut.row_parts, cut.tiles);
             let panels = part(task % cut.panel_parts, cut.panel_parts, cut.panels);
@@ -183,7 +212,8 @@ impl<R: Rows> Product<'_, R> {
     /// # Safety
     /// As [`Self::run`], and no other call works on these tiles of these panels.
     unsafe fn run_part(&self, cut: &Cut, tiles: Range<usize>, panels: Range<usize>) {
-        let tiles = &Tiles { m: self.m, n_tiles: cut.tiles, range: tiles };
+        let line = self.lines.map_or(self.m, |lines| lines.rows);
+        let tiles = &Tiles { line, tiles_a_line: cut.tiles / (self.m / line), range: tiles };
         // The larger side comes from further away, so that one is fetched ahead.
         let is_large = self.b.len() > self.m * self.k;
         BLOCK.with_borrow_mut(|block| {
@@ -216,10 +246,17 @@ impl<R: Rows> Product<'_, R> {
             let end = self.n.min(panels.end * self.kernel.panel);
             for row in tiles.range.clone().flat_map(|tile| tiles.rows(tile)) {
                 // SAFETY: this part of C is ours.
-                let c = unsafe { std::slice::from_raw_parts_mut(self.c.at(row * self.c_stride + start), end - start) };
+                let c = unsafe { std::slice::from_raw_parts_mut(self.c.at(self.place(row) + start), end - start) };
                 self.activation.apply(c);
             }
         }
+    }
+
+    /// Where a row of C begins.
+    fn place(&self, row: usize) -> usize {
+        let Some(lines) = &self.lines else { return row * self.c_stride };
+        let (line, row) = (row / lines.rows, row % lines.rows);
+        line / lines.an_image * lines.image_stride + line % lines.an_image * lines.stride + row * self.c_stride
     }
 
     /// Where the block of K that begins at `start` ends: whole runs, or parts of one, of about the same depth.
@@ -260,7 +297,7 @@ impl<R: Rows> Product<'_, R> {
     /// # Safety
     /// As [`Self::run_part`]; `runs` hold the rows of this tile for `ks`; `next` is only fetched.
     unsafe fn run_tile(&self, runs: &[Run], next: *const f32, rows: Range<usize>, panel: &Panel, ks: Range<usize>) {
-        let at = rows.start * self.c_stride + panel.col;
+        let at = self.place(rows.start) + panel.col;
         let finish = (ks.end == self.k).then(|| {
             let (min, max) = self.activation.clamp();
             let bias = if self.bias.is_null() { self.bias } else { self.bias.wrapping_add(panel.col) };
@@ -310,8 +347,21 @@ impl Rows for MatrixRows<'_> {
         if self.m <= FEW_ROWS && !self.is_copied() { usize::MAX } else { K_BLOCK }
     }
 
-    unsafe fn locate(&self, _: &Kernel, tiles: &Tiles, ks: Range<usize>, to: &mut [Run], copies: &mut Copies<'_>) {
+    unsafe fn locate(&self, kernel: &Kernel, tiles: &Tiles, ks: Range<usize>, to: &mut [Run], copies: &mut Copies<'_>) {
         let is_copied = self.is_copied() && !ks.is_empty();
+        if is_copied && self.row_stride == 1 && !tiles.range.is_empty() {
+            let rows = tiles.rows(tiles.range.start).start..tiles.rows(tiles.range.end - 1).end;
+            let copy = copies.take(rows.len() * ROW_STRIDE).as_mut_ptr();
+            let from = &self.a[ks.start * self.col_stride + rows.start..];
+            // SAFETY: rows and columns exist (the caller's), and there is room for as many.
+            unsafe { (kernel.transpose)(from.as_ptr(), self.col_stride, [ks.len(), rows.len()], copy, ROW_STRIDE) };
+            for (tile, run) in tiles.range.clone().zip(to) {
+                for (slot, row) in run.iter_mut().zip(tiles.rows(tile)) {
+                    *slot = copy.wrapping_add((row - rows.start) * ROW_STRIDE);
+                }
+            }
+            return;
+        }
         for (tile, run) in tiles.range.clone().zip(to) {
             for (slot, row) in run.iter_mut().zip(tiles.rows(tile)) {
                 let at = row * self.row_stride + ks.start * self.col_stride;

@@ -14,6 +14,7 @@ pub(crate) mod scalar;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tile;
+mod transpose;
 
 pub use changing::{gemm_packed, pack_into, packed_len};
 pub use packed::PackedB;
@@ -43,6 +44,8 @@ pub struct Kernel {
     pub(crate) run: unsafe fn(usize, usize, &Tile),
     /// `Windows::locate`, compiled for the same instruction set.
     pub(crate) locate: unsafe fn(&Windows<'_>, &Tiles, Range<usize>, &mut [Run]),
+    /// `(from, its stride, [rows, columns], to, its stride)`
+    pub(crate) transpose: unsafe fn(*const f32, usize, [usize; 2], *mut f32, usize),
 }
 
 impl std::fmt::Debug for Kernel {
@@ -62,6 +65,7 @@ pub static KERNELS: &[Kernel] = &[
         panel: 32,
         run: avx512::run,
         locate: avx512::locate,
+        transpose: avx512::transpose,
     },
     #[cfg(target_arch = "x86_64")]
     Kernel {
@@ -72,6 +76,7 @@ pub static KERNELS: &[Kernel] = &[
         panel: 16,
         run: avx2::run,
         locate: avx2::locate,
+        transpose: avx2::transpose,
     },
     Kernel {
         name: "gemm_f32_4x8_scalar",
@@ -81,6 +86,7 @@ pub static KERNELS: &[Kernel] = &[
         panel: 8,
         run: scalar::run,
         locate: scalar::locate,
+        transpose: scalar::transpose,
     },
 ];
 
@@ -149,6 +155,7 @@ pub fn gemm(
         b: &b.data,
         c: Shareable(out.as_mut_ptr()),
         c_stride: b.n,
+        lines: None,
         bias: pointer(epilogue.bias),
         residual: pointer(epilogue.residual),
         activation: epilogue.activation,
@@ -199,6 +206,9 @@ pub struct Batch<'a> {
     pub activation: Activation,
 }
 
+/// Elements scaled by one task.
+const SCALED: usize = 1 << 15;
+
 thread_local! {
     static PANELS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
@@ -243,13 +253,12 @@ pub fn batched_with(
         let [a_offset, b_offset, c_offset] = batch.offsets[index];
         // Taken, not borrowed: while a caller's pool works, this thread may run another product.
         let mut panels = PANELS.take();
-        panels.clear();
         panels.resize(packed::packed_len(kernel.panel, k, n), 0.0);
         let [row_stride, col_stride] = batch.b_strides;
         let from = Matrix { data: b.get(b_offset..).unwrap_or(&[]), row_stride, col_stride };
-        packed::pack(from, k, n, kernel.panel, &mut panels);
+        packed::pack(kernel, threads, from, k, n, &mut panels);
         if batch.scale != 1.0 {
-            panels.iter_mut().for_each(|x| *x *= batch.scale);
+            threads.run_chunks(&mut panels, SCALED, |_, part| part.iter_mut().for_each(|x| *x *= batch.scale));
         }
         let [row_stride, col_stride] = batch.a_strides;
         let product = Product {
@@ -262,6 +271,7 @@ pub fn batched_with(
             // SAFETY: inside `out`, checked by `check_batch`.
             c: Shareable(unsafe { c.at(c_offset) }),
             c_stride: batch.out_stride,
+            lines: None,
             bias: std::ptr::null(),
             residual: std::ptr::null(),
             activation: batch.activation,

@@ -2,10 +2,8 @@
 
 use super::{KERNELS, Kernel, Matrix};
 use crate::error::ShapeError;
+use crate::threads::{Shareable, Threads};
 use std::ops::Range;
-
-/// Elements of a cache line.
-const LINE: usize = 16;
 
 /// A constant right-hand side, packed once.
 ///
@@ -67,7 +65,7 @@ impl PackedB {
         b.check("b", k, n)?;
         ShapeError::product("b", &[k, n.next_multiple_of(kernel.panel)])?;
         let mut data = vec![0.0; packed_len(kernel.panel, k, n)];
-        pack(b, k, n, kernel.panel, &mut data);
+        pack(kernel, &Threads::single(), b, k, n, &mut data);
         Ok(Self { kernel, k, n, data })
     }
 
@@ -121,27 +119,37 @@ impl Kernel {
     }
 }
 
-/// Fills `data`, zeroed and [`packed_len`] long, with the panels of `b`.
-pub(crate) fn pack(b: Matrix<'_>, k: usize, n: usize, width: usize, data: &mut [f32]) {
-    for index in 0..n.div_ceil(width) {
-        let panel = panel(index, width, k, n);
-        pack_rows(b, &panel, 0..k, &mut data[panel.offset..][..panel.width * k]);
-    }
+/// Rows packed by one task.
+const ROWS: usize = 256;
+
+/// Fills `data`, [`packed_len`] long, with the panels of `b`, which has as many elements. What `data` held does not matter.
+pub(crate) fn pack(kernel: &Kernel, threads: &Threads, b: Matrix<'_>, k: usize, n: usize, data: &mut [f32]) {
+    assert_eq!(data.len(), packed_len(kernel.panel, k, n), "checked before");
+    let to = Shareable(data.as_mut_ptr());
+    let parts = k.div_ceil(ROWS);
+    threads.run(n.div_ceil(kernel.panel) * parts, |task| {
+        let panel = panel(task / parts, kernel.panel, k, n);
+        let first = task % parts * ROWS;
+        let rows = first..k.min(first + ROWS);
+        let len = rows.len() * panel.width;
+        // SAFETY: these rows of this panel are this task's.
+        let to = unsafe { std::slice::from_raw_parts_mut(to.at(panel.offset + first * panel.width), len) };
+        if panel.n_cols < panel.width {
+            to.fill(0.0);
+        }
+        pack_rows(kernel, b, &panel, rows, to);
+    });
 }
 
 /// Fills `to` with some rows of a panel; columns that do not exist stay as they are.
-pub(crate) fn pack_rows(b: Matrix<'_>, panel: &Panel, rows: Range<usize>, to: &mut [f32]) {
+fn pack_rows(kernel: &Kernel, b: Matrix<'_>, panel: &Panel, rows: Range<usize>, to: &mut [f32]) {
     if b.row_stride == 1 {
-        // Each column lies by itself: a cache line of every one, then the next.
-        for (block, to) in to.chunks_mut(LINE * panel.width).enumerate() {
-            let n_rows = to.len() / panel.width;
-            for col in 0..panel.n_cols {
-                let from = &b.data[(panel.col + col) * b.col_stride + rows.start + block * LINE..][..n_rows];
-                for (to, &from) in to[col..].iter_mut().step_by(panel.width).zip(from) {
-                    *to = from;
-                }
-            }
-        }
+        let from = &b.data[panel.col * b.col_stride + rows.start..];
+        let sizes = [panel.n_cols, rows.len()];
+        // The last element of each side is there, so all are.
+        assert!(from.len() > (sizes[0] - 1) * b.col_stride + sizes[1] - 1 && to.len() >= sizes[1] * panel.width);
+        // SAFETY: above; callers name a kernel that this CPU supports.
+        unsafe { (kernel.transpose)(from.as_ptr(), b.col_stride, sizes, to.as_mut_ptr(), panel.width) };
         return;
     }
     for (row, to) in rows.zip(to.chunks_exact_mut(panel.width)) {

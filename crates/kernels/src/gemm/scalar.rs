@@ -56,3 +56,16 @@ pub(crate) unsafe fn run_with(rows: usize, panel: usize, args: &Tile, add: impl 
 pub(crate) fn locate(windows: &Windows<'_>, tiles: &Tiles, ks: Range<usize>, to: &mut [Run]) {
     windows.locate(tiles, ks, to);
 }
+
+/// # Safety
+/// As `transpose::transpose`.
+pub(crate) unsafe fn transpose(
+    from: *const f32,
+    from_stride: usize,
+    sizes: [usize; 2],
+    to: *mut f32,
+    to_stride: usize,
+) {
+    // SAFETY: the caller's.
+    unsafe { super::transpose::transpose::<f32>(from, from_stride, sizes, to, to_stride) }
+}

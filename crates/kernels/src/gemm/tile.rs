@@ -113,7 +113,7 @@ pub(crate) unsafe fn tile<V: Lanes, T: Terms<V>, const ROWS: usize, const VECTOR
 
 /// Asks for a cache line; any address is fine.
 #[inline(always)]
-fn prefetch(at: *const f32) {
+pub(crate) fn prefetch(at: *const f32) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: every x86-64 CPU has the instruction, and it never faults.
     unsafe {
