@@ -420,22 +420,32 @@ impl NodeForm<'_, '_> {
     }
 
     fn slice(&self) -> Option<Op> {
-        let shape = self.shape(0)?;
+        if self.node.opset >= 10 {
+            return self.slice_of(&self.shape(0)?, 1);
+        }
+        let begin = self.ints("starts")?;
+        let axes = self.ints("axes").unwrap_or_else(|| (0..begin.len() as i64).collect());
+        self.slice_by(&self.shape(0)?, &begin, &axes, &vec![1; begin.len()])
+    }
+
+    /// A slice of `shape` whose starts, ends, axes and steps are inputs from `first` on.
+    pub fn slice_of(&self, shape: &[usize], first: usize) -> Option<Op> {
+        let begin = self.input_ints(first)?;
+        let axes = match self.input(first + 2) {
+            Some(_) => self.input_ints(first + 2)?,
+            None => (0..begin.len() as i64).collect(),
+        };
+        let by = match self.input(first + 3) {
+            Some(_) => self.input_ints(first + 3)?,
+            None => vec![1; begin.len()],
+        };
+        self.slice_by(shape, &begin, &axes, &by)
+    }
+
+    fn slice_by(&self, shape: &[usize], begin: &[i64], axes: &[i64], by: &[i64]) -> Option<Op> {
         let rank = shape.len();
-        let is_old = self.node.opset < 10;
-        let begin = if is_old { self.ints("starts")? } else { self.input_ints(1)? };
-        let axes = match (is_old, self.input(3)) {
-            (true, _) => self.ints("axes"),
-            (false, Some(_)) => Some(self.input_ints(3)?),
-            (false, None) => None,
-        };
-        let axes = axes.unwrap_or_else(|| (0..begin.len() as i64).collect());
-        let by = match self.input(4) {
-            Some(_) if !is_old => self.input_ints(4)?,
-            _ => vec![1; begin.len()],
-        };
         let (mut starts, mut steps) = (vec![0; rank], vec![1; rank]);
-        for ((&axis, &start), &step) in axes.iter().zip(&begin).zip(&by) {
+        for ((&axis, &start), &step) in axes.iter().zip(begin).zip(by) {
             let axis = self.axis(axis, rank).filter(|&axis| axis < rank)?;
             let length = shape[axis] as i64;
             let start = if start < 0 { start.saturating_add(length) } else { start };
@@ -466,7 +476,19 @@ impl NodeForm<'_, '_> {
             Some(_) => self.input_ints(3)?.into_iter().map(|axis| self.axis(axis, rank)).collect::<Option<Vec<_>>>()?,
             None => (0..rank).collect(),
         };
-        if amounts.len() != 2 * axes.len() || amounts.iter().any(|&n| n < 0) {
+        if amounts.len() != 2 * axes.len() {
+            return None;
+        }
+        // Only cut off: the gradient of a padding.
+        if amounts.iter().all(|&n| n <= 0) {
+            let mut starts = vec![0; rank];
+            for (&axis, &amount) in axes.iter().zip(&amounts) {
+                *starts.get_mut(axis)? = usize::try_from(amount.checked_neg()?).ok()?;
+            }
+            let is_within = self.shape(0)?.iter().zip(self.output_shape()?).zip(&starts).all(|((n, m), s)| s + m <= *n);
+            return is_within.then(|| Op::Slice { starts, steps: vec![1; rank] });
+        }
+        if amounts.iter().any(|&n| n < 0) {
             return None;
         }
         let mut begin = vec![0; rank];

@@ -127,7 +127,7 @@ pub(super) fn is_same_bytes(shape: &[usize]) -> bool {
 }
 
 /// The shape in memory.
-pub(super) fn in_memory(shape: &[usize], layout: Layout) -> Vec<usize> {
+pub(in crate::plan) fn in_memory(shape: &[usize], layout: Layout) -> Vec<usize> {
     let mut shape = shape.to_vec();
     if layout == Layout::Last && shape.len() >= 3 {
         shape[1..].rotate_left(1);

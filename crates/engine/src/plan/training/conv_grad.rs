@@ -52,8 +52,7 @@ fn input_gradient(
     weight: lissom_graph::ValueId,
     dx: lissom_graph::ValueId,
 ) -> Result<(), EngineError> {
-    let len =
-        conv_grad::input_gradient_packed_len(&shape).map_err(|source| builder.kernel_error(index, source))?;
+    let len = conv_grad::input_gradient_packed_len(&shape).map_err(|source| builder.kernel_error(index, source))?;
     let source = builder.source(weight, Layout::Plain)?;
     let packed = builder.compute(builder.info(index, &[], "pack"), Pack { shape }, vec![source], len);
     let chain = builder.chain(dx, shape.c_in, Channels::Second, false);

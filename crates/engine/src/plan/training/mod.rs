@@ -8,6 +8,7 @@ mod conv;
 mod conv_grad;
 mod pool;
 mod product;
+mod slice;
 mod softmax;
 
 use lissom_graph::Node;
@@ -36,6 +37,7 @@ pub(crate) static LOWERINGS: &[Lowering] = &[
     pool::MAX,
     pool::MAX_GRADIENT,
     product::GEMM,
+    slice::GRADIENT,
     softmax::LOG_SOFTMAX,
     softmax::LOG_SOFTMAX_GRADIENT,
     softmax::SOFTMAX_GRADIENT,

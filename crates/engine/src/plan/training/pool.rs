@@ -57,7 +57,8 @@ fn lower_max_gradient(builder: &mut Builder<'_, '_>, index: usize) -> Result<boo
     };
     let Some(shape) = max_pool(builder, maker)? else { return Ok(false) };
     let images = images(&builder.shape(x)?);
-    let inputs = vec![builder.source(dy, Layout::Last)?, builder.source(x, Layout::Last)?, builder.source(y, Layout::Last)?];
+    let inputs =
+        vec![builder.source(dy, Layout::Last)?, builder.source(x, Layout::Last)?, builder.source(y, Layout::Last)?];
     let len = builder.shape(dx)?.iter().product();
     let made = builder.compute(builder.info(index, &[], "pool gradient"), Gradient { shape, images }, inputs, len);
     builder.set(dx, Layout::Last, made);
@@ -65,7 +66,8 @@ fn lower_max_gradient(builder: &mut Builder<'_, '_>, index: usize) -> Result<boo
 }
 
 fn max_pool(builder: &Builder<'_, '_>, index: usize) -> Result<Option<PoolShape>, EngineError> {
-    let (Some(Op::Pool { op, window, is_ceil }), Some(x)) = (builder.form(index).pool(Pool::Max), builder.input(index, 0))
+    let (Some(Op::Pool { op, window, is_ceil }), Some(x)) =
+        (builder.form(index).pool(Pool::Max), builder.input(index, 0))
     else {
         return Ok(None);
     };
