@@ -12,6 +12,10 @@ pub(super) struct Rows {
     pub width: usize,
 }
 
+/// Elements by which gradients are asked for ahead of their use. A gradient that is masked is loaded under its mask, so not before
+/// the mask is known, and such loads do not teach the CPU what comes next.
+const AHEAD: usize = 1024;
+
 /// Which gradients count: all; those whose output, that of the activation, lies inside of the bounds; the same of an
 /// output that is computed again.
 pub(super) const ALL: usize = 0;
@@ -285,6 +289,9 @@ unsafe fn sums_strip<V: Lanes, const R: usize, const KIND: usize, const KEEP: bo
                 let i = row * at.stride + v * V::N;
                 let x = load::<V, R>(of.x.add(i), len);
                 let dy = load::<V, R>(of.dy.add(i), len);
+                if KIND != ALL {
+                    V::prefetch(of.dy.wrapping_add(i + AHEAD));
+                }
                 let y = of.mask.y.wrapping_add(i);
                 let dy = masked::<V, R, KIND>(dy, x, y, len, [scale[v], bias[v], low, high]);
                 if KEEP {
@@ -344,6 +351,9 @@ unsafe fn gradient_strip<V: Lanes, const R: usize, const KIND: usize>(at: Rows, 
                 let i = row * at.stride + v * V::N;
                 let x = load::<V, R>(of.x.add(i), len);
                 let dy = load::<V, R>(of.dy.add(i), len);
+                if KIND != ALL {
+                    V::prefetch(of.dy.wrapping_add(i + AHEAD));
+                }
                 let y = of.mask.y.wrapping_add(i);
                 let dy = masked::<V, R, KIND>(dy, x, y, len, [scale[v], bias[v], low, high]);
                 let dx = dy.mul_add(of_dy[v], x.sub(mean[v]).mul_add(of_x[v], constant[v]));

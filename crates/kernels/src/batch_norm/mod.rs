@@ -112,8 +112,8 @@ pub static KERNELS: &[Kernel] = &[
     },
 ];
 
-/// Rows whose mean the values are counted from, so that the squares do not cancel.
-const SAMPLES: usize = 16;
+/// Rows that decide where the values are counted from, so that the squares do not cancel.
+const SAMPLES: usize = 15;
 
 impl From<Block> for Rows {
     fn from(block: Block) -> Self {
@@ -195,7 +195,7 @@ impl Kernel {
         ShapeError::expect("variance", variance.len(), c)?;
         let rows = channels.rows();
         ShapeError::require(rows > 0 || c == 0, "the number of rows", rows, "at least 1")?;
-        let shift = sample_mean(x, rows, c);
+        let shift = typical(x, rows, c);
         let wide = channels.widen(&shift);
         let sums = channels.sums(threads, |block, [sums, squares]| {
             // SAFETY: the block lies in `x`, its columns in the others; this CPU can run the variant.
@@ -371,17 +371,23 @@ impl SharedMask {
     }
 }
 
-/// The mean of a few rows, evenly spread.
-fn sample_mean(x: &[f32], rows: usize, c: usize) -> Vec<f32> {
+/// The median of the means of three groups of a few rows, evenly spread: near the mean, and no single row moves it far.
+fn typical(x: &[f32], rows: usize, c: usize) -> Vec<f32> {
     let samples = rows.min(SAMPLES);
-    let mut mean = vec![0.0; c];
+    let mut means = vec![0.0; 3 * c];
     for sample in 0..samples {
-        let row = sample * (rows / samples);
-        for (mean, &x) in mean.iter_mut().zip(&x[row * c..]) {
-            *mean += x / samples as f32;
+        let (row, group) = (sample * (rows / samples), sample % 3);
+        let size = samples / 3 + usize::from(group < samples % 3);
+        for (mean, &x) in means[group * c..][..c].iter_mut().zip(&x[row * c..]) {
+            *mean += x / size as f32;
         }
     }
-    mean
+    if samples < 3 {
+        means.truncate(c);
+        return means;
+    }
+    let group = |group: usize, i: usize| means[group * c + i];
+    (0..c).map(|i| group(0, i).max(group(1, i)).min(group(0, i).min(group(1, i)).max(group(2, i)))).collect()
 }
 
 /// Mean and variance (of the population) of every channel of `x`, `[rows, c]`, in one pass.

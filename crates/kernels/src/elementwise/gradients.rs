@@ -6,11 +6,16 @@ use crate::simd::{Lanes, math, slopes};
 /// Elements of an operand that are written out, if it is not there one by one.
 const BLOCK: usize = 64;
 
+/// Elements by which gradients are asked for ahead of their use: those that a bend lets through are loaded under a mask, so not
+/// before the mask is known, and such loads do not teach the CPU what comes next.
+const AHEAD: usize = 1024;
+
 /// Applies an expression to `n` pairs; `dy` and `out` may be the same. A macro as `map` in `lanes.rs` is.
 macro_rules! zip {
     ($V:ident, $a:expr, $b:expr, $out:expr, $n:expr, |$dy:ident, $x:ident| $value:expr) => {{
         let whole = $n - $n % $V::N;
         for i in (0..whole).step_by($V::N) {
+            $V::prefetch($a.wrapping_add(i + AHEAD));
             let ($dy, $x) = ($V::load($a.add(i)), $V::load($b.add(i)));
             $value.store($out.add(i));
         }

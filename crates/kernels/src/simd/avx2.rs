@@ -137,6 +137,10 @@ impl Lanes for F32x8 {
         }
     }
     #[inline(always)]
+    unsafe fn prefetch(at: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+    #[inline(always)]
     unsafe fn lookup(self, table: &[f32; 16]) -> Self {
         unsafe {
             // The permutation looks at three bits; the fourth chooses the half of the table.

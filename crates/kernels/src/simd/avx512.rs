@@ -136,6 +136,10 @@ impl Lanes for F32x16 {
         unsafe { _mm512_reduce_max_ps(self.0) }
     }
     #[inline(always)]
+    unsafe fn prefetch(at: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+    #[inline(always)]
     unsafe fn lookup(self, table: &[f32; 16]) -> Self {
         unsafe { Self(_mm512_permutexvar_ps(_mm512_castps_si512(self.0), _mm512_loadu_ps(table.as_ptr()))) }
     }

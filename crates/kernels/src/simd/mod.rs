@@ -75,6 +75,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn sum(self) -> f32;
     /// The largest lane; any lane if one is NaN.
     unsafe fn largest(self) -> f32;
+    /// Asks for the cache line of `at`, which may be any address.
+    unsafe fn prefetch(at: *const f32);
     /// The elements of `table` at the lowest four bits of each lane.
     unsafe fn lookup(self, table: &[f32; 16]) -> Self;
     /// Writes the transpose of a square of `N` rows of `N` floats, rows `from_stride` and `to_stride` apart.

@@ -96,6 +96,8 @@ impl Lanes for f32 {
         self
     }
     #[inline(always)]
+    unsafe fn prefetch(_: *const f32) {}
+    #[inline(always)]
     unsafe fn lookup(self, table: &[f32; 16]) -> Self {
         table[(self.to_bits() & 15) as usize]
     }
