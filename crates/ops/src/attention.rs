@@ -5,9 +5,11 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Dim, Fact, Facts, Inputs, NodeReader, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Dim, Fact, Facts, Inputs, NoGradient, NodeReader, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{DType, Tensor, broadcast_shapes, checked_len, flat_indices};
 
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_expansion, optional_x, rank, x};
 use crate::heads::{Heads, attend, concat_past};
 use crate::numeric::{expect_shape, floats, from_f64};
 use crate::sample_data::{filled, ramp};
@@ -100,6 +102,21 @@ impl Attention {
     }
 }
 
+/// Input `index` as `[n, heads, sequence, size]`, the number of heads and their size.
+fn heads(vjp: &Vjp<'_>, index: usize, n_heads: Option<usize>) -> Result<(Expr, usize, usize), NoGradient> {
+    match (vjp.facts.shape(index).ok_or(NoGradient)?, n_heads) {
+        ([_, heads, _, size], _) => {
+            Ok((x(vjp, index)?, heads.known().ok_or(NoGradient)?, size.known().ok_or(NoGradient)?))
+        }
+        ([_, _, hidden], Some(heads)) => {
+            let size = hidden.known().and_then(|hidden| hidden.checked_div(heads)).ok_or(NoGradient)?;
+            let split = x(vjp, index)?.reshape(Expr::ints([0, 0, heads as i64, -1]));
+            Ok((split.transpose([0, 2, 1, 3]), heads, size))
+        }
+        _ => Err(NoGradient),
+    }
+}
+
 impl Op for Attention {
     fn as_any(&self) -> &dyn Any {
         self
@@ -188,9 +205,77 @@ impl Op for Attention {
             from_f64(dtype, score_shape, shown)?,
         ])
     }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_expansion(vjp, |vjp| self.written_out(vjp))
+    }
 }
 
 impl Attention {
+    /// All outputs in simpler operators.
+    ///
+    /// # Errors
+    /// [`NoGradient`] where the number of heads or their size is not known, for padded keys, and for a mask that is shorter
+    /// than the keys.
+    fn written_out(&self, vjp: &Vjp<'_>) -> Result<Vec<Option<Expr>>, NoGradient> {
+        if optional_x(vjp, 6).is_some() {
+            return Err(NoGradient);
+        }
+        let is_flat = rank(vjp, 0)? == 3;
+        let (q, q_heads, size) = heads(vjp, 0, self.q_heads)?;
+        let (new_k, kv_heads, _) = heads(vjp, 1, self.kv_heads)?;
+        let (new_v, _, _) = heads(vjp, 2, self.kv_heads)?;
+        let joined = |past: Option<Expr>, new: Expr| match past {
+            Some(past) => Expr::concat(vec![past, new], 2),
+            None => new,
+        };
+        let (k, v) = (joined(optional_x(vjp, 4), new_k.clone()), joined(optional_x(vjp, 5), new_v));
+        // Each head of the keys and values serves as many of the queries.
+        let served = |x: &Expr| {
+            let of_query = (0..q_heads).map(|head| (head * kv_heads / q_heads.max(1)) as i64).collect::<Vec<_>>();
+            if q_heads == kv_heads {
+                x.clone()
+            } else {
+                Expr::of("Gather", [x.clone(), Expr::ints(of_query)]).with("axis", 1i64)
+            }
+        };
+        let scale = self.scale.map_or(1.0 / (size as f64).sqrt(), f64::from);
+        let product = Expr::of("MatMul", [q.clone(), served(&k).transpose([0, 1, 3, 2])]) * scale;
+        let softcap = f64::from(self.softcap);
+        let capped = if softcap > 0.0 { (product.clone() / softcap).apply("Tanh") * softcap } else { product.clone() };
+        let mut masked = self.masked(vjp, capped.clone())?;
+        if self.is_causal {
+            let n_keys = k.length(2);
+            let past = n_keys.clone() - new_k.length(2);
+            let last_seen = (Expr::range(q.length(2)) + past).unsqueeze([1]);
+            let is_later = Expr::range(n_keys).unsqueeze([0]).greater(last_seen);
+            masked = Expr::from(f64::NEG_INFINITY).when(&is_later, masked);
+        }
+        let softmax = masked.clone().apply("Softmax").with("axis", -1i64);
+        let y = Expr::of("MatMul", [softmax.clone(), served(&v)]);
+        let y = if is_flat { y.transpose([0, 2, 1, 3]).reshape(Expr::ints([0, 0, -1])) } else { y };
+        let shown = match self.stage {
+            ScoreStage::Product => product,
+            ScoreStage::Capped => capped,
+            ScoreStage::Masked => masked,
+            ScoreStage::Softmax => softmax,
+        };
+        Ok([y, k, v, shown].map(Some).to_vec())
+    }
+
+    fn masked(&self, vjp: &Vjp<'_>, scores: Expr) -> Result<Expr, NoGradient> {
+        let Some(mask) = optional_x(vjp, 3) else { return Ok(scores) };
+        let n_keys = self.infer(&vjp.facts).ok().and_then(|facts| facts.get(3)?.shape.as_ref()?.last().cloned());
+        let own = vjp.facts.shape(3).and_then(<[Dim]>::last).ok_or(NoGradient)?;
+        if *own != Dim::Known(1) && n_keys.as_ref() != Some(own) {
+            return Err(NoGradient);
+        }
+        match vjp.facts.dtype(3) {
+            Some(DType::Bool) => Ok(scores.when(&mask, f64::NEG_INFINITY)),
+            _ => Ok(scores + mask),
+        }
+    }
+
     /// What is added to each score, `[batch, heads, queries, keys]`: −∞ where a key is not seen.
     fn bias(&self, inputs: &Inputs<'_>, q: &Heads, n_keys: usize, past: usize) -> Result<Vec<f64>, OpError> {
         let shape = [q.batch, q.heads, q.seq, n_keys];

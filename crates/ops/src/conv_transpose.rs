@@ -5,9 +5,11 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Dim, Fact, Facts, Inputs, NodeReader, Op, OpError, OpSpec, Sample, WeightAxes};
+use lissom_graph::{Dim, Fact, Facts, Inputs, NoGradient, NodeReader, Op, OpError, OpSpec, Sample, Vjp, WeightAxes};
 use lissom_tensor::{DType, Tensor, checked_len};
 
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_output, rank, x};
 use crate::numeric::{expect_shape, floats, from_f64};
 use crate::sample_data::ramp;
 use crate::window::{AutoPad, AxisWindow, Window, for_each_view};
@@ -114,6 +116,23 @@ impl Op for ConvTranspose {
         Ok(vec![from_f64(x.dtype(), shape, out)?])
     }
 
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        let pads = self.resolved_pads(&vjp.facts).ok_or(NoGradient)?;
+        let rank = rank(vjp, 0)?;
+        of_output(vjp, |vjp, dy| {
+            // The convolution whose transpose this is, from the output to the input.
+            let window = Window { pads, auto_pad: AutoPad::NotSet, ..self.window.clone() };
+            let attributes = window.attributes().with("group", self.groups as i64);
+            let (data, weight) = (x(vjp, 0)?, x(vjp, 1)?);
+            let convolved = vec![Some(dy.clone()), Some(weight.clone())];
+            let to_x = Expr::outputs("Conv", convolved, attributes.clone(), 1).into_iter().next();
+            let inputs = vec![Some(data), Some(dy.clone()), Some(weight)];
+            let to_weight = Expr::microsoft_outputs("ConvGrad", inputs, attributes, 3).into_iter().nth(1);
+            let axes: Vec<i64> = (0..rank as i64).filter(|&axis| axis != 1).collect();
+            Ok(vec![to_x, to_weight, Some(dy.sum(axes, false))])
+        })
+    }
+
     fn weight_axes(&self, _inputs: &Facts<'_>) -> Option<WeightAxes> {
         Some(WeightAxes { weight_input: 1, bias_input: Some(2), c_out: 1, c_in: 0, groups: self.groups })
     }
@@ -172,6 +191,21 @@ impl ConvTranspose {
             }
         }
         Ok(())
+    }
+
+    /// The pads, as far as they do not depend on lengths that are not known.
+    fn resolved_pads(&self, facts: &Facts<'_>) -> Option<Vec<i64>> {
+        if self.window.auto_pad == AutoPad::NotSet && self.output_shape.is_empty() {
+            return Some(self.window.pads.clone());
+        }
+        let (data, weight) = (facts.shape(0)?.get(2..)?, facts.shape(1)?.get(2..)?);
+        let windows = data.iter().zip(weight).enumerate().map(|(axis, (length, kernel))| {
+            let (_, window) = self.resolve_axis(axis, length.known()?, kernel.known()?).ok()?;
+            Some((window.pad_begin, window.pad_end))
+        });
+        let (mut pads, ends): (Vec<i64>, Vec<i64>) = windows.collect::<Option<Vec<_>>>()?.into_iter().unzip();
+        pads.extend(ends);
+        Some(pads)
     }
 
     /// Length of the output along an axis, and the window of the convolution whose transpose this is.

@@ -3,11 +3,14 @@
 //! <https://onnx.ai/onnx/operators/onnx__Einsum.html>
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Dim, Fact, Facts, Inputs, NoGradient, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{DType, Strided, Tensor, checked_len, strides};
 
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_output, optional_x, x};
 use crate::numeric::{from_f64, from_i64, is_wide_float};
 use crate::sample_data::{filled, ramp};
 
@@ -25,6 +28,7 @@ pub(crate) const OP: OpSpec = OpSpec {
             sample(vec![ramp(&[2, 3]), ramp(&[3, 4])], "ij,jk->ik"),
             sample(vec![ramp(&[5, 2, 3]), ramp(&[3, 4])], "...ij,jk"),
             sample(vec![ramp(&[2, 3, 3])], "bii->bi"),
+            sample(vec![ramp(&[2, 3]), ramp(&[2, 4]), ramp(&[5])], "bi,bj,k->jb"),
             sample(vec![ramp(&[3, 4])], "ij->"),
             sample(vec![filled(&[2], vec![3i32, 4]), filled(&[2], vec![5i32, 6])], "i,i"),
         ]
@@ -134,6 +138,42 @@ pub struct Einsum {
     pub equation: Equation,
 }
 
+/// The gradient of input `index`: the product of that of the output and of the other inputs, summed over what the input does
+/// not have, and spread over what it alone has.
+fn gradient(vjp: &Vjp<'_>, dy: Expr, terms: &[Vec<Label>], output: &[Label], index: usize) -> Result<Expr, NoGradient> {
+    let others: Vec<usize> = (0..terms.len()).filter(|&other| other != index).collect();
+    let own = &terms[index];
+    let is_known = |label: &Label| output.contains(label) || others.iter().any(|&other| terms[other].contains(label));
+    let (kept, spread): (Vec<Label>, Vec<Label>) = own.iter().partition(|&label| is_known(label));
+    let letters = |labels: &[Label]| labels.iter().map(|label| letter(*label, terms)).collect::<Option<String>>();
+    let product = if others.is_empty() && kept == output {
+        dy
+    } else {
+        let left = [output].into_iter().chain(others.iter().map(|&other| &terms[other][..]));
+        let left: Option<Vec<String>> = left.map(letters).collect();
+        let equation = format!("{}->{}", left.ok_or(NoGradient)?.join(","), letters(&kept).ok_or(NoGradient)?);
+        let mut inputs = vec![Some(dy)];
+        inputs.extend(others.iter().map(|&other| optional_x(vjp, other)));
+        Expr::optional("", "Einsum", inputs).with("equation", equation)
+    };
+    if spread.is_empty() {
+        return Ok(product);
+    }
+    let axes: Vec<i64> = (0..).zip(own).filter(|(_, label)| spread.contains(label)).map(|(axis, _)| axis).collect();
+    Ok(product.unsqueeze(axes).expand_like(&x(vjp, index)?))
+}
+
+/// A letter for a label; axes of an ellipsis get letters that no term has.
+fn letter(label: Label, terms: &[Vec<Label>]) -> Option<char> {
+    match label {
+        Label::Named(letter) => Some(letter),
+        Label::Ellipsis(axis) => {
+            let is_free = |letter: &char| !terms.iter().flatten().any(|label| *label == Label::Named(*letter));
+            ('A'..='Z').chain('a'..='z').filter(is_free).nth(axis)
+        }
+    }
+}
+
 impl Op for Einsum {
     fn as_any(&self) -> &dyn Any {
         self
@@ -178,6 +218,26 @@ impl Op for Einsum {
         let values = tensors.iter().map(|x| x.to_i64_vec()).collect::<Result<Vec<_>, _>>()?;
         let out = sums.run(&values, 0, 1, i64::wrapping_add, i64::wrapping_mul);
         Ok(vec![from_i64(first.dtype(), sums.shape, out)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        let shapes: Option<Vec<&[Dim]>> = (0..vjp.inputs.len()).map(|index| vjp.facts.shape(index)).collect();
+        let shapes = shapes.ok_or(NoGradient)?;
+        let ranks: Vec<usize> = shapes.iter().map(|shape| shape.len()).collect();
+        let (terms, output) = self.equation.labels(&ranks).map_err(|_| NoGradient)?;
+        // A letter twice in a term (a diagonal), and lengths that broadcast, are left out.
+        let mut lengths: BTreeMap<Label, &Dim> = BTreeMap::new();
+        for (term, shape) in terms.iter().zip(&shapes) {
+            for (at, (label, dim)) in term.iter().zip(*shape).enumerate() {
+                let broadcasts = matches!(label, Label::Ellipsis(_)) && *lengths.entry(*label).or_insert(dim) != dim;
+                if broadcasts || term[..at].contains(label) {
+                    return Err(NoGradient);
+                }
+            }
+        }
+        of_output(vjp, |vjp, dy| {
+            (0..terms.len()).map(|index| Ok(Some(gradient(vjp, dy.clone(), &terms, &output, index)?))).collect()
+        })
     }
 }
 

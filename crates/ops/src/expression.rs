@@ -7,7 +7,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use lissom_graph::{Attribute, Attributes, Fact, Facts, NoGradient, Op, ValueId, Vjp};
+use lissom_graph::{Attribute, Attributes, Fact, Facts, Inputs, NoGradient, Op, ValueId, Vjp};
 use lissom_tensor::{DType, Tensor, Weight};
 
 use crate::numeric::from_f64;
@@ -396,9 +396,28 @@ impl<'a, 'v> Emitter<'a, 'v> {
             .map_err(|_| NoGradient)?;
         let op = Arc::clone(&self.vjp.patch.last_node().ok_or(NoGradient)?.op);
         let known: Vec<Option<&Fact>> = inputs.iter().map(|id| self.facts.get(&(*id)?)).collect();
-        let inferred = op.infer(&Facts(&known)).unwrap_or_default();
+        let mut inferred = op.infer(&Facts(&known)).unwrap_or_default();
+        if let Some(values) = computed(&*op, &known, &inferred) {
+            inferred = values.iter().map(Fact::constant).collect();
+        }
         self.facts.extend(outputs.iter().copied().zip(inferred));
         self.steps.push(Step { op, inputs, outputs: outputs.clone() });
         Ok(outputs)
     }
+}
+
+/// Elements of values that are computed while differentiating: shape arithmetic.
+const MAX_COMPUTED_LEN: usize = 64;
+
+/// The outputs, if the inputs are known entirely and all is small.
+fn computed(op: &dyn Op, inputs: &[Option<&Fact>], outputs: &[Fact]) -> Option<Vec<Tensor>> {
+    let is_small =
+        |shape: &[usize]| shape.iter().try_fold(1usize, |len, &n| len.checked_mul(n)) <= Some(MAX_COMPUTED_LEN);
+    let small = |fact: &Fact| fact.known_shape().is_some_and(|shape| is_small(&shape));
+    if outputs.is_empty() || !outputs.iter().all(small) {
+        return None;
+    }
+    let tensors: Vec<Option<&Tensor>> =
+        inputs.iter().map(|fact| fact.map_or(Some(None), |fact| fact.tensor().map(Some))).collect::<Option<_>>()?;
+    op.evaluate(&Inputs(&tensors)).ok()
 }

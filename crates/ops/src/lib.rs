@@ -353,8 +353,8 @@ pub use mean::Mean;
 pub use mean_variance_normalization::MeanVarianceNormalization;
 pub use microsoft::{
     ActivationGrad, AveragePoolGrad, BatchNormInternal, BatchNormalizationGrad, BroadcastGradientArgs, ConvGrad,
-    DropoutGrad, GatherElementsGrad, GatherGrad, GatherNDGrad, LayerNormalizationGrad, MaxPoolGrad, SliceGrad,
-    SoftmaxCrossEntropyLossInternal, SoftmaxCrossEntropyLossInternalGrad, SoftmaxGrad,
+    DropoutGrad, GatherElementsGrad, GatherGrad, GatherNDGrad, LayerNormalizationGrad, MaxPoolGrad, ResizeGrad,
+    SliceGrad, SoftmaxCrossEntropyLossInternal, SoftmaxCrossEntropyLossInternalGrad, SoftmaxGrad,
 };
 pub use min::Min;
 pub use mish::Mish;
@@ -689,6 +689,7 @@ pub static OPS: &[OpSpec] = &[
     microsoft::qlinear_softmax::OP,
     microsoft::quantize_linear::OP,
     microsoft::relu_grad::OP,
+    microsoft::resize_grad::OP,
     microsoft::sigmoid_grad::OP,
     microsoft::skip_layer_normalization::OP,
     microsoft::slice_grad::OP,

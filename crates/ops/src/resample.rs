@@ -191,6 +191,23 @@ fn cubic(a: f64, x: f64) -> f64 {
 }
 
 impl Taps {
+    /// The transpose of [`apply`](Self::apply): from the gradient of its result that of its argument.
+    pub(crate) fn apply_transposed(&self, dy: &[f64], [outer, length, inner]: [usize; 3]) -> Vec<f64> {
+        let out_length = self.is_outside.len();
+        let mut dx = vec![0.0; outer * length * inner];
+        for o in 0..outer {
+            for position in (0..out_length).filter(|&position| !self.is_outside[position]) {
+                let row = &dy[(o * out_length + position) * inner..][..inner];
+                for tap in position * self.n_taps..(position + 1) * self.n_taps {
+                    let (from, weight) = (self.positions[tap], self.weights[tap]);
+                    let target = &mut dx[(o * length + from) * inner..][..inner];
+                    target.iter_mut().zip(row).for_each(|(sum, value)| *sum += weight * value);
+                }
+            }
+        }
+        dx
+    }
+
     /// Resamples `[outer, length, inner]` values along the middle axis.
     pub(crate) fn apply(&self, x: &[f64], [outer, length, inner]: [usize; 3], extrapolation: f64) -> Vec<f64> {
         let out_length = self.is_outside.len();

@@ -5,11 +5,13 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Dim, Fact, Facts, Inputs, NodeReader, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Attributes, Dim, Fact, Facts, Inputs, NodeReader, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{DType, Tensor, checked_len, strides};
 
 use crate::axes::{axis, split_at};
-use crate::numeric::from_f64;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_output, optional_x, x};
+use crate::numeric::{expect_shape, floats, from_f64};
 use crate::resample::{Axis, Coordinates, Interpolation, NearestRounding, Sampling, Taps};
 
 pub(crate) const OP: OpSpec = OpSpec {
@@ -63,6 +65,65 @@ pub enum Aspect {
 }
 
 impl Resize {
+    /// The gradient of an input of `shape` from that of the output: `inputs` are as the operator's, without the first.
+    ///
+    /// # Errors
+    /// As a run of the operator, and [`OpError::BadShape`] for a gradient of another shape than the output.
+    pub(crate) fn transposed(&self, dy: &Tensor, inputs: &Inputs<'_>) -> Result<Tensor, OpError> {
+        let x = inputs.required(0)?;
+        let mut plan = self.plan(x.shape(), &self.target(inputs)?)?;
+        self.set_roi(inputs, &mut plan)?;
+        let mut current: Vec<usize> = plan.iter().map(|axis| axis.out_length).collect();
+        expect_shape(0, dy, &current)?;
+        let mut values = floats(0, dy)?;
+        let is_identity = |axis: &Axis| axis.is_identity(self.sampling.coordinates);
+        for (i, axis) in plan.iter().enumerate().rev().filter(|(_, axis)| !is_identity(axis)) {
+            let taps = axis.taps(self.sampling)?;
+            current[i] = axis.length;
+            checked_len(DType::F64, &current)?;
+            values = taps.apply_transposed(&values, {
+                let (outer, length, inner) = split_at(&current, i);
+                [outer, length, inner]
+            });
+        }
+        from_f64(x.dtype(), current, values)
+    }
+
+    /// The attributes, for a node of opset 11 or newer that resizes the same way.
+    fn attributes(&self) -> Attributes {
+        let (mode, rounding, cubic) = match self.sampling.interpolation {
+            Interpolation::Nearest(NearestRounding::RoundPreferFloor) => ("nearest", "round_prefer_floor", -0.75),
+            Interpolation::Nearest(NearestRounding::RoundPreferCeil) => ("nearest", "round_prefer_ceil", -0.75),
+            Interpolation::Nearest(NearestRounding::Floor) => ("nearest", "floor", -0.75),
+            Interpolation::Nearest(NearestRounding::Ceil) => ("nearest", "ceil", -0.75),
+            Interpolation::Linear => ("linear", "floor", -0.75),
+            Interpolation::Cubic(a) => ("cubic", "floor", a),
+        };
+        let coordinates = match self.sampling.coordinates {
+            Coordinates::HalfPixel => "half_pixel",
+            Coordinates::HalfPixelSymmetric => "half_pixel_symmetric",
+            Coordinates::PytorchHalfPixel => "pytorch_half_pixel",
+            Coordinates::AlignCorners => "align_corners",
+            Coordinates::Asymmetric => "asymmetric",
+            Coordinates::TfHalfPixelForNn => "tf_half_pixel_for_nn",
+            Coordinates::TfCropAndResize => "tf_crop_and_resize",
+        };
+        let aspect = match self.aspect {
+            Aspect::Stretch => "stretch",
+            Aspect::NotLarger => "not_larger",
+            Aspect::NotSmaller => "not_smaller",
+        };
+        let attributes = Attributes::new()
+            .with("mode", mode)
+            .with("nearest_mode", rounding)
+            .with("cubic_coeff_a", cubic as f32)
+            .with("coordinate_transformation_mode", coordinates)
+            .with("keep_aspect_ratio_policy", aspect)
+            .with("antialias", i64::from(self.sampling.antialias))
+            .with("exclude_outside", i64::from(self.sampling.exclude_outside));
+        self.axes.iter().fold(attributes, |all, axes| all.with("axes", axes.clone()))
+    }
+
     /// Opset 10, and `Upsample`: positions are scaled from the first one on.
     pub(crate) fn read_10(node: &NodeReader<'_>) -> Result<Self, OpError> {
         let interpolation = match node.string_or("mode", "nearest")?.as_str() {
@@ -76,7 +137,7 @@ impl Resize {
         Ok(Self { sampling, extrapolation: 0.0, axes: None, aspect: Aspect::Stretch, scales: None, inputs })
     }
 
-    fn read_11(node: &NodeReader<'_>) -> Result<Self, OpError> {
+    pub(crate) fn read_11(node: &NodeReader<'_>) -> Result<Self, OpError> {
         let rounding = match node.string_or("nearest_mode", "round_prefer_floor")?.as_str() {
             "round_prefer_floor" => NearestRounding::RoundPreferFloor,
             "round_prefer_ceil" => NearestRounding::RoundPreferCeil,
@@ -276,6 +337,16 @@ impl Op for Resize {
             values = axis.taps(self.sampling)?.apply(&values, [outer, length, inner], self.extrapolation);
         }
         Ok(vec![from_f64(x.dtype(), shape, values)?])
+    }
+
+    /// Region, scales and sizes are taken as given.
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_output(vjp, |vjp, dy| {
+            let [roi, scales, sizes] = self.inputs.map(|index| optional_x(vjp, index?));
+            let scales = scales.or_else(|| Some(Expr::tensor(Tensor::vector(self.scales.clone()?))));
+            let inputs = vec![Some(dy), Some(x(vjp, 0)?), roi, scales, sizes];
+            Ok(Expr::microsoft_outputs("ResizeGrad", inputs, self.attributes(), 1).into_iter().map(Some).collect())
+        })
     }
 }
 

@@ -22,19 +22,20 @@ const DOMAINS: [&str; 2] = ["", "com.microsoft"];
 /// Operators that have a gradient, so that none is lost.
 #[rustfmt::skip]
 const WITH_GRADIENT: &[&str] = &[
-    "Abs", "Acos", "Acosh", "Add", "Asin", "Asinh", "Atan", "Atanh", "AveragePool",
-    "BatchNormalization", "Cast", "CastLike", "Celu", "Clip", "Concat", "Conv", "Cos", "Cosh", "CumSum",
-    "DepthToSpace", "Div", "Dropout", "Elu", "Erf", "Exp", "Expand", "Flatten", "Gather", "GatherElements",
-    "GatherND", "Gelu", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "GroupNormalization", "HardSigmoid",
-    "HardSwish", "Identity", "InstanceNormalization", "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax",
-    "LpNormalization", "MatMul", "Max", "MaxPool", "Mean", "MeanVarianceNormalization", "Min", "Mish", "Mul", "Neg",
+    "Abs", "Acos", "Acosh", "Add", "Asin", "Asinh", "Atan", "Atanh", "Attention", "AveragePool", "BatchNormalization",
+    "Cast", "CastLike", "Celu", "Clip", "Concat", "Conv", "ConvTranspose", "Cos", "Cosh", "CumSum", "DepthToSpace",
+    "Div", "Dropout", "Einsum", "Elu", "Erf", "Exp", "Expand", "Flatten", "Gather", "GatherElements", "GatherND",
+    "Gelu", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "GroupNormalization", "HardSigmoid", "HardSwish",
+    "Identity", "InstanceNormalization", "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "LpNormalization",
+    "MatMul", "Max", "MaxPool", "Mean", "MeanVarianceNormalization", "Min", "Mish", "Mul", "Neg",
     "NegativeLogLikelihoodLoss", "PRelu", "Pad", "Pow", "RMSNormalization", "Reciprocal", "ReduceL1", "ReduceL2",
     "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum",
-    "ReduceSumSquare", "Relu", "Reshape", "Scatter", "ScatterElements", "ScatterND", "Selu", "Shrink", "Sigmoid",
-    "Sin", "Sinh", "Slice", "Softmax", "SoftmaxCrossEntropyLoss", "Softplus", "Softsign", "SpaceToDepth", "Split",
-    "Sqrt", "Squeeze", "Sub", "Sum", "Swish", "Tan", "Tanh", "ThresholdedRelu", "Tile", "Transpose", "Trilu",
-    "Unsqueeze", "Where", "com.microsoft.BatchNormInternal", "com.microsoft.BiasGelu", "com.microsoft.FastGelu",
-    "com.microsoft.Gelu", "com.microsoft.SkipLayerNormalization", "com.microsoft.SoftmaxCrossEntropyLossInternal",
+    "ReduceSumSquare", "Relu", "Reshape", "Resize", "Scatter", "ScatterElements", "ScatterND", "Selu", "Shrink",
+    "Sigmoid", "Sin", "Sinh", "Slice", "Softmax", "SoftmaxCrossEntropyLoss", "Softplus", "Softsign", "SpaceToDepth",
+    "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Swish", "Tan", "Tanh", "ThresholdedRelu", "Tile", "Transpose", "Trilu",
+    "Unsqueeze", "Upsample", "Where", "com.microsoft.BatchNormInternal", "com.microsoft.BiasGelu",
+    "com.microsoft.FastGelu", "com.microsoft.Gelu", "com.microsoft.SkipLayerNormalization",
+    "com.microsoft.SoftmaxCrossEntropyLossInternal",
 ];
 
 /// Operators that are constant between steps: their gradient is zero.
@@ -47,6 +48,8 @@ const DIFFERENTIABLE_OUTPUTS: &[(&str, usize)] = &[("BatchNormInternal", 1), ("B
 const GIVEN_INPUTS: &[(&str, usize)] = &[
     ("Dropout", 1),
     ("NegativeLogLikelihoodLoss", 2),
+    ("Resize", 1),
+    ("Resize", 2),
     ("SoftmaxCrossEntropyLoss", 2),
     ("SoftmaxCrossEntropyLossInternal", 2),
 ];
