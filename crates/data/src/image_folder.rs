@@ -62,7 +62,8 @@ fn open(request: &Request<'_>) -> Result<Opened, DataError> {
         preparation.check(size, found)?;
     }
     let kept = files.iter().map(|_| OnceLock::new()).collect();
-    let source = ImageFiles { files, preparation, kept, kept_bytes: AtomicUsize::new(0), limit_bytes: AtomicUsize::new(0) };
+    let source =
+        ImageFiles { files, preparation, kept, kept_bytes: AtomicUsize::new(0), limit_bytes: AtomicUsize::new(0) };
     Ok(Opened { source: Box::new(source), labels: labels.map(Labels::Classes), class_names, notices })
 }
 

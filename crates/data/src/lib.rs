@@ -99,8 +99,8 @@ pub use dataset::{Batch, Batches, Dataset, Labels, Notice, open};
 pub use epochs::{EpochSettings, Epochs, SoftLabels, TrainingBatch, TrainingBatches};
 pub use error::DataError;
 pub use format::{FORMATS, Format};
-pub use one_hot::one_hot;
 pub use npz_file::{npz_bytes, read_npz, write_npz};
+pub use one_hot::one_hot;
 pub use settings::{
     Colour, Column, DataSettings, Filter, ImageSettings, Layout, Padding, PairMode, Size, TextSettings,
 };

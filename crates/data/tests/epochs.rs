@@ -119,7 +119,8 @@ fn what_happens_to_a_sample_does_not_depend_on_its_batch() {
     let data = dataset(24);
     let of = |data: &Dataset, batch_size, shuffle, seed| {
         let augmentations = augmentations(EACH);
-        let settings = EpochSettings { batch_size, epochs: 2, seed, shuffle, augmentations, ..EpochSettings::default() };
+        let settings =
+            EpochSettings { batch_size, epochs: 2, seed, shuffle, augmentations, ..EpochSettings::default() };
         samples(&all(data, settings, (0, 0)))
     };
     let expected = of(&data, 4, true, 1);
@@ -201,14 +202,20 @@ fn mixed_samples_have_mixed_labels() {
             let row = &labels[sample * 5..(sample + 1) * 5];
             assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5);
             // Some partner and share explain the sample, and the label in the same way.
+            let values = |of: &[f32], at: usize| of[at * 432..(at + 1) * 432].to_vec();
+            let (own, result) = (values(before, sample), values(after, sample));
             let explains = |partner: usize| {
-                let own = row[classes[sample] as usize] - 0.02;
-                let same = classes[sample] == classes[partner];
-                let share = if same { return partner == sample || own > 0.89 } else { own / 0.9 };
-                (0..432).all(|at| {
-                    let expected = share * before[sample * 432 + at] + (1.0 - share) * before[partner * 432 + at];
-                    (after[sample * 432 + at] - expected).abs() < 1e-3
-                })
+                let other = values(before, partner);
+                let products =
+                    (0..432).map(|at| ((result[at] - other[at]) * (own[at] - other[at]), own[at] - other[at]));
+                let (dot, square) =
+                    products.fold((0.0, 0.0), |(dot, square), (product, d)| (dot + product, square + d * d));
+                let share = if square == 0.0 { 1.0 } else { dot / square };
+                let label = |of: usize, class: usize| if classes[of] as usize == class { 0.92 } else { 0.02 };
+                let mixed = |a: f32, b: f32| share * a + (1.0 - share) * b;
+                (0..432).all(|at| (result[at] - mixed(own[at], other[at])).abs() < 1e-3)
+                    && (0..5)
+                        .all(|class| (row[class] - mixed(label(sample, class), label(partner, class))).abs() < 1e-3)
             };
             assert!((0..5).any(explains), "sample {sample}");
         }

@@ -81,9 +81,7 @@ mod tests {
 
     #[test]
     fn stages_follow_one_another_up_to_the_full_size() {
-        let curriculum = LowResolution {
-            stages: vec![Stage { share: 0.6, side: 20 }, Stage { share: 0.2, side: 26 }],
-        };
+        let curriculum = LowResolution { stages: vec![Stage { share: 0.6, side: 20 }, Stage { share: 0.2, side: 26 }] };
         let sides = [0.0, 0.59, 0.6, 0.79, 0.8, 1.0].map(|progress| curriculum.side(progress));
         assert_eq!(sides, [Some(20), Some(20), Some(26), Some(26), None, None]);
         assert_eq!(LowResolution { stages: vec![] }.side(0.0), None);

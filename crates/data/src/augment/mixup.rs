@@ -13,8 +13,9 @@ pub(super) const SPEC: AugmentationSpec = AugmentationSpec {
     example: "alpha = 0.2",
     parse: |settings| {
         let mixup: Mixup = read(settings)?;
-        if !(mixup.alpha > 0.0 && mixup.alpha.is_finite()) {
-            return Err(format!("`alpha` is {}, more than 0 is wanted", mixup.alpha));
+        // Far smaller or larger ones leave the range of logarithms, and every sample whole or halved.
+        if !(1e-6..=1e6).contains(&mixup.alpha) {
+            return Err(format!("`alpha` is {}, a number from 1e-6 to 1e6 is wanted", mixup.alpha));
         }
         Ok(Arc::new(mixup))
     },
@@ -83,7 +84,10 @@ mod tests {
             // Mean 1/2, variance 1 / (4 (2 alpha + 1)).
             assert!((mean - 0.5).abs() < 0.015, "alpha {alpha}: mean {mean}");
             let expected = 0.25 / (2.0 * alpha + 1.0);
-            assert!((variance - expected).abs() < 0.03 * expected, "alpha {alpha}: variance {variance}, not {expected}");
+            assert!(
+                (variance - expected).abs() < 0.03 * expected,
+                "alpha {alpha}: variance {variance}, not {expected}"
+            );
         }
         // So small that U^(1/alpha) underflows: still a number.
         let share = symmetric_beta(1e-4, &mut Chance::new(3, 0, 0, Purpose::Batch(0)));

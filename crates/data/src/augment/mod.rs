@@ -54,15 +54,8 @@ impl fmt::Debug for AugmentationSpec {
 }
 
 /// Every augmentation, by name.
-pub static AUGMENTATIONS: &[AugmentationSpec] = &[
-    crop::SPEC,
-    cutout::SPEC,
-    flip::SPEC,
-    low_resolution::SPEC,
-    mixup::SPEC,
-    random_erase::SPEC,
-    resized_crop::SPEC,
-];
+pub static AUGMENTATIONS: &[AugmentationSpec] =
+    &[crop::SPEC, cutout::SPEC, flip::SPEC, low_resolution::SPEC, mixup::SPEC, random_erase::SPEC, resized_crop::SPEC];
 
 static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| AUGMENTATIONS.iter().map(|spec| spec.name).collect());
 
@@ -220,7 +213,11 @@ fn read<T: DeserializeOwned>(settings: toml::Table) -> Result<T, String> {
 
 /// That `value` of `key` lies in 0..1.
 fn check_share(key: &str, value: f64) -> Result<(), String> {
-    if (0.0..=1.0).contains(&value) { Ok(()) } else { Err(format!("`{key}` is {value}, a share from 0 to 1 is wanted")) }
+    if (0.0..=1.0).contains(&value) {
+        Ok(())
+    } else {
+        Err(format!("`{key}` is {value}, a share from 0 to 1 is wanted"))
+    }
 }
 
 /// That `range` of `key` goes from more than 0 up to at most `most`.

@@ -100,7 +100,8 @@ impl Dataset {
         self.check_batch_size(&settings)?;
         let axes = self.image_axes();
         for (name, augmentation) in settings.augmentations.iter() {
-            let failed = |reason: String| DataError::Augmentation { path: self.path().into(), name: name.into(), reason };
+            let failed =
+                |reason: String| DataError::Augmentation { path: self.path().into(), name: name.into(), reason };
             self.check_augmentation(augmentation, axes.as_ref()).map_err(failed)?;
         }
         let asked = match settings.soft_labels {
@@ -223,7 +224,8 @@ impl Epochs {
     /// The augmentations of single images.
     fn change_images(&self, batch: &mut Batch, epoch: u64, progress: f64) -> Result<(), DataError> {
         let Plan { settings, axes, .. } = &*self.0;
-        let all = || settings.augmentations.iter().enumerate().filter(|(_, (_, augmentation))| !augmentation.is_mixing());
+        let all =
+            || settings.augmentations.iter().enumerate().filter(|(_, (_, augmentation))| !augmentation.is_mixing());
         let (Some((_, (first, _))), Some(axes)) = (all().next(), axes) else { return Ok(()) };
         let failed = |source: TensorError| self.augmentation_error(first, source.to_string());
         let [(_, tensor)] = &mut batch.inputs[..] else {
@@ -265,7 +267,8 @@ impl Epochs {
     /// The augmentations that mix samples.
     fn mix(&self, all: &mut TrainingBatch) -> Result<(), DataError> {
         let settings = &self.0.settings;
-        let mixing = settings.augmentations.iter().enumerate().filter(|(_, (_, augmentation))| augmentation.is_mixing());
+        let mixing =
+            settings.augmentations.iter().enumerate().filter(|(_, (_, augmentation))| augmentation.is_mixing());
         for (at, (name, augmentation)) in mixing {
             let mut chance = Chance::new(settings.seed, all.epoch, all.step as u64, Purpose::Batch(at));
             let samples = all.batch.rows.len();
