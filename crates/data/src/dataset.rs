@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lissom_tensor::Tensor;
 
-use crate::format::{Half, Opened, Request, Source, choose};
+use crate::format::{Half, ImageAxes, Opened, Request, Source, choose};
 use crate::{DataError, DataSettings, InputSpec, order, split};
 
 /// Samples in a fixed order, with their labels. Cloning is cheap; shuffles and subsets are new views of the same data.
@@ -322,6 +322,21 @@ impl Dataset {
         };
         let rows: Vec<usize> = positions.iter().map(row_at).collect::<Result<_, _>>()?;
         self.fetch(&rows)
+    }
+
+    /// Position of each sample in the files.
+    pub(crate) fn rows(&self) -> &[usize] {
+        &self.rows
+    }
+
+    /// How the images lie in the only input, if samples are images.
+    pub(crate) fn image_axes(&self) -> Option<ImageAxes> {
+        self.source.image_axes()
+    }
+
+    /// Lets decoded samples be kept, up to `limit_bytes`.
+    pub(crate) fn keep_decoded(&self, limit_bytes: usize) {
+        self.source.keep_decoded(limit_bytes);
     }
 
     fn fetch(&self, rows: &[usize]) -> Result<Batch, DataError> {

@@ -57,6 +57,10 @@ pub enum DataError {
     Text { path: PathBuf, line: usize, reason: String },
     #[error("tokenizer `{}`: {reason}", path.display())]
     Tokenizer { path: PathBuf, reason: String },
+    #[error("augmentation `{name}` of `{}`: {reason}", path.display())]
+    Augmentation { path: PathBuf, name: String, reason: String },
+    #[error("batches of {asked} samples: {reason}")]
+    BatchSize { asked: usize, reason: String },
     #[error("array `{array}`: numpy has no type for {dtype}")]
     NoNumpyType { array: String, dtype: DType },
     #[error("array `{array}` of `{}`", path.display())]

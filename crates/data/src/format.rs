@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use lissom_tensor::Tensor;
 
+use crate::settings::Layout;
 use crate::split::Split;
 use crate::{DataError, DataSettings, InputSpec, Labels, Notice, cifar, idx, image_folder, npz, text};
 
@@ -44,6 +45,19 @@ pub(crate) enum Half {
     Second,
 }
 
+/// Where in a fed tensor the pixels of its images are.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ImageAxes {
+    pub channels: usize,
+    /// Height and width, where they do not depend on the sample.
+    pub size: Option<[usize; 2]>,
+    pub layout: Layout,
+    /// What a pixel of value 0 became, for each channel.
+    pub black: Vec<f32>,
+    /// True if the model takes images of one size only.
+    pub is_fixed: bool,
+}
+
 /// Samples that can be fetched by position.
 pub(crate) trait Source: Send + Sync + fmt::Debug {
     /// Number of samples.
@@ -58,6 +72,14 @@ pub(crate) trait Source: Send + Sync + fmt::Debug {
     fn is_whole(&self) -> bool {
         false
     }
+
+    /// How the images lie in the only input, if samples are images.
+    fn image_axes(&self) -> Option<ImageAxes> {
+        None
+    }
+
+    /// Allows it to keep decoded samples, so that the next time they are asked for is quicker. 0, as at first, keeps none.
+    fn keep_decoded(&self, _limit_bytes: usize) {}
 
     /// The samples at `rows` as the model wants them, in that order.
     fn inputs(&self, rows: &[usize], half: Half) -> Result<Vec<(String, Tensor)>, DataError>;

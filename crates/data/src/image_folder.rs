@@ -5,17 +5,20 @@
 //! (`class_index`, `label`, `class_id`, `class`, `target`, `index`), found by the first line; without such a line they are
 //! the first two columns. Files are decoded when a batch needs them. EXIF orientation is not applied, alpha is dropped.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::io::BufReader;
 use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use image::{ImageReader, Limits};
 use lissom_tensor::{Tensor, max_tensor_bytes};
 
 use crate::bounded::{open_file, read_lines};
-use crate::format::{Format, Half, Opened, Request, Source, files_in, lower_name};
+use crate::format::{Format, Half, ImageAxes, Opened, Request, Source, files_in, lower_name};
 use crate::pixels::Pixels;
 use crate::prepare::Preparation;
 use crate::settings::MAX_SIDE;
@@ -58,7 +61,9 @@ fn open(request: &Request<'_>) -> Result<Opened, DataError> {
         let found = || format!("`{}`, an image of {}x{}", first.display(), size[0], size[1]);
         preparation.check(size, found)?;
     }
-    let source = ImageFiles { files, preparation };
+    let kept = files.iter().map(|_| OnceLock::new()).collect();
+    let source =
+        ImageFiles { files, preparation, kept, kept_bytes: AtomicUsize::new(0), limit_bytes: AtomicUsize::new(0) };
     Ok(Opened { source: Box::new(source), labels: labels.map(Labels::Classes), class_names, notices })
 }
 
@@ -199,6 +204,29 @@ fn decode(path: &Path) -> Result<Pixels, DataError> {
 struct ImageFiles {
     files: Vec<PathBuf>,
     preparation: Preparation,
+    /// Images after colour, resize and crop, as far as `limit_bytes` allows; those asked for first.
+    kept: Vec<OnceLock<Pixels>>,
+    kept_bytes: AtomicUsize,
+    limit_bytes: AtomicUsize,
+}
+
+impl ImageFiles {
+    fn prepared(&self, row: usize) -> Result<Cow<'_, Pixels>, DataError> {
+        if let Some(pixels) = self.kept[row].get() {
+            return Ok(Cow::Borrowed(pixels));
+        }
+        let pixels = self.preparation.prepared(decode(&self.files[row])?)?;
+        let bytes = pixels.values.len();
+        let has_room = |kept: usize| {
+            let after = kept.checked_add(bytes)?;
+            (after <= self.limit_bytes.load(Ordering::Relaxed)).then_some(after)
+        };
+        // What is kept changes how long a batch takes, never what it holds.
+        if self.kept_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, has_room).is_err() {
+            return Ok(Cow::Owned(pixels));
+        }
+        Ok(Cow::Borrowed(self.kept[row].get_or_init(|| pixels)))
+    }
 }
 
 impl Source for ImageFiles {
@@ -206,8 +234,16 @@ impl Source for ImageFiles {
         self.files.len()
     }
 
+    fn image_axes(&self) -> Option<ImageAxes> {
+        Some(self.preparation.axes(None))
+    }
+
+    fn keep_decoded(&self, limit_bytes: usize) {
+        self.limit_bytes.store(limit_bytes, Ordering::Relaxed);
+    }
+
     fn inputs(&self, rows: &[usize], _half: Half) -> Result<Vec<(String, Tensor)>, DataError> {
-        self.preparation.batch(rows, |row| decode(&self.files[row]))
+        self.preparation.batch_of_prepared(rows, |row| self.prepared(row))
     }
 
     fn hash_row(&self, row: usize, hasher: &mut blake3::Hasher) -> Result<(), DataError> {

@@ -56,6 +56,10 @@
 //! std = [0.3530]
 //! ```
 //!
+//! # Training
+//! [`Dataset::epochs`] gives batches for training, shuffled anew every epoch, changed by [`AUGMENTATIONS`], and prepared by a thread while
+//! the last one is learnt from. Batch and step alone say what it holds, so a training goes on where it was stopped.
+//!
 //! # What it matches
 //! `resize` gives the bytes of Pillow's `Image.resize` (antialiased, on 8 bits); sizes and crops are rounded as in torchvision.
 //! PNG and BMP decode exactly; JPEG decoders differ by a few steps of 255. Tokens are those of Hugging Face `tokenizers`.
@@ -65,9 +69,11 @@
 //! 64 MiB + 256 times their size; one image may take 1 GiB to decode and 32,768 pixels a side; all of it is bound by
 //! [`lissom_tensor::max_tensor_bytes`]. Pickled Python objects are never read.
 
+mod augment;
 mod bounded;
 mod cifar;
 mod dataset;
+mod epochs;
 mod error;
 mod format;
 mod gather;
@@ -76,6 +82,7 @@ mod image_folder;
 mod npy;
 mod npz;
 mod npz_file;
+mod one_hot;
 mod order;
 mod pixel_array;
 mod pixels;
@@ -87,10 +94,13 @@ mod split;
 mod table;
 mod text;
 
+pub use augment::{AUGMENTATIONS, Augmentation, AugmentationSpec, Augmentations, Chance, Image, Mix};
 pub use dataset::{Batch, Batches, Dataset, Labels, Notice, open};
+pub use epochs::{EpochSettings, Epochs, SoftLabels, TrainingBatch, TrainingBatches};
 pub use error::DataError;
 pub use format::{FORMATS, Format};
 pub use npz_file::{npz_bytes, read_npz, write_npz};
+pub use one_hot::one_hot;
 pub use settings::{
     Colour, Column, DataSettings, Filter, ImageSettings, Layout, Padding, PairMode, Size, TextSettings,
 };

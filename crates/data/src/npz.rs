@@ -9,11 +9,12 @@ use std::path::Path;
 
 use lissom_tensor::{DType, Storage, Tensor};
 
-use crate::format::{Format, Half, Opened, Request, Source, lower_name};
+use crate::format::{Format, Half, ImageAxes, Opened, Request, Source, lower_name};
 use crate::npy::first_not_finite;
 use crate::npz_file::read_npz;
 use crate::pixel_array::PixelArray;
-use crate::prepare::Preparation;
+use crate::prepare::{Preparation, layout_of};
+use crate::settings::Layout;
 use crate::spec::describe;
 use crate::{DataError, InputSpec, Labels, Notice, gather};
 
@@ -53,7 +54,8 @@ fn open(request: &Request<'_>) -> Result<Opened, DataError> {
         };
         notices.extend(fed.iter().map(unused));
     }
-    let source = Arrays::new(path, fed)?;
+    let axes = image_axes(request, &fed);
+    let source = Arrays { axes, ..Arrays::new(path, fed)? };
     if source.is_whole {
         let shapes: Vec<_> = source.fed.iter().map(|(_, array)| describe(array.dtype(), array.shape())).collect();
         notices.push(Notice::OneAtATime { found: shapes.join(", ") });
@@ -130,9 +132,25 @@ fn images(request: &Request<'_>, input: &InputSpec, array: &Tensor) -> Result<(P
     Ok((PixelArray { values: values.clone(), height, width, channels, is_planar, preparation }, notices))
 }
 
+/// Where the pixels are in a lone array of floats with four axes, taken as images whose black is 0.
+fn image_axes(request: &Request<'_>, fed: &[(InputSpec, Tensor)]) -> Option<ImageAxes> {
+    let [(input, array)] = fed else { return None };
+    let [_, second, third, last] = *array.shape() else { return None };
+    let layout = layout_of(input, request.settings, None);
+    let (channels, height, width) = match layout {
+        Layout::Nchw => (second, third, last),
+        Layout::Nhwc => (last, second, third),
+    };
+    let (rows, columns) = if layout == Layout::Nchw { (2, 3) } else { (1, 2) };
+    let is_fixed = [rows, columns].iter().any(|&axis| input.shape.get(axis).is_some_and(Option::is_some));
+    let (black, size) = (vec![0.0; channels], Some([height, width]));
+    (array.dtype() == DType::F32).then_some(ImageAxes { channels, size, layout, black, is_fixed })
+}
+
 /// Arrays that are fed as they are.
 #[derive(Debug)]
 struct Arrays {
+    axes: Option<ImageAxes>,
     fed: Vec<(InputSpec, Tensor)>,
     len: usize,
     is_whole: bool,
@@ -175,7 +193,7 @@ impl Arrays {
             }
         }
         // Inputs that are all constants make one sample.
-        Ok(Self { len: len.unwrap_or(usize::from(!fed.is_empty())), fed, is_whole })
+        Ok(Self { axes: None, len: len.unwrap_or(usize::from(!fed.is_empty())), fed, is_whole })
     }
 }
 
@@ -212,6 +230,10 @@ impl Source for Arrays {
 
     fn is_whole(&self) -> bool {
         self.is_whole
+    }
+
+    fn image_axes(&self) -> Option<ImageAxes> {
+        self.axes.clone()
     }
 
     fn inputs(&self, rows: &[usize], _half: Half) -> Result<Vec<(String, Tensor)>, DataError> {

@@ -9,7 +9,7 @@ pub(crate) fn generator(seed: u64) -> ChaCha8Rng {
 }
 
 /// A number below `bound`, which is not 0; every one equally likely.
-fn below(rng: &mut ChaCha8Rng, bound: u64) -> u64 {
+pub(crate) fn below(rng: &mut ChaCha8Rng, bound: u64) -> u64 {
     // Written out rather than taken from a library, so that no update of one can change an order.
     let unbiased = u64::MAX - u64::MAX % bound;
     loop {

@@ -5,7 +5,7 @@ use std::fmt;
 use lissom_tensor::Tensor;
 
 use crate::DataError;
-use crate::format::{Half, Source};
+use crate::format::{Half, ImageAxes, Source};
 use crate::pixels::Pixels;
 use crate::prepare::Preparation;
 
@@ -36,8 +36,18 @@ impl Source for PixelArray {
         self.values.len() / self.image_len().max(1)
     }
 
+    fn image_axes(&self) -> Option<ImageAxes> {
+        Some(self.preparation.axes(Some([self.height, self.width])))
+    }
+
     fn inputs(&self, rows: &[usize], _half: Half) -> Result<Vec<(String, Tensor)>, DataError> {
         let &Self { height, width, channels, .. } = self;
+        if (self.is_planar || channels == 1)
+            && let Some(batch) =
+                self.preparation.batch_of_planes(rows, [channels, height, width], |row| self.image(row))
+        {
+            return batch;
+        }
         self.preparation.batch(rows, |row| {
             let values = self.image(row);
             Ok(if self.is_planar {

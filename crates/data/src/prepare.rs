@@ -3,8 +3,10 @@
 use half::{bf16, f16};
 use lissom_tensor::{DType, Element, Tensor};
 use rayon::prelude::*;
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use crate::format::ImageAxes;
 use crate::pixels::{Pixels, resized_size};
 use crate::settings::{Colour, ImageSettings, Layout, MAX_SIDE, Size};
 use crate::{DataError, DataSettings, InputSpec, Notice, resample};
@@ -139,6 +141,27 @@ impl Preparation {
         Some(format!("if this is the right data: {} under [image] in data.toml", keys.join(", ")))
     }
 
+    /// How images of `size` lie in the input once prepared; `None` if their size is not known before they are decoded.
+    pub fn axes(&self, size: Option<[usize; 2]>) -> ImageAxes {
+        let (image, known) = (&self.image, size.map(|size| self.size_after(size)));
+        let resized = match image.resize {
+            Some(Size::Exact(size)) => Some(size),
+            _ => known,
+        };
+        let is_fixed = match (self.input.shape.len(), self.layout) {
+            (4, Layout::Nhwc) => self.input.shape[1].is_some() || self.input.shape[2].is_some(),
+            (4, Layout::Nchw) => self.input.shape[2].is_some() || self.input.shape[3].is_some(),
+            _ => self.input.shape.iter().skip(1).any(Option::is_some),
+        };
+        ImageAxes {
+            channels: self.channels,
+            size: image.crop.map(Size::height_width).or(resized),
+            layout: self.layout,
+            black: self.tables.iter().map(|table| table[0]).collect(),
+            is_fixed,
+        }
+    }
+
     fn size_after(&self, size: [usize; 2]) -> [usize; 2] {
         self.image.resize.map_or(size, |resize| resized_size(size, resize))
     }
@@ -154,15 +177,59 @@ impl Preparation {
         }
     }
 
+    /// The images of `[height, width]` at `rows`, whose planes `load` gives: what [`batch`](Self::batch) makes of them, without a copy
+    /// and on this thread. `None` if there is more to do than to look up each pixel.
+    pub fn batch_of_planes<'a>(
+        &self,
+        rows: &[usize],
+        [channels, height, width]: [usize; 3],
+        load: impl Fn(usize) -> &'a [u8],
+    ) -> Option<Result<Vec<(String, Tensor)>, DataError>> {
+        let size = [height, width];
+        let keeps_colour = match self.colour {
+            None => true,
+            Some(Colour::Rgb) => channels == 3,
+            Some(Colour::Grey) => channels == 1,
+            Some(Colour::Bgr) => false,
+        };
+        let keeps_size =
+            self.size_after(size) == size && self.image.crop.is_none_or(|crop| crop.height_width() == size);
+        let is_plain = keeps_colour && keeps_size && (self.layout == Layout::Nchw || channels == 1);
+        if !is_plain || self.input.dtype != DType::F32 || height * width == 0 {
+            return None;
+        }
+        let shape = self.shape(rows.len(), size);
+        let failed = |source| DataError::Tensor { path: self.path.clone(), array: self.input.name.clone(), source };
+        let tensor = lissom_tensor::checked_len(DType::F32, &shape).and_then(|len| {
+            let mut values = Vec::with_capacity(len);
+            for &row in rows {
+                for (plane, table) in load(row).chunks_exact(height * width).zip(&self.tables) {
+                    values.extend(plane.iter().map(|&x| table[usize::from(x)]));
+                }
+            }
+            Tensor::new(shape, values)
+        });
+        Some(tensor.map(|tensor| vec![(self.input.name.clone(), tensor)]).map_err(failed))
+    }
+
     /// The images that `load` gives for `rows`, as one tensor named as the input.
     pub fn batch(
         &self,
         rows: &[usize],
         load: impl Fn(usize) -> Result<Pixels, DataError> + Sync,
     ) -> Result<Vec<(String, Tensor)>, DataError> {
-        let images: Vec<_> = rows.par_iter().map(|&row| self.prepared(load(row)?)).collect();
+        self.batch_of_prepared(rows, |row| Ok(Cow::Owned(self.prepared(load(row)?)?)))
+    }
+
+    /// As [`batch`](Self::batch), of images that went through [`prepared`](Self::prepared) already.
+    pub fn batch_of_prepared<'a>(
+        &self,
+        rows: &[usize],
+        load: impl Fn(usize) -> Result<Cow<'a, Pixels>, DataError> + Sync,
+    ) -> Result<Vec<(String, Tensor)>, DataError> {
+        let images: Vec<_> = rows.par_iter().map(|&row| load(row)).collect();
         // Collected first, so that the error reported is that of the first row at any number of threads.
-        let images: Vec<Pixels> = images.into_iter().collect::<Result<_, _>>()?;
+        let images: Vec<Cow<'a, Pixels>> = images.into_iter().collect::<Result<_, _>>()?;
         let size = images.first().map_or([0, 0], |image| [image.height, image.width]);
         if let Some(other) = images.iter().find(|image| [image.height, image.width] != size) {
             let [h, w] = size;
@@ -189,7 +256,7 @@ impl Preparation {
     }
 
     /// Colour, resize, crop.
-    fn prepared(&self, pixels: Pixels) -> Result<Pixels, DataError> {
+    pub fn prepared(&self, pixels: Pixels) -> Result<Pixels, DataError> {
         let size = [pixels.height, pixels.width];
         let channels = pixels.channels;
         let found = || format!("an image of {}x{} with {channels} channels", size[0], size[1]);
@@ -212,7 +279,7 @@ impl Preparation {
     fn tensor<T: Element>(
         &self,
         shape: Vec<usize>,
-        images: &[Pixels],
+        images: &[Cow<'_, Pixels>],
         value: impl Fn(usize, u8) -> T,
     ) -> Result<Tensor, DataError> {
         let failed = |source| DataError::Tensor { path: self.path.clone(), array: self.input.name.clone(), source };
@@ -245,7 +312,7 @@ fn table(image: &ImageSettings, channel: usize) -> [f32; 256] {
 }
 
 /// Where the channels are: as set, else the axis of the model that has `channels`, else one that looks like channels.
-fn layout_of(input: &InputSpec, settings: &DataSettings, channels: Option<usize>) -> Layout {
+pub(crate) fn layout_of(input: &InputSpec, settings: &DataSettings, channels: Option<usize>) -> Layout {
     if let Some(layout) = settings.image.as_ref().and_then(|image| image.layout) {
         return layout;
     }

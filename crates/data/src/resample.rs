@@ -4,6 +4,8 @@
 //! fixed point and rounded to 8 bits; a kernel as wide as the step when shrinking, so that every pixel counts. Written out
 //! rather than taken from a library, because libraries with vector code round differently from one another.
 //!
+//! The same kernels also resample planes of f32, without rounding to 8 bits in between: [`resize_planes`].
+//!
 //! Source: Pillow, "Filters" in its documentation, and its results, which the tests hold.
 
 use crate::pixels::Pixels;
@@ -59,19 +61,73 @@ fn sinc(x: f64) -> f64 {
 }
 
 fn taps(from: usize, to: usize, filter: Filter) -> Vec<Tap> {
+    let fixed = |weight: f64| (weight * f64::from(1 << FRACTION_BITS)).round() as i32;
+    let tap = |(first, weights): (usize, Vec<f64>)| Tap { first, weights: weights.into_iter().map(fixed).collect() };
+    weights(from, to, filter).map(tap).collect()
+}
+
+/// For each output position the first input position that counts, and the weights from there, which add up to 1.
+fn weights(from: usize, to: usize, filter: Filter) -> impl Iterator<Item = (usize, Vec<f64>)> {
     let scale = from as f64 / to as f64;
     let step = scale.max(1.0);
     let reach = support(filter) * step;
-    let tap = |position: usize| {
+    (0..to).map(move |position: usize| {
         let centre = (position as f64 + 0.5) * scale;
         let first = (centre - reach + 0.5).max(0.0) as usize;
         let end = ((centre + reach + 0.5) as usize).min(from);
         let raw: Vec<f64> = (first..end).map(|at| kernel(filter, (at as f64 - centre + 0.5) * (1.0 / step))).collect();
         let sum: f64 = raw.iter().sum();
-        let fixed = |weight: &f64| (weight / sum * f64::from(1 << FRACTION_BITS)).round() as i32;
-        Tap { first, weights: raw.iter().map(fixed).collect() }
-    };
-    (0..to).map(tap).collect()
+        (first, raw.iter().map(|weight| weight / sum).collect())
+    })
+}
+
+/// The weights that bring planes of f32 from one size to another.
+#[derive(Debug, Clone)]
+pub(crate) struct PlaneTaps {
+    from: [usize; 2],
+    to: [usize; 2],
+    rows: Vec<(usize, Vec<f32>)>,
+    columns: Vec<(usize, Vec<f32>)>,
+}
+
+impl PlaneTaps {
+    /// From `[height, width]` to another, no side of which is 0.
+    pub fn new(from: [usize; 2], to: [usize; 2], filter: Filter) -> Self {
+        let axis = |at: usize| {
+            let narrow = |(first, weights): (usize, Vec<f64>)| (first, weights.iter().map(|&w| w as f32).collect());
+            weights(from[at], to[at], filter).map(narrow).collect()
+        };
+        Self { from, to, rows: axis(0), columns: axis(1) }
+    }
+
+    /// Whether these are the weights for this pair of sizes.
+    pub fn is_for(&self, from: [usize; 2], to: [usize; 2]) -> bool {
+        [self.from, self.to] == [from, to]
+    }
+}
+
+/// Resamples planes that lie one after the other: along the columns, then along the rows, each in f32. `spare` is space to work in.
+pub(crate) fn resize_planes(values: &mut Vec<f32>, spare: &mut Vec<f32>, taps: &PlaneTaps) {
+    let ([height, width], [to_height, to_width]) = (taps.from, taps.to);
+    let planes = values.len() / (height * width).max(1);
+    spare.clear();
+    spare.resize(planes * to_height * width, 0.0);
+    let targets = spare.chunks_exact_mut((to_height * width).max(1));
+    for (plane, target) in values.chunks_exact((height * width).max(1)).zip(targets) {
+        for (row, (first, weights)) in target.chunks_exact_mut(width).zip(&taps.rows) {
+            for (source, &weight) in plane[first * width..].chunks_exact(width).zip(weights) {
+                row.iter_mut().zip(source).for_each(|(sum, &x)| *sum += x * weight);
+            }
+        }
+    }
+    values.clear();
+    for row in spare.chunks_exact(width.max(1)) {
+        let at = |(first, weights): &(usize, Vec<f32>)| {
+            row[*first..].iter().zip(weights).fold(0.0, |sum, (&x, &weight)| sum + x * weight)
+        };
+        values.extend(taps.columns.iter().map(at));
+    }
+    debug_assert_eq!(values.len(), planes * to_height * to_width);
 }
 
 /// Weighted sum of the pixels at `start`, `start + stride` and so on.
@@ -151,6 +207,23 @@ mod tests {
             assert!(constant.values.iter().all(|&x| x == 77), "{filter:?}");
             let noise = image(2, 3, 1, &[9, 200, 3, 250, 0, 31]);
             assert_eq!(resize(noise.clone(), [2, 3], filter), noise);
+        }
+    }
+
+    #[test]
+    fn planes_of_floats_are_resampled_as_bytes_are_but_for_rounding() {
+        let values: Vec<u8> = (0..70u32).map(|i| ((7 * i * i + 13 * i) % 256) as u8).collect();
+        for to in [[2, 3], [6, 4], [5, 7], [1, 1], [11, 20]] {
+            let mut planes: Vec<f32> = values.iter().map(|&x| f32::from(x)).collect();
+            resize_planes(&mut planes, &mut Vec::new(), &PlaneTaps::new([5, 7], to, Filter::Bilinear));
+            assert_eq!(planes.len(), 2 * to[0] * to[1]);
+            for (bytes, floats) in values.chunks(35).zip(planes.chunks(to[0] * to[1])) {
+                let expected = resize(image(5, 7, 1, bytes), to, Filter::Bilinear).values;
+                for (float, byte) in floats.iter().zip(expected) {
+                    // Bytes are rounded twice, by half a step each time.
+                    assert!((float - f32::from(byte)).abs() < 1.01, "{to:?}: {float} and {byte}");
+                }
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use crate::schema::{ModelCard, NotMeasured, NoticeKind, Report};
 use crate::view::cards::{Card, cards};
 use crate::view::classes::{Classes, classes};
 use crate::view::confusion::{ConfusionView, confusion};
+use crate::view::learning::{LearningView, learning};
 use crate::view::quality::{AgreementView, CalibrationView, agreement, calibration};
 use crate::view::steps::{StepView, steps};
 use crate::view::table::{Cell, Column, Table};
@@ -42,6 +43,7 @@ struct Page<'a> {
     calibration: Option<CalibrationView>,
     agreement: Option<AgreementView>,
     steps: Vec<StepView>,
+    learning: Option<LearningView>,
     layers: Option<Table>,
     sensitivity: Option<SensitivityView>,
     pareto: Option<ParetoView>,
@@ -85,6 +87,7 @@ pub(crate) fn render(report: &Report) -> Result<String, ReportError> {
         calibration: calibration(report),
         agreement: agreement(report),
         steps: steps(&report.steps),
+        learning: learning(&report.curves),
         layers,
         sensitivity: sensitivity(report.sensitivity.as_ref()),
         pareto: pareto(report.pareto.as_ref()),
@@ -111,6 +114,7 @@ fn contents(page: &Page<'_>) -> Vec<(&'static str, &'static str)> {
         (page.calibration.is_some(), "calibration", "Calibration"),
         (page.agreement.is_some(), "agreement", "Agreement"),
         (!page.steps.is_empty(), "steps", "Steps"),
+        (page.learning.is_some(), "learning", "Learning"),
         (page.layers.is_some(), "layers", "Layers"),
         (page.sensitivity.is_some(), "sensitivity", "Sensitivity"),
         (page.pareto.is_some(), "pareto", "Trade-off"),

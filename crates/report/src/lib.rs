@@ -21,15 +21,18 @@
 //! `SCHEMA.md` beside this crate is the map of the JSON.
 
 mod chart;
+mod curves;
 mod error;
 mod escape;
 mod format;
 mod histogram;
 mod html;
+pub mod metrics;
 mod provenance;
 mod schema;
 mod view;
 
+pub use curves::{Curve, Series};
 pub use error::ReportError;
 pub use histogram::{QuantizationGrid, WeightHistogram};
 pub use provenance::{FileHash, Provenance};

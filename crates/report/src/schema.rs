@@ -4,6 +4,7 @@ use lissom_evaluate::{Comparison, Divergence, Judgement, Latency};
 use serde::{Deserialize, Serialize};
 
 use crate::ReportError;
+use crate::curves::Curve;
 use crate::histogram::{WeightHistogram, nan_from_null};
 use crate::provenance::Provenance;
 
@@ -61,6 +62,9 @@ pub struct Report {
     /// Settings tried, cost against quality.
     #[serde(default)]
     pub pareto: Option<Pareto>,
+    /// Numbers over the steps of a training, in the order they are drawn.
+    #[serde(default)]
+    pub curves: Vec<Curve>,
 }
 
 impl Report {
@@ -84,6 +88,7 @@ impl Report {
             histograms: Vec::new(),
             sensitivity: None,
             pareto: None,
+            curves: Vec::new(),
         }
     }
 

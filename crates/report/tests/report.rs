@@ -86,6 +86,7 @@ fn a_full_page_has_every_section_and_stays_small() {
         "calibration",
         "agreement",
         "steps",
+        "learning",
         "layers",
         "sensitivity",
         "pareto",

@@ -23,6 +23,7 @@ mod report;
 mod runner;
 pub mod schedules;
 mod step;
+mod technique;
 mod trainer;
 
 pub use architectures::{ARCHITECTURES, Architecture, ArchitectureSpec};
@@ -39,4 +40,5 @@ pub use report::Progress;
 pub use runner::{Evaluation, Evaluator, Named, Runner};
 pub use schedules::{RateNorm, SCHEDULES, Schedule, ScheduleSpec, refine};
 pub use step::{Carried, Role, Step, StepOptions, StepOutputs};
+pub use technique::{Due, Kept, Moment, Plain, Technique};
 pub use trainer::{Trainer, TrainerOptions};

@@ -34,6 +34,11 @@ impl Axis {
         Self { low, high, ticks }
     }
 
+    /// Its lowest and highest value.
+    pub fn ends(&self) -> (f64, f64) {
+        (self.low, self.high)
+    }
+
     fn share(&self, value: f64) -> f64 {
         if self.high > self.low { (value - self.low) / (self.high - self.low) } else { 0.5 }
     }

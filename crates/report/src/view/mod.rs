@@ -5,6 +5,7 @@ pub(crate) mod cards;
 pub(crate) mod classes;
 pub(crate) mod confusion;
 pub(crate) mod layers;
+pub(crate) mod learning;
 pub(crate) mod missing;
 pub(crate) mod quality;
 pub(crate) mod steps;

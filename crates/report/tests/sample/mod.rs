@@ -5,8 +5,8 @@ use lissom_evaluate::{
     judge_classification, judge_pairs,
 };
 use lissom_report::{
-    Budget, Change, FileHash, Goal, Layer, ModelCard, NotMeasured, Notice, NoticeKind, Pareto, ParetoPoint, Provenance,
-    QuantizationGrid, Report, Sensitivity, SensitivityEntry, Step, Unit, WeightHistogram,
+    Budget, Change, Curve, FileHash, Goal, Layer, ModelCard, NotMeasured, Notice, NoticeKind, Pareto, ParetoPoint,
+    Provenance, QuantizationGrid, Report, Sensitivity, SensitivityEntry, Series, Step, Unit, WeightHistogram,
 };
 
 const CLASSES: [&str; 10] =
@@ -115,7 +115,28 @@ pub fn example() -> Report {
         },
     ];
     report.pareto = Some(settings_tried());
+    report.curves = curves();
     report
+}
+
+/// 3,900 steps of a training that prunes.
+fn curves() -> Vec<Curve> {
+    let mut noise = Noise(11);
+    let share = |step: u64| step as f64 / 3900.0;
+    let epochs = || (0..=10u64).map(|epoch| epoch * 390);
+    let loss = |step: u64| 0.3 + 2.0 * (-4.0 * share(step)).exp();
+    let training = Series::new("training", (0..3900).map(|step| (step, loss(step) + 0.2 * noise.normal())));
+    let validation = Series::new("validation", epochs().map(|step| (step, loss(step) + 0.05)));
+    let accuracy = Series::new("validation", epochs().map(|step| (step, 0.92 - 0.6 * (-5.0 * share(step)).exp())));
+    let rate = Series::new("rate", (0..3900).step_by(10).map(|step| (step, 0.1 * (1.0 - share(step)))));
+    let sparsity = Series::new("weights", epochs().map(|step| (step, 0.9 - 0.9 * (1.0 - share(step)).powi(3))));
+    let curve = |label: &str, unit, series| Curve { label: label.into(), unit, series };
+    vec![
+        curve("Loss", Unit::Number, vec![training, validation]),
+        curve("Accuracy", Unit::Share, vec![accuracy]),
+        curve("Learning rate", Unit::Number, vec![rate]),
+        curve("Sparsity", Unit::Share, vec![sparsity]),
+    ]
 }
 
 fn judged(report: &mut Report) {
@@ -284,6 +305,8 @@ pub fn hostile() -> Report {
     report.class_names = vec![evil.into(), String::new(), long.clone()];
     report.notices = vec![Notice { kind: NoticeKind::Warning, layer: Some(evil.into()), message: evil.into() }];
     report.not_measured = vec![NotMeasured { what: evil.into(), why: evil.into() }];
+    let series = Series::new(evil, [(0, f64::NAN), (u64::MAX, f64::MAX), (3, f64::INFINITY), (4, -f64::MAX)]);
+    report.curves = vec![Curve { label: evil.into(), unit: Unit::Number, series: vec![series; 6] }; 14];
     report.budgets = vec![
         Budget::judge(evil, Goal::AtMost, f64::NAN, Some(f64::INFINITY), Unit::Points),
         Budget::judge("min-top1", Goal::AtLeast, 0.9, Some(0.25), Unit::Share),
