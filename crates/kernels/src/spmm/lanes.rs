@@ -1,8 +1,8 @@
 //! A block of pixels against all its weights, written once for all instruction sets.
 
 use super::driver::{Block, Call};
-use super::finish::{self, Planes};
-use super::gather;
+use super::finish::{self, End};
+use super::{bands, gather};
 use super::packed::{Group, Stream};
 use crate::simd::Lanes;
 
@@ -49,12 +49,13 @@ pub(super) struct Run<'a> {
     positions: *const u32,
     weights: *const f32,
     slab: *const f32,
+    /// Floats from one position to the next.
+    line: usize,
     /// Row 0 of the part.
     sums: *mut f32,
     /// Rows start from their bias, else from `sums`.
     bias: Option<*const f32>,
-    /// Rows end in the output, else in `sums`.
-    finish: Option<Planes>,
+    end: End<'a>,
 }
 
 /// # Safety
@@ -70,14 +71,18 @@ pub(super) unsafe fn run<V: Lanes, F: Form>(call: &Call<'_>, block: &mut Block<'
             let is_there = !call.bias.is_null() && row < rows.len();
             block.bias.add(row).write(if is_there { *call.bias.add(rows.start + row) } else { 0.0 });
         }
+        let line = packed.line(width);
         for at in 0..width {
-            block.slab.add(packed.kernel.k_block * width + at).write(0.0);
+            block.slab.add(packed.zeros() * line + at).write(0.0);
         }
-        block.plan.start(call, block.pixels.clone(), V::N);
-        let k_blocks = packed.streams.len() / packed.parts.len();
-        let planes = Planes::of(call, block);
-        for k_block in 0..k_blocks {
-            gather::fill::<V>(call, block, packed.block(k_block));
+        block.plan.start(call, &block.place, V::N);
+        for (k_block, columns) in packed.blocks.iter().enumerate() {
+            match &packed.bands {
+                Some(bands) => bands::fill::<V>(call, block, bands, &packed.columns[columns.clone()]),
+                None => gather::fill::<V>(call, block, columns.clone()),
+            }
+            let is_last = k_block + 1 == packed.blocks.len();
+            let end = if is_last { End::of(call, block) } else { End::Sums };
             for part in block.parts.clone() {
                 let Stream { groups, position, weight } = &packed.streams[k_block * packed.parts.len() + part];
                 let first = packed.parts[part].rows.start - rows.start;
@@ -86,14 +91,15 @@ pub(super) unsafe fn run<V: Lanes, F: Form>(call: &Call<'_>, block: &mut Block<'
                     positions: packed.positions.as_ptr().add(*position),
                     weights: packed.weights.as_ptr().add(*weight),
                     slab: block.slab,
+                    line,
                     sums: block.sums.add(first * width),
                     bias: (k_block == 0).then_some(block.bias.add(first).cast_const()),
-                    finish: planes.filter(|_| k_block + 1 == k_blocks).map(|planes| planes.below_row(first)),
+                    end: end.below_row(first),
                 };
                 F::run::<V>(block.vectors, &run);
             }
         }
-        if planes.is_none() {
+        if matches!(End::of(call, block), End::Sums) {
             finish::store::<V>(call, block);
         }
     }
@@ -136,7 +142,7 @@ unsafe fn groups<V: Lanes, const ROWS: usize, const IS_SHARED: bool, const VECTO
                 (a, b, c, d) = (b, c, d, *positions);
                 positions = positions.add(1);
                 if IS_SHARED {
-                    let from = run.slab.add(now as usize * width);
+                    let from = run.slab.add(now as usize * run.line);
                     for vector in 0..VECTORS {
                         let x = V::load(from.add(vector * V::N));
                         for (i, sums) in sums.iter_mut().enumerate() {
@@ -145,7 +151,7 @@ unsafe fn groups<V: Lanes, const ROWS: usize, const IS_SHARED: bool, const VECTO
                     }
                 } else {
                     for (i, sums) in sums.iter_mut().enumerate() {
-                        let from = run.slab.add((now >> (16 * i)) as u16 as usize * width);
+                        let from = run.slab.add((now >> (16 * i)) as u16 as usize * run.line);
                         let weight = V::splat(*weights.add(i));
                         for (vector, sum) in sums.iter_mut().enumerate() {
                             *sum = weight.mul_add(V::load(from.add(vector * V::N)), *sum);
@@ -155,9 +161,10 @@ unsafe fn groups<V: Lanes, const ROWS: usize, const IS_SHARED: bool, const VECTO
                 weights = weights.add(ROWS);
             }
             for (sums, &row) in sums.iter().zip(&rows) {
-                match &run.finish {
-                    Some(planes) => planes.store::<V, VECTORS>(*sums, row),
-                    None => {
+                match &run.end {
+                    End::Planes(planes) => planes.store::<V, VECTORS>(*sums, row),
+                    End::Spans(spans) => spans.store::<V, VECTORS>(*sums, row),
+                    End::Sums => {
                         for (vector, sum) in sums.iter().enumerate() {
                             sum.store(run.sums.add(row * width + vector * V::N));
                         }
