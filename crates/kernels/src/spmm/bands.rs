@@ -5,7 +5,7 @@
 //! apart follow each other: the phases.
 
 use super::driver::{Block, Call};
-use super::gather::{Piece, Run, load, prefetch};
+use super::gather::{Lines, Piece, Run, prefetch};
 use super::packed::Column;
 use super::pixels::Pixels;
 use crate::conv::{Channels, Window};
@@ -103,28 +103,21 @@ pub(super) unsafe fn fill<V: Lanes>(call: &Call<'_>, block: &mut Block<'_>, band
     unsafe {
         match (call.from, block.plan.spans.len(), stride) {
             (Channels::Last, ..) => pixels::<V>(call, block, bands, channels),
-            (_, 1, 1) => planes::<V, 1, 1>(call, block, bands, channels, 1),
-            (_, 2, 1) => planes::<V, 2, 1>(call, block, bands, channels, 1),
-            (_, 3, 1) => planes::<V, 3, 1>(call, block, bands, channels, 1),
-            (_, _, 1) => planes::<V, 0, 1>(call, block, bands, channels, 1),
-            (_, _, 2) => planes::<V, 0, 2>(call, block, bands, channels, 2),
-            _ => planes::<V, 0, 0>(call, block, bands, channels, stride),
+            (_, 1, 1) => planes::<V, 1>(call, block, bands, channels),
+            (_, 2, 1) => planes::<V, 2>(call, block, bands, channels),
+            (_, 3, 1) => planes::<V, 3>(call, block, bands, channels),
+            (_, _, 1) => planes::<V, 0>(call, block, bands, channels),
+            _ => strided::<V>(call, block, bands, channels, stride),
         }
     }
 }
 
-/// `SPANS` is the number of spans, or 0 for any; `STRIDE` is 0 where it is not known before.
+/// `SPANS` is the number of spans, or 0 for any; columns are read side by side.
 ///
 /// # Safety
 /// As [`fill`].
 #[inline(always)]
-unsafe fn planes<V: Lanes, const SPANS: usize, const STRIDE: usize>(
-    call: &Call<'_>,
-    block: &Block<'_>,
-    bands: &Bands,
-    channels: &[Column],
-    stride: usize,
-) {
+unsafe fn planes<V: Lanes, const SPANS: usize>(call: &Call<'_>, block: &Block<'_>, bands: &Bands, channels: &[Column]) {
     let plane = call.images.h * call.images.w;
     let pitch = bands.stride * call.images.w;
     let n_spans = if SPANS == 0 { block.plan.spans.len() } else { SPANS };
@@ -142,11 +135,11 @@ unsafe fn planes<V: Lanes, const SPANS: usize, const STRIDE: usize>(
                     unsafe {
                         let mut x = V::splat(0.0);
                         for span in 0..n_spans {
-                            let piece = Piece { offset: *offsets.add(span), mask: *masks.add(span) };
+                            let from = from.wrapping_offset(*offsets.add(span));
                             if right == 0 {
-                                prefetch(from.wrapping_offset(piece.offset).wrapping_add(AHEAD * plane));
+                                prefetch(from.wrapping_add(AHEAD * plane));
                             }
-                            x = load::<V, STRIDE>(x, from, piece, stride);
+                            x = x.load_where(from, *masks.add(span));
                         }
                         x.store(line);
                         masks = masks.add(n_spans);
@@ -158,6 +151,39 @@ unsafe fn planes<V: Lanes, const SPANS: usize, const STRIDE: usize>(
             }
         }
         to = to.wrapping_add(bands.lines_of_channel() * V::N);
+    }
+}
+
+/// Line by line for all channels: what a mask of strided columns needs is prepared once.
+///
+/// # Safety
+/// As [`fill`].
+#[inline(always)]
+unsafe fn strided<V: Lanes>(call: &Call<'_>, block: &Block<'_>, bands: &Bands, channels: &[Column], stride: usize) {
+    let plane = call.images.h * call.images.w;
+    let pitch = (bands.stride * call.images.w) as isize;
+    let (input, width, plan) = (call.input.as_ptr(), bands.lines_of_channel() * V::N, &*block.plan);
+    let (mut offsets, mut masks) = (&plan.offsets[..], &plan.masks[..]);
+    let mut pieces = Vec::with_capacity(plan.spans.len());
+    for right in 0..bands.kernel[1] {
+        for phase in &bands.phases {
+            for down in 0..block.vectors + phase.more {
+                pieces.clear();
+                let all = offsets.iter().zip(masks).take(plan.spans.len()).filter(|&(_, &mask)| mask != 0);
+                pieces.extend(all.map(|(&offset, &mask)| Piece { offset: offset + down as isize * pitch, mask }));
+                let to = block.slab.wrapping_add((right * bands.lines + phase.first + down) * V::N);
+                let lines = Lines { input, plane, to, width, columns: channels, pieces: &pieces };
+                // SAFETY: lanes of the masks are inside of the plane, the slab has room for these channels.
+                unsafe {
+                    match stride {
+                        2 => lines.copy::<V, 2>(2),
+                        _ => lines.copy::<V, 0>(stride),
+                    }
+                }
+                masks = &masks[plan.spans.len()..];
+            }
+            offsets = &offsets[plan.spans.len()..];
+        }
     }
 }
 

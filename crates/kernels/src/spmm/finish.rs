@@ -6,6 +6,21 @@ use crate::conv::Channels;
 use crate::simd::Lanes;
 use std::ops::Range;
 
+/// The body for `0`, .., `n - 1`, for a constant `n` of at most 8. Not a loop: one that the compiler does not unroll
+/// keeps the sums in memory, here and where they are added up.
+macro_rules! unrolled {
+    ($n:expr, |$index:ident| $body:expr) => {
+        unrolled!($n, $index, $body, 0 1 2 3 4 5 6 7)
+    };
+    ($n:expr, $index:ident, $body:expr, $($i:literal)*) => {
+        $(if $i < $n {
+            let $index: usize = $i;
+            $body;
+        })*
+    };
+}
+pub(super) use unrolled;
+
 /// Where the sums of a row end.
 #[derive(Clone, Copy)]
 pub(super) enum End<'a> {
@@ -153,7 +168,6 @@ impl<'a> Spans<'a> {
     /// # Safety
     /// Targets are inside of the output, as many vectors; as [`Lanes`].
     #[inline(always)]
-    #[allow(clippy::needless_range_loop, reason = "as `Planes::store`")]
     pub unsafe fn store<V: Lanes, const VECTORS: usize>(&self, mut sums: [V; VECTORS], row: usize) {
         if row >= self.rows {
             return;
@@ -165,22 +179,20 @@ impl<'a> Spans<'a> {
                 let residual = self.residual.wrapping_add(at);
                 for target in self.targets {
                     let from = residual.wrapping_offset(target.offset);
-                    for vector in 0..VECTORS {
+                    unrolled!(VECTORS, |vector| {
                         let from = from.wrapping_add(vector * self.pitch);
                         sums[vector] = sums[vector].add(V::splat(0.0).load_where(from, target.masks[vector]));
-                    }
+                    });
                 }
             }
             let (min, max) = (V::splat(self.clamp.0), V::splat(self.clamp.1));
-            for vector in 0..VECTORS {
-                sums[vector] = sums[vector].at_least(min).at_most(max);
-            }
+            unrolled!(VECTORS, |vector| sums[vector] = sums[vector].at_least(min).at_most(max));
             let out = self.out.wrapping_add(at);
             for target in self.targets {
                 let to = out.wrapping_offset(target.offset);
-                for vector in 0..VECTORS {
+                unrolled!(VECTORS, |vector| {
                     sums[vector].store_where(to.wrapping_add(vector * self.pitch), target.masks[vector]);
-                }
+                });
             }
         }
     }

@@ -239,15 +239,15 @@ pub(super) fn prefetch(at: *const f32) {
 const MANY: usize = 5;
 
 /// One vector of pixels of some channels.
-struct Lines<'a> {
-    input: *const f32,
+pub(super) struct Lines<'a> {
+    pub input: *const f32,
     /// Floats from one channel to the next.
-    plane: usize,
-    to: *mut f32,
+    pub plane: usize,
+    pub to: *mut f32,
     /// Floats from one line of the slab to the next.
-    width: usize,
-    columns: &'a [Column],
-    pieces: &'a [Piece],
+    pub width: usize,
+    pub columns: &'a [Column],
+    pub pieces: &'a [Piece],
 }
 
 impl Lines<'_> {
@@ -256,7 +256,7 @@ impl Lines<'_> {
     /// # Safety
     /// Pieces lie in the planes of these channels, `to` has room for the lines; as [`Lanes`].
     #[inline(always)]
-    unsafe fn copy<V: Lanes, const STRIDE: usize>(&self, stride: usize) {
+    pub unsafe fn copy<V: Lanes, const STRIDE: usize>(&self, stride: usize) {
         // The number of pieces is the same for all channels, so it is asked only here.
         // SAFETY: the caller's.
         unsafe {
@@ -358,7 +358,7 @@ impl Lines<'_> {
 /// # Safety
 /// The piece lies in the plane at `from`; as [`Lanes`].
 #[inline(always)]
-pub(super) unsafe fn load<V: Lanes, const STRIDE: usize>(x: V, from: *const f32, piece: Piece, stride: usize) -> V {
+unsafe fn load<V: Lanes, const STRIDE: usize>(x: V, from: *const f32, piece: Piece, stride: usize) -> V {
     let from = from.wrapping_offset(piece.offset);
     // SAFETY: the caller's.
     unsafe {
