@@ -303,7 +303,8 @@ impl Slabs {
             slabs.ends.push(slabs.positions.len() as u32);
         }
         if slabs.ends.is_empty() {
-            (slabs.ends, slabs.blocks) = (vec![0], vec![0..0]);
+            slabs.ends.push(0);
+            slabs.blocks.push(0..0);
         }
         Self { bands: Some(bands), ..slabs }
     }
