@@ -216,6 +216,10 @@ impl Lanes for F32x8 {
         }
     }
     #[inline(always)]
+    unsafe fn store_where(self, to: *mut f32, mask: u32) {
+        unsafe { _mm256_maskstore_ps(to, set_bits(mask), self.0) }
+    }
+    #[inline(always)]
     unsafe fn load_even_where(self, from: *const f32, mask: u32) -> Self {
         unsafe {
             let lanes = _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14);

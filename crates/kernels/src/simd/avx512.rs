@@ -213,6 +213,10 @@ impl Lanes for F32x16 {
         unsafe { Self(_mm512_mask_loadu_ps(self.0, mask as __mmask16, from)) }
     }
     #[inline(always)]
+    unsafe fn store_where(self, to: *mut f32, mask: u32) {
+        unsafe { _mm512_mask_storeu_ps(to, mask as __mmask16, self.0) }
+    }
+    #[inline(always)]
     unsafe fn load_even_where(self, from: *const f32, mask: u32) -> Self {
         // Even lanes of two vectors; odd ones are not touched, they may lie outside.
         unsafe {

@@ -93,6 +93,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn load_i8(from: *const i8) -> Self;
     /// Reads lane `i` from `from + i` where bit `i` of `mask` is set; the others stay. Only read addresses need be valid.
     unsafe fn load_where(self, from: *const f32, mask: u32) -> Self;
+    /// Writes lane `i` to `to + i` where bit `i` of `mask` is set. Only written addresses need be valid.
+    unsafe fn store_where(self, to: *mut f32, mask: u32);
     /// [`Self::load_where`] from `from + 2 i`.
     unsafe fn load_even_where(self, from: *const f32, mask: u32) -> Self;
     /// Lane `i` is `table[picks[i]]`; picks are below `2 N`, and as many floats can be read (for one lane, any pick).

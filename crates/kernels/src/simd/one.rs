@@ -138,6 +138,13 @@ impl Lanes for f32 {
         if mask & 1 == 0 { self } else { unsafe { from.read() } }
     }
     #[inline(always)]
+    unsafe fn store_where(self, to: *mut f32, mask: u32) {
+        if mask & 1 != 0 {
+            // SAFETY: the contract of `Lanes`.
+            unsafe { to.write(self) }
+        }
+    }
+    #[inline(always)]
     unsafe fn load_even_where(self, from: *const f32, mask: u32) -> Self {
         // SAFETY: the contract of `Lanes`.
         unsafe { self.load_where(from, mask) }

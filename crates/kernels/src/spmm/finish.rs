@@ -1,8 +1,62 @@
 //! From the sums of a block to the output: residual, clamp, curve, and the layout of the channels.
 
-use super::driver::{Block, Call};
+use super::driver::{Block, Call, Place};
+use super::strips::Target;
 use crate::conv::Channels;
 use crate::simd::Lanes;
+use std::ops::Range;
+
+/// The body for `0`, .., `n - 1`, for a constant `n` of at most 8. Not a loop: one that the compiler does not unroll
+/// keeps the sums in memory, here and where they are added up.
+macro_rules! unrolled {
+    ($n:expr, |$index:ident| $body:expr) => {
+        unrolled!($n, $index, $body, 0 1 2 3 4 5 6 7)
+    };
+    ($n:expr, $index:ident, $body:expr, $($i:literal)*) => {
+        $(if $i < $n {
+            let $index: usize = $i;
+            $body;
+        })*
+    };
+}
+pub(super) use unrolled;
+
+/// Where the sums of a row end.
+#[derive(Clone, Copy)]
+pub(super) enum End<'a> {
+    /// In the memory of the block.
+    Sums,
+    Planes(Planes),
+    Spans(Spans<'a>),
+}
+
+impl<'a> End<'a> {
+    /// After the last block of K.
+    ///
+    /// # Safety
+    /// The slices of `call` are as large as its shape says.
+    pub unsafe fn of(call: &Call<'_>, block: &'a Block<'_>) -> Self {
+        if call.to != Channels::First || call.activation.is_curve() {
+            return Self::Sums;
+        }
+        // SAFETY: the caller's.
+        unsafe {
+            match &block.place {
+                Place::Run(pixels) => Planes::of(call, block, pixels.clone()).map_or(Self::Sums, Self::Planes),
+                Place::Tile(..) => Self::Spans(Spans::of(call, block)),
+            }
+        }
+    }
+
+    /// The same for a part that begins at `row`.
+    pub fn below_row(self, row: usize) -> Self {
+        match self {
+            Self::Sums => self,
+            Self::Planes(planes) => Self::Planes(planes.below_row(row)),
+            Self::Spans(spans) => Self::Spans(spans.below_row(row)),
+        }
+    }
+}
 
 /// Where the rows of a block end, if that is one run of pixels of a plane each and no curve is left to apply: then the
 /// inner loop stores them there, and the sums never go to memory.
@@ -24,11 +78,10 @@ pub(super) struct Planes {
 impl Planes {
     /// # Safety
     /// The slices of `call` are as large as its shape says.
-    pub unsafe fn of(call: &Call<'_>, block: &Block<'_>) -> Option<Self> {
+    unsafe fn of(call: &Call<'_>, block: &Block<'_>, pixels: Range<usize>) -> Option<Self> {
         let plane = call.out_size[0] * call.out_size[1];
-        let (image, first) = (block.pixels.start / plane, block.pixels.start % plane);
-        let is_one_run = first + block.pixels.len() <= plane;
-        if call.to != Channels::First || call.activation.is_curve() || !is_one_run {
+        let (image, first) = (pixels.start / plane, pixels.start % plane);
+        if first + pixels.len() > plane {
             return None;
         }
         let rows = block.rows(call.packed);
@@ -36,11 +89,10 @@ impl Planes {
         // SAFETY: `at` is the first pixel of this block.
         let out = unsafe { call.out.at(at) };
         let residual = if call.residual.is_null() { call.residual } else { call.residual.wrapping_add(at) };
-        Some(Self { out, residual, plane, rows: rows.len(), len: block.pixels.len(), clamp: call.activation.clamp() })
+        Some(Self { out, residual, plane, rows: rows.len(), len: pixels.len(), clamp: call.activation.clamp() })
     }
 
-    /// The same for a part that begins at `row`.
-    pub fn below_row(self, row: usize) -> Self {
+    fn below_row(self, row: usize) -> Self {
         let residual =
             if self.residual.is_null() { self.residual } else { self.residual.wrapping_add(row * self.plane) };
         Self { out: self.out.wrapping_add(row * self.plane), residual, rows: self.rows - row, ..self }
@@ -76,15 +128,86 @@ impl Planes {
     }
 }
 
+/// Where the rows of a tile end, if no curve is left to apply: vectors lie a row of the output apart.
+#[derive(Clone, Copy)]
+pub(super) struct Spans<'a> {
+    /// Row 0, the first pixel of the plane.
+    out: *mut f32,
+    /// As `out`, or null.
+    residual: *const f32,
+    /// From one row to the next.
+    plane: usize,
+    /// Rows beyond do not exist.
+    rows: usize,
+    /// From one vector to the next.
+    pitch: usize,
+    targets: &'a [Target],
+    clamp: (f32, f32),
+}
+
+impl<'a> Spans<'a> {
+    /// # Safety
+    /// The slices of `call` are as large as its shape says.
+    unsafe fn of(call: &Call<'_>, block: &'a Block<'_>) -> Self {
+        let [out_h, out_w] = call.out_size;
+        let rows = block.rows(call.packed);
+        let at = rows.start * out_h * out_w;
+        // SAFETY: `at` is in the first image.
+        let out = unsafe { call.out.at(at) };
+        let residual = if call.residual.is_null() { call.residual } else { call.residual.wrapping_add(at) };
+        let (plane, rows, clamp) = (out_h * out_w, rows.len(), call.activation.clamp());
+        Self { out, residual, plane, rows, pitch: out_w, targets: &block.plan.targets, clamp }
+    }
+
+    fn below_row(self, row: usize) -> Self {
+        let residual =
+            if self.residual.is_null() { self.residual } else { self.residual.wrapping_add(row * self.plane) };
+        Self { out: self.out.wrapping_add(row * self.plane), residual, rows: self.rows - row, ..self }
+    }
+
+    /// # Safety
+    /// Targets are inside of the output, as many vectors; as [`Lanes`].
+    #[inline(always)]
+    pub unsafe fn store<V: Lanes, const VECTORS: usize>(&self, mut sums: [V; VECTORS], row: usize) {
+        if row >= self.rows {
+            return;
+        }
+        let at = row * self.plane;
+        // SAFETY: the caller's; lanes outside of the masks are neither read nor written.
+        unsafe {
+            if !self.residual.is_null() {
+                let residual = self.residual.wrapping_add(at);
+                for target in self.targets {
+                    let from = residual.wrapping_offset(target.offset);
+                    unrolled!(VECTORS, |vector| {
+                        let from = from.wrapping_add(vector * self.pitch);
+                        sums[vector] = sums[vector].add(V::splat(0.0).load_where(from, target.masks[vector]));
+                    });
+                }
+            }
+            let (min, max) = (V::splat(self.clamp.0), V::splat(self.clamp.1));
+            unrolled!(VECTORS, |vector| sums[vector] = sums[vector].at_least(min).at_most(max));
+            let out = self.out.wrapping_add(at);
+            for target in self.targets {
+                let to = out.wrapping_offset(target.offset);
+                unrolled!(VECTORS, |vector| {
+                    sums[vector].store_where(to.wrapping_add(vector * self.pitch), target.masks[vector]);
+                });
+            }
+        }
+    }
+}
+
 /// # Safety
 /// The sums of `block` are complete, the slices of `call` as large as its shape says; as [`Lanes`].
 #[inline(always)]
 pub(super) unsafe fn store<V: Lanes>(call: &Call<'_>, block: &Block<'_>) {
     // SAFETY: the caller's.
     unsafe {
-        match call.to {
-            Channels::First => planes::<V>(call, block),
-            Channels::Last => pixels::<V>(call, block),
+        match (call.to, &block.place) {
+            (Channels::First, Place::Run(pixels)) => planes::<V>(call, block, pixels),
+            (Channels::First, Place::Tile(..)) => spans::<V>(call, block),
+            (Channels::Last, _) => pixels::<V>(call, block),
         }
     }
 }
@@ -92,7 +215,7 @@ pub(super) unsafe fn store<V: Lanes>(call: &Call<'_>, block: &Block<'_>) {
 /// # Safety
 /// As [`store`].
 #[inline(always)]
-unsafe fn planes<V: Lanes>(call: &Call<'_>, block: &Block<'_>) {
+unsafe fn planes<V: Lanes>(call: &Call<'_>, block: &Block<'_>, pixels: &Range<usize>) {
     let rows = block.rows(call.packed);
     let (c_out, width) = (call.packed.shape().c_out, block.vectors * V::N);
     let plane = call.out_size[0] * call.out_size[1];
@@ -100,13 +223,13 @@ unsafe fn planes<V: Lanes>(call: &Call<'_>, block: &Block<'_>) {
     // SAFETY: the caller's; what is written are these rows and pixels.
     unsafe {
         let (min, max) = (V::splat(min), V::splat(max));
-        let mut start = block.pixels.start;
-        while start < block.pixels.end {
+        let mut start = pixels.start;
+        while start < pixels.end {
             // Pixels of one image.
             let (image, first) = (start / plane, start % plane);
-            let len = (plane - first).min(block.pixels.end - start);
+            let len = (plane - first).min(pixels.end - start);
             for row in 0..rows.len() {
-                let sums = block.sums.add(row * width + start - block.pixels.start).cast_const();
+                let sums = block.sums.add(row * width + start - pixels.start).cast_const();
                 let at = (image * c_out + rows.start + row) * plane + first;
                 let mut done = 0;
                 while done < len {
@@ -130,6 +253,34 @@ unsafe fn planes<V: Lanes>(call: &Call<'_>, block: &Block<'_>) {
 /// # Safety
 /// As [`store`].
 #[inline(always)]
+unsafe fn spans<V: Lanes>(call: &Call<'_>, block: &Block<'_>) {
+    let rows = block.rows(call.packed);
+    let (c_out, width) = (call.packed.shape().c_out, block.vectors * V::N);
+    let [out_h, out_w] = call.out_size;
+    let (min, max) = call.activation.clamp();
+    // SAFETY: the caller's; what is written are these rows and pixels.
+    unsafe {
+        let (min, max) = (V::splat(min), V::splat(max));
+        for row in 0..rows.len() {
+            for run in &block.plan.runs {
+                let sums = block.sums.add(row * width + run.vector * V::N + run.lane).cast_const();
+                let at = ((run.image * c_out + rows.start + row) * out_h + run.y) * out_w + run.x;
+                let mut x = load::<V>(sums, run.len);
+                if !call.residual.is_null() {
+                    x = x.add(load::<V>(call.residual.add(at), run.len));
+                }
+                put(x.at_least(min).at_most(max), call.out.at(at), run.len);
+                if call.activation.is_curve() {
+                    call.activation.apply(std::slice::from_raw_parts_mut(call.out.at(at), run.len));
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`store`].
+#[inline(always)]
 unsafe fn pixels<V: Lanes>(call: &Call<'_>, block: &Block<'_>) {
     let rows = block.rows(call.packed);
     let (c_out, width) = (call.packed.shape().c_out, block.vectors * V::N);
@@ -146,22 +297,19 @@ unsafe fn pixels<V: Lanes>(call: &Call<'_>, block: &Block<'_>) {
                     *square = V::load(block.sums.add((row + i) * width + vector * V::N));
                 }
                 V::transpose_square(&mut square[..V::N]);
-                let pixel = block.pixels.start + vector * V::N;
-                let n_pixels = (block.pixels.end - pixel).min(V::N);
                 for (i, &x) in square[..V::N].iter().enumerate() {
-                    if i < n_pixels {
-                        let at = (pixel + i) * c_out + rows.start + row;
-                        let mut x = x;
-                        if !call.residual.is_null() {
-                            x = x.add(load::<V>(call.residual.add(at), n));
-                        }
-                        put(x.at_least(min).at_most(max), call.out.at(at), n);
+                    let Some(&Some(pixel)) = block.plan.pixels.get(vector * V::N + i) else { continue };
+                    let at = pixel * c_out + rows.start + row;
+                    let mut x = x;
+                    if !call.residual.is_null() {
+                        x = x.add(load::<V>(call.residual.add(at), n));
                     }
+                    put(x.at_least(min).at_most(max), call.out.at(at), n);
                 }
             }
         }
         if call.activation.is_curve() {
-            for pixel in block.pixels.clone() {
+            for pixel in block.plan.pixels.iter().flatten() {
                 let out = call.out.at(pixel * c_out + rows.start);
                 call.activation.apply(std::slice::from_raw_parts_mut(out, rows.len()));
             }

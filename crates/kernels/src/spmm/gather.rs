@@ -1,8 +1,9 @@
 //! Copies the inputs of a block of pixels into the slab: a line `[pixels]` for each column of weights.
 
-use super::driver::{Block, Call};
+use super::driver::{Block, Call, Place};
 use super::packed::Column;
 use super::pixels;
+use super::strips::Target;
 use crate::conv::{Channels, Window};
 use crate::simd::Lanes;
 use std::ops::Range;
@@ -10,7 +11,20 @@ use std::ops::Range;
 /// Which inputs the pixels of a block see; kept from task to task for its memory.
 #[derive(Default)]
 pub(super) struct Plan {
+    /// The output pixels of the block.
     pub runs: Vec<Run>,
+    /// For each lane of each vector, if channels of the output are last.
+    pub pixels: Vec<Option<usize>>,
+    /// Of strips: those of the first vector, which reach over all rows.
+    pub spans: Vec<Run>,
+    /// For each column of the window, phase and span: where lane 0 of the first line lies in the plane of a channel.
+    pub offsets: Vec<isize>,
+    /// For each column of the window, phase, line and span: its lanes inside of the plane.
+    pub masks: Vec<u32>,
+    /// For each span.
+    pub targets: Vec<Target>,
+    /// Input pixels of one line.
+    pub line: Vec<Run>,
     /// What each tap sees, found when it is first asked for.
     views: Vec<View>,
 }
@@ -36,9 +50,9 @@ pub(super) struct Run {
 
 /// Lanes of a vector and where they lie in the plane of a channel: lane `i` at `offset + i · stride`.
 #[derive(Debug, Clone, Copy)]
-struct Piece {
-    offset: isize,
-    mask: u32,
+pub(super) struct Piece {
+    pub offset: isize,
+    pub mask: u32,
 }
 
 /// What the window slides over, and the size of the output. Points need no rows: their image is one long line.
@@ -49,8 +63,26 @@ pub(super) fn geometry(call: &Call<'_>) -> (Window, [usize; 2], [usize; 2]) {
 }
 
 impl Plan {
-    /// Cuts output pixels `pixels` into runs.
-    pub fn start(&mut self, call: &Call<'_>, pixels: Range<usize>, lanes: usize) {
+    /// Cuts the output pixels of `place` into runs.
+    pub fn start(&mut self, call: &Call<'_>, place: &Place, lanes: usize) {
+        match place {
+            Place::Run(pixels) => self.cut(call, pixels.clone(), lanes),
+            Place::Tile(strips, tile) => strips.plan(call, tile, lanes, self),
+        }
+        if call.to == Channels::Last {
+            let (_, _, [out_h, out_w]) = geometry(call);
+            self.pixels.clear();
+            for run in &self.runs {
+                let pixel = (run.image * out_h + run.y) * out_w + run.x;
+                self.pixels.resize(run.vector * lanes + run.lane, None);
+                self.pixels.extend((pixel..pixel + run.len).map(Some));
+            }
+            let vectors = self.pixels.len().next_multiple_of(lanes);
+            self.pixels.resize(vectors, None);
+        }
+    }
+
+    fn cut(&mut self, call: &Call<'_>, pixels: Range<usize>, lanes: usize) {
         let (_, _, [out_h, out_w]) = geometry(call);
         self.runs.clear();
         let taps = call.packed.shape().window.taps();
@@ -193,7 +225,7 @@ const AHEAD: usize = 12;
 
 /// Asks for a cache line; any address is fine.
 #[inline(always)]
-fn prefetch(at: *const f32) {
+pub(super) fn prefetch(at: *const f32) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: every x86-64 CPU has the instruction, and it never faults.
     unsafe {
@@ -207,15 +239,15 @@ fn prefetch(at: *const f32) {
 const MANY: usize = 5;
 
 /// One vector of pixels of some channels.
-struct Lines<'a> {
-    input: *const f32,
+pub(super) struct Lines<'a> {
+    pub input: *const f32,
     /// Floats from one channel to the next.
-    plane: usize,
-    to: *mut f32,
+    pub plane: usize,
+    pub to: *mut f32,
     /// Floats from one line of the slab to the next.
-    width: usize,
-    columns: &'a [Column],
-    pieces: &'a [Piece],
+    pub width: usize,
+    pub columns: &'a [Column],
+    pub pieces: &'a [Piece],
 }
 
 impl Lines<'_> {
@@ -224,7 +256,7 @@ impl Lines<'_> {
     /// # Safety
     /// Pieces lie in the planes of these channels, `to` has room for the lines; as [`Lanes`].
     #[inline(always)]
-    unsafe fn copy<V: Lanes, const STRIDE: usize>(&self, stride: usize) {
+    pub unsafe fn copy<V: Lanes, const STRIDE: usize>(&self, stride: usize) {
         // The number of pieces is the same for all channels, so it is asked only here.
         // SAFETY: the caller's.
         unsafe {

@@ -1,9 +1,9 @@
 //! A block of pixels against all its weights, written once for all instruction sets.
 
 use super::driver::{Block, Call};
-use super::finish::{self, Planes};
-use super::gather;
+use super::finish::{self, End, unrolled};
 use super::packed::{Group, Stream};
+use super::{bands, gather};
 use crate::simd::Lanes;
 
 /// How rows are grouped.
@@ -18,11 +18,20 @@ pub(super) struct Pairs;
 /// Four adjacent rows that share their positions.
 pub(super) struct Quads;
 
+/// Slab or bands, and where rows end, see [`End`]: a loop of its own for each keeps all in registers.
+const SLAB: u8 = 0;
+const SLAB_PLANES: u8 = 1;
+const BANDS: u8 = 2;
+const BANDS_SPANS: u8 = 3;
+
 macro_rules! by_vectors {
     ($vectors:expr, $V:ty, $run:expr, $rows:literal, $is_shared:literal: $($n:literal)*) => {
-        match $vectors {
-            $($n => groups::<$V, $rows, $is_shared, $n>($run),)*
-            vectors => unreachable!("a block of {vectors} vectors"),
+        match ($vectors, &$run.end, $run.is_banded) {
+            $(($n, End::Planes(_), _) => groups::<$V, $rows, $is_shared, $n, SLAB_PLANES>($run),)*
+            $(($n, End::Spans(_), _) => groups::<$V, $rows, $is_shared, $n, BANDS_SPANS>($run),)*
+            $(($n, End::Sums, false) => groups::<$V, $rows, $is_shared, $n, SLAB>($run),)*
+            $(($n, End::Sums, true) => groups::<$V, $rows, $is_shared, $n, BANDS>($run),)*
+            (vectors, ..) => unreachable!("a block of {vectors} vectors"),
         }
     };
 }
@@ -49,12 +58,13 @@ pub(super) struct Run<'a> {
     positions: *const u32,
     weights: *const f32,
     slab: *const f32,
+    /// Positions are vectors, else blocks of pixels.
+    is_banded: bool,
     /// Row 0 of the part.
     sums: *mut f32,
     /// Rows start from their bias, else from `sums`.
     bias: Option<*const f32>,
-    /// Rows end in the output, else in `sums`.
-    finish: Option<Planes>,
+    end: End<'a>,
 }
 
 /// # Safety
@@ -70,14 +80,18 @@ pub(super) unsafe fn run<V: Lanes, F: Form>(call: &Call<'_>, block: &mut Block<'
             let is_there = !call.bias.is_null() && row < rows.len();
             block.bias.add(row).write(if is_there { *call.bias.add(rows.start + row) } else { 0.0 });
         }
+        let line = packed.line(width);
         for at in 0..width {
-            block.slab.add(packed.kernel.k_block * width + at).write(0.0);
+            block.slab.add(packed.zeros() * line + at).write(0.0);
         }
-        block.plan.start(call, block.pixels.clone(), V::N);
-        let k_blocks = packed.streams.len() / packed.parts.len();
-        let planes = Planes::of(call, block);
-        for k_block in 0..k_blocks {
-            gather::fill::<V>(call, block, packed.block(k_block));
+        block.plan.start(call, &block.place, V::N);
+        for (k_block, columns) in packed.blocks.iter().enumerate() {
+            match &packed.bands {
+                Some(bands) => bands::fill::<V>(call, block, bands, &packed.columns[columns.clone()]),
+                None => gather::fill::<V>(call, block, columns.clone()),
+            }
+            let is_last = k_block + 1 == packed.blocks.len();
+            let end = if is_last { End::of(call, block) } else { End::Sums };
             for part in block.parts.clone() {
                 let Stream { groups, position, weight } = &packed.streams[k_block * packed.parts.len() + part];
                 let first = packed.parts[part].rows.start - rows.start;
@@ -86,14 +100,15 @@ pub(super) unsafe fn run<V: Lanes, F: Form>(call: &Call<'_>, block: &mut Block<'
                     positions: packed.positions.as_ptr().add(*position),
                     weights: packed.weights.as_ptr().add(*weight),
                     slab: block.slab,
+                    is_banded: packed.bands.is_some(),
                     sums: block.sums.add(first * width),
                     bias: (k_block == 0).then_some(block.bias.add(first).cast_const()),
-                    finish: planes.filter(|_| k_block + 1 == k_blocks).map(|planes| planes.below_row(first)),
+                    end: end.below_row(first),
                 };
                 F::run::<V>(block.vectors, &run);
             }
         }
-        if planes.is_none() {
+        if matches!(End::of(call, block), End::Sums) {
             finish::store::<V>(call, block);
         }
     }
@@ -109,8 +124,11 @@ pub(super) const AHEAD: usize = 4;
 /// Positions and weights are as many as the groups have steps, and [`AHEAD`] more positions can be read; slab and sums
 /// are `VECTORS · V::N` wide and hold the positions and rows; as [`Lanes`].
 #[inline(always)]
-unsafe fn groups<V: Lanes, const ROWS: usize, const IS_SHARED: bool, const VECTORS: usize>(run: &Run<'_>) {
+unsafe fn groups<V: Lanes, const ROWS: usize, const IS_SHARED: bool, const VECTORS: usize, const KIND: u8>(
+    run: &Run<'_>,
+) {
     let width = VECTORS * V::N;
+    let line = if KIND < BANDS { width } else { V::N };
     let Some(&(mut next)) = run.groups.first() else { return };
     // SAFETY: the caller's.
     unsafe {
@@ -136,7 +154,7 @@ unsafe fn groups<V: Lanes, const ROWS: usize, const IS_SHARED: bool, const VECTO
                 (a, b, c, d) = (b, c, d, *positions);
                 positions = positions.add(1);
                 if IS_SHARED {
-                    let from = run.slab.add(now as usize * width);
+                    let from = run.slab.add(now as usize * line);
                     for vector in 0..VECTORS {
                         let x = V::load(from.add(vector * V::N));
                         for (i, sums) in sums.iter_mut().enumerate() {
@@ -145,7 +163,7 @@ unsafe fn groups<V: Lanes, const ROWS: usize, const IS_SHARED: bool, const VECTO
                     }
                 } else {
                     for (i, sums) in sums.iter_mut().enumerate() {
-                        let from = run.slab.add((now >> (16 * i)) as u16 as usize * width);
+                        let from = run.slab.add((now >> (16 * i)) as u16 as usize * line);
                         let weight = V::splat(*weights.add(i));
                         for (vector, sum) in sums.iter_mut().enumerate() {
                             *sum = weight.mul_add(V::load(from.add(vector * V::N)), *sum);
@@ -154,16 +172,15 @@ unsafe fn groups<V: Lanes, const ROWS: usize, const IS_SHARED: bool, const VECTO
                 }
                 weights = weights.add(ROWS);
             }
-            for (sums, &row) in sums.iter().zip(&rows) {
-                match &run.finish {
-                    Some(planes) => planes.store::<V, VECTORS>(*sums, row),
-                    None => {
-                        for (vector, sum) in sums.iter().enumerate() {
-                            sum.store(run.sums.add(row * width + vector * V::N));
-                        }
+            unrolled!(ROWS, |i| match &run.end {
+                End::Planes(planes) if KIND == SLAB_PLANES => planes.store::<V, VECTORS>(sums[i], rows[i]),
+                End::Spans(spans) if KIND == BANDS_SPANS => spans.store::<V, VECTORS>(sums[i], rows[i]),
+                _ => {
+                    for (vector, sum) in sums[i].iter().enumerate() {
+                        sum.store(run.sums.add(rows[i] * width + vector * V::N));
                     }
                 }
-            }
+            });
         }
     }
 }

@@ -10,6 +10,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod bands;
 mod driver;
 mod finish;
 mod gather;
@@ -18,6 +19,7 @@ mod nonzeros;
 mod packed;
 mod pixels;
 mod scalar;
+mod strips;
 #[cfg(test)]
 mod tests;
 

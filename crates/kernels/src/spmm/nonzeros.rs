@@ -4,8 +4,6 @@ use super::packed::Column;
 use crate::conv::ConvShape;
 use std::ops::Range;
 
-/// Input channels that are read for all taps before the next: a cache line of pixels.
-const CHANNEL_BLOCK: usize = 16;
 /// Rows that are brought together from columns at a time: a cache line of each column.
 const STRIP: usize = 16;
 
@@ -30,10 +28,10 @@ pub(super) struct Nonzeros {
 }
 
 impl Nonzeros {
-    /// `weight` is as large as `shape` says.
-    pub fn find(shape: &ConvShape, weight: &[f32], order: Order) -> Self {
+    /// `weight` is as large as `shape` says. All taps of `channels` input channels come before those of the next.
+    pub fn find(shape: &ConvShape, weight: &[f32], order: Order, channels: usize) -> Self {
         let (taps, k) = (shape.window.taps(), shape.window.taps() * shape.c_in);
-        let all = in_order(taps, shape.c_in);
+        let all = in_order(taps, shape.c_in, channels);
         let sources: Vec<u32> =
             all.iter().map(|column| (column.channel as usize * taps + column.tap as usize) as u32).collect();
         let mut found = Self { columns: vec![], starts: vec![0], indices: vec![], values: vec![] };
@@ -126,11 +124,11 @@ struct Scratch {
 }
 
 /// In blocks of channels, and in each tap by tap: planes and pixels are read again for the next tap while in cache.
-fn in_order(taps: usize, c_in: usize) -> Vec<Column> {
+fn in_order(taps: usize, c_in: usize, block: usize) -> Vec<Column> {
     let mut columns = Vec::with_capacity(taps * c_in);
-    for first in (0..c_in).step_by(CHANNEL_BLOCK) {
+    for first in (0..c_in).step_by(block) {
         for tap in 0..taps as u32 {
-            let channels = first..c_in.min(first + CHANNEL_BLOCK);
+            let channels = first..c_in.min(first + block);
             columns.extend(channels.map(|channel| Column { tap, channel: channel as u32 }));
         }
     }

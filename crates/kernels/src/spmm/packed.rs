@@ -1,6 +1,7 @@
 //! Non-zeros in the order the inner loop reads them.
 
 use super::Kernel;
+use super::bands::{self, Bands};
 use super::lanes::AHEAD;
 use super::nonzeros::{Nonzeros, Order};
 use crate::conv::{ConvShape, Window};
@@ -9,6 +10,8 @@ use std::ops::Range;
 
 /// Output channels of a part are a multiple of this, so that blocks of them can be transposed.
 pub(super) const ROW_BLOCK: usize = 16;
+/// Input channels of a window of one row that are read for all taps before the next: a cache line of pixels.
+const CHANNEL_BLOCK: usize = 16;
 /// The most parts that the output channels are split into.
 const MAX_PARTS: usize = 8;
 /// What starting, storing and finishing a row of a block costs, in non-zeros.
@@ -18,7 +21,8 @@ const BLOCK_FILL: f64 = 0.7;
 
 /// Constant weights of a convolution or linear layer, only those that are not zero.
 ///
-/// Inputs ("columns", pairs of tap and channel) that no output uses are left out. The others are cut into blocks of K,
+/// Inputs ("columns", pairs of tap and channel) that no output uses are left out. The others are cut into blocks of K
+/// (of whole channels, if their taps share lines of the slab),
 /// the outputs ("rows") into parts with about as many non-zeros each. Inside of a block and part, rows are sorted by
 /// their non-zeros and grouped (two rows, or the four of 4x1 blocks), and each group is a run of steps.
 #[derive(Clone)]
@@ -26,12 +30,16 @@ pub struct PackedSpmm {
     pub(super) kernel: &'static Kernel,
     shape: ConvShape,
     nonzeros: usize,
+    /// What is copied into slabs: columns, or channels as columns of the first tap if there are bands.
     pub(super) columns: Vec<Column>,
+    /// Of these, for each block of K.
+    pub(super) blocks: Vec<Range<usize>>,
+    pub(super) bands: Option<Bands>,
     pub(super) parts: Vec<Part>,
     /// Of block `b` and part `p` at `b · parts + p`.
     pub(super) streams: Vec<Stream>,
     pub(super) groups: Vec<Group>,
-    /// Positions in the slab: one for each step of 4x1 blocks, one in each half for each step of a pair.
+    /// Lines of the slab: one for each step of 4x1 blocks, one in each half for each step of a pair.
     pub(super) positions: Vec<u32>,
     /// Weights for each step and each row.
     pub(super) weights: Vec<f32>,
@@ -75,7 +83,7 @@ impl PackedSpmm {
     /// [`ShapeError`] if there is more than one group, a size is 0 or `weight` has another length.
     pub fn conv(shape: ConvShape, weight: &[f32]) -> Result<Self, ShapeError> {
         check(&shape, weight)?;
-        Ok(Self::pack(None, shape, &Nonzeros::find(&shape, weight, Order::Rows)))
+        Ok(Self::pack(None, shape, weight, Order::Rows))
     }
 
     /// Packs the constant side of `[m, k] · [k, n]`, or `[n, k]` if it is transposed, as a convolution of one pixel.
@@ -87,7 +95,7 @@ impl PackedSpmm {
         ShapeError::expect("weight", weight.len(), ShapeError::product("weight", &[k, n])?)?;
         check(&shape, weight)?;
         let order = if is_transposed { Order::Rows } else { Order::Columns };
-        Ok(Self::pack(None, shape, &Nonzeros::find(&shape, weight, order)))
+        Ok(Self::pack(None, shape, weight, order))
     }
 
     /// Packs for one variant of [`KERNELS`](super::KERNELS).
@@ -100,31 +108,34 @@ impl PackedSpmm {
     pub fn for_kernel(kernel: &'static Kernel, shape: ConvShape, weight: &[f32]) -> Result<Self, ShapeError> {
         assert!((kernel.is_supported)(), "{} needs another CPU", kernel.name);
         check(&shape, weight)?;
-        Ok(Self::pack(Some(kernel), shape, &Nonzeros::find(&shape, weight, Order::Rows)))
+        Ok(Self::pack(Some(kernel), shape, weight, Order::Rows))
     }
 
     /// For `kernel` or the best for the pattern.
-    fn pack(kernel: Option<&'static Kernel>, shape: ConvShape, nonzeros: &Nonzeros) -> Self {
+    fn pack(kernel: Option<&'static Kernel>, shape: ConvShape, weight: &[f32], order: Order) -> Self {
+        let channel_block = if shape.window.kernel[0] > 1 { bands::CHANNELS } else { CHANNEL_BLOCK };
+        let nonzeros = &Nonzeros::find(&shape, weight, order, channel_block);
         let best = || Kernel::best(if nonzeros.block_fill() >= BLOCK_FILL { 4 } else { 1 });
         let kernel = kernel.unwrap_or_else(best);
+        let slabs = Slabs::of(kernel, &shape, &nonzeros.columns);
         let mut packed = Self {
             kernel,
             shape,
             nonzeros: nonzeros.len(),
-            columns: nonzeros.columns.clone(),
+            columns: slabs.columns,
+            blocks: slabs.blocks,
+            bands: slabs.bands,
             parts: parts(nonzeros),
             streams: Vec::new(),
             groups: Vec::new(),
             positions: Vec::new(),
             weights: Vec::new(),
         };
-        let blocks = packed.columns.len().div_ceil(kernel.k_block).max(1);
+        let blocks = slabs.ends.len();
         // What is left of each row after the blocks before.
         let mut rest: Vec<Range<usize>> = (0..shape.c_out).map(|row| nonzeros.of_row(row)).collect();
-        for block in 0..blocks {
+        for (block, &end) in slabs.ends.iter().enumerate() {
             let is_end = block == 0 || block + 1 == blocks;
-            let columns = packed.block(block);
-            let end = columns.end as u32;
             let rows: Vec<Entries<'_>> = rest
                 .iter_mut()
                 .map(|rest| {
@@ -136,7 +147,7 @@ impl PackedSpmm {
                 .collect();
             for part in 0..packed.parts.len() {
                 let part = packed.parts[part].rows.clone();
-                packed.push_stream(&rows[part], columns.start as u32, is_end);
+                packed.push_stream(&rows[part], &slabs.positions, is_end);
             }
         }
         // Read ahead of the last step.
@@ -157,6 +168,7 @@ impl PackedSpmm {
     /// Bytes of the packed form.
     pub fn size_bytes(&self) -> usize {
         size_of_val(&self.columns[..])
+            + size_of_val(&self.blocks[..])
             + size_of_val(&self.streams[..])
             + size_of_val(&self.groups[..])
             + size_of_val(&self.positions[..])
@@ -168,24 +180,28 @@ impl PackedSpmm {
         self.nonzeros
     }
 
-    /// Columns of a block of K.
-    pub(super) fn block(&self, block: usize) -> Range<usize> {
-        let size = self.kernel.k_block;
-        block * size..self.columns.len().min((block + 1) * size)
+    /// Floats of a line of the slab, in blocks of `width` pixels.
+    pub(super) fn line(&self, width: usize) -> usize {
+        if self.bands.is_some() { self.kernel.lanes } else { width }
+    }
+
+    /// Line of zeros after the slab.
+    pub(super) fn zeros(&self) -> usize {
+        self.bands.as_ref().map_or(self.kernel.k_block, Bands::size)
     }
 
     /// `rows` of a part. `is_end`: those without a non-zero are kept, because they must be started or finished.
-    fn push_stream(&mut self, rows: &[Entries<'_>], column: u32, is_end: bool) {
+    fn push_stream(&mut self, rows: &[Entries<'_>], lines: &[u16], is_end: bool) {
         let (groups, position, weight) = (self.groups.len(), self.positions.len(), self.weights.len());
         if self.kernel.block_rows > 1 {
-            self.push_quads(rows, column, is_end);
+            self.push_quads(rows, lines, is_end);
         } else {
             // Groups of equally many steps follow each other, so that the end of the loop is predicted.
             let mut order: Vec<u16> =
                 (0..rows.len() as u16).filter(|&row| is_end || !rows[usize::from(row)].columns.is_empty()).collect();
             order.sort_by_key(|&row| std::cmp::Reverse(rows[usize::from(row)].columns.len()));
             for pair in order.chunks(2) {
-                self.push_pair(rows, pair, column);
+                self.push_pair(rows, pair, lines);
             }
         }
         self.streams.push(Stream { groups: groups..self.groups.len(), position, weight });
@@ -193,9 +209,9 @@ impl PackedSpmm {
 
     /// A row that has fewer non-zeros is filled up from the line of zeros after the slab. A row without another is paired
     /// with itself: the first of the two adds nothing, and the second is stored last.
-    fn push_pair(&mut self, rows: &[Entries<'_>], pair: &[u16], column: u32) {
+    fn push_pair(&mut self, rows: &[Entries<'_>], pair: &[u16], lines: &[u16]) {
         let of_pair = [pair[0], pair[pair.len() - 1]];
-        let zeros = self.kernel.k_block as u32;
+        let zeros = self.zeros() as u32;
         let (position, weight) = (self.positions.len(), self.weights.len());
         let steps = rows[usize::from(pair[0])].columns.len();
         self.positions.resize(position + steps, zeros | zeros << 16);
@@ -204,7 +220,7 @@ impl PackedSpmm {
             let row = &rows[usize::from(row)];
             let shift = 16 * half;
             for (to, &at) in self.positions[position..].iter_mut().zip(row.columns) {
-                *to = *to & !(0xFFFF << shift) | (at - column) << shift;
+                *to = *to & !(0xFFFF << shift) | u32::from(lines[at as usize]) << shift;
             }
             for (to, &value) in self.weights[weight..].iter_mut().skip(half).step_by(2).zip(row.weights) {
                 *to = value;
@@ -213,7 +229,7 @@ impl PackedSpmm {
         self.groups.push(Group { rows: of_pair, steps: steps as u32 });
     }
 
-    fn push_quads(&mut self, rows: &[Entries<'_>], column: u32, is_end: bool) {
+    fn push_quads(&mut self, rows: &[Entries<'_>], lines: &[u16], is_end: bool) {
         let mut quads: Vec<(u16, Vec<u32>)> = Vec::new();
         for (index, quad) in rows.chunks(4).enumerate() {
             let mut columns = quad.iter().flat_map(|row| row.columns).copied().collect::<Vec<_>>();
@@ -224,21 +240,73 @@ impl PackedSpmm {
             }
         }
         quads.sort_by_key(|(_, columns)| std::cmp::Reverse(columns.len()));
-        let mut slots = vec![0; self.kernel.k_block];
         for (first, columns) in quads {
             let start = self.weights.len();
             self.weights.resize(start + 4 * columns.len(), 0.0);
-            for (slot, &at) in columns.iter().enumerate() {
-                self.positions.push(at - column);
-                slots[(at - column) as usize] = slot;
-            }
+            self.positions.extend(columns.iter().map(|&at| u32::from(lines[at as usize])));
             for (i, row) in rows[usize::from(first)..].iter().take(4).enumerate() {
-                for (&at, &weight) in row.columns.iter().zip(row.weights) {
-                    self.weights[start + 4 * slots[(at - column) as usize] + i] = weight;
+                let mut slot = 0;
+                for (at, &weight) in row.columns.iter().zip(row.weights) {
+                    while columns[slot] != *at {
+                        slot += 1;
+                    }
+                    self.weights[start + 4 * slot + i] = weight;
                 }
             }
             self.groups.push(Group { rows: [first, first + 3], steps: columns.len() as u32 });
         }
+    }
+}
+
+/// How columns are cut into slabs.
+struct Slabs {
+    columns: Vec<Column>,
+    blocks: Vec<Range<usize>>,
+    bands: Option<Bands>,
+    /// Columns of non-zeros up to which each slab holds them.
+    ends: Vec<u32>,
+    /// Line of each of them.
+    positions: Vec<u16>,
+}
+
+impl Slabs {
+    fn of(kernel: &Kernel, shape: &ConvShape, columns: &[Column]) -> Self {
+        match Bands::of(&shape.window, shape.c_in, kernel.vectors, kernel.k_block * kernel.vectors) {
+            Some(bands) => Self::of_channels(bands, columns),
+            None => Self::of_columns(kernel.k_block, columns),
+        }
+    }
+
+    fn of_columns(size: usize, columns: &[Column]) -> Self {
+        let blocks = columns.len().div_ceil(size).max(1);
+        let blocks: Vec<_> = (0..blocks).map(|block| block * size..columns.len().min((block + 1) * size)).collect();
+        let ends = blocks.iter().map(|block| block.end as u32).collect();
+        let positions = (0..columns.len()).map(|at| (at % size) as u16).collect();
+        Self { columns: columns.to_vec(), blocks, bands: None, ends, positions }
+    }
+
+    fn of_channels(bands: Bands, columns: &[Column]) -> Self {
+        let mut slabs =
+            Self { columns: Vec::new(), blocks: Vec::new(), bands: None, ends: Vec::new(), positions: Vec::new() };
+        let slab = |column: &Column| column.channel as usize / bands.channels;
+        for of_slab in columns.chunk_by(|a, b| slab(a) == slab(b)) {
+            let first = slabs.columns.len();
+            let mut channels: Vec<u32> = of_slab.iter().map(|column| column.channel).collect();
+            channels.sort_unstable();
+            channels.dedup();
+            slabs.positions.extend(of_slab.iter().map(|column| {
+                let rank = channels.partition_point(|&channel| channel < column.channel);
+                bands.position(rank, column.tap) as u16
+            }));
+            slabs.columns.extend(channels.iter().map(|&channel| Column { tap: 0, channel }));
+            slabs.blocks.push(first..slabs.columns.len());
+            slabs.ends.push(slabs.positions.len() as u32);
+        }
+        if slabs.ends.is_empty() {
+            slabs.ends.push(0);
+            slabs.blocks.push(0..0);
+        }
+        Self { bands: Some(bands), ..slabs }
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) unsafe fn fill<V: Lanes>(call: &Call<'_>, block: &mut Block<'_>, colu
 }
 
 /// The channels of a vector of pixels.
-struct Pixels {
+pub(super) struct Pixels {
     /// Where `is_inside` says so.
     from: [*const f32; 16],
     is_inside: u32,
@@ -41,7 +41,7 @@ struct Pixels {
 
 impl Pixels {
     #[inline(always)]
-    fn find(
+    pub fn find(
         input: *const f32,
         c_in: usize,
         runs: &[Run],
@@ -74,7 +74,7 @@ impl Pixels {
     /// # Safety
     /// Pixels inside have `c_in` channels; `to` has room for all columns; as [`Lanes`].
     #[inline(always)]
-    unsafe fn transpose<V: Lanes>(&self, c_in: usize, columns: &[Column], to: *mut f32, width: usize) {
+    pub unsafe fn transpose<V: Lanes>(&self, c_in: usize, columns: &[Column], to: *mut f32, width: usize) {
         let are_inside = self.is_inside == ((1u64 << V::N) - 1) as u32;
         let mut at = 0;
         while at < columns.len() {
