@@ -62,6 +62,15 @@ pub(super) enum Place {
 }
 
 impl Block<'_> {
+    /// The output pixel of a lane, counted over all vectors.
+    #[inline(always)]
+    pub fn pixel(&self, lane: usize) -> Option<usize> {
+        match &self.place {
+            Place::Run(pixels) => Some(pixels.start + lane).filter(|pixel| *pixel < pixels.end),
+            Place::Tile(..) => self.plan.pixels.get(lane).copied().flatten(),
+        }
+    }
+
     /// Output channels of this block.
     pub fn rows(&self, packed: &PackedSpmm) -> Range<usize> {
         packed.parts[self.parts.start].rows.start..packed.parts[self.parts.end - 1].rows.end

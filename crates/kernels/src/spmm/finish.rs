@@ -298,7 +298,7 @@ unsafe fn pixels<V: Lanes>(call: &Call<'_>, block: &Block<'_>) {
                 }
                 V::transpose_square(&mut square[..V::N]);
                 for (i, &x) in square[..V::N].iter().enumerate() {
-                    let Some(&Some(pixel)) = block.plan.pixels.get(vector * V::N + i) else { continue };
+                    let Some(pixel) = block.pixel(vector * V::N + i) else { continue };
                     let at = pixel * c_out + rows.start + row;
                     let mut x = x;
                     if !call.residual.is_null() {
@@ -309,7 +309,7 @@ unsafe fn pixels<V: Lanes>(call: &Call<'_>, block: &Block<'_>) {
             }
         }
         if call.activation.is_curve() {
-            for pixel in block.plan.pixels.iter().flatten() {
+            for pixel in (0..width).filter_map(|lane| block.pixel(lane)) {
                 let out = call.out.at(pixel * c_out + rows.start);
                 call.activation.apply(std::slice::from_raw_parts_mut(out, rows.len()));
             }

@@ -13,7 +13,7 @@ use std::ops::Range;
 pub(super) struct Plan {
     /// The output pixels of the block.
     pub runs: Vec<Run>,
-    /// For each lane of each vector, if channels of the output are last.
+    /// Of strips, for each lane of each vector, if channels of the output are last.
     pub pixels: Vec<Option<usize>>,
     /// Of strips: those of the first vector, which reach over all rows.
     pub spans: Vec<Run>,
@@ -66,7 +66,7 @@ impl Plan {
     /// Cuts the output pixels of `place` into runs.
     pub fn start(&mut self, call: &Call<'_>, place: &Place, lanes: usize) {
         match place {
-            Place::Run(pixels) => self.cut(call, pixels.clone(), lanes),
+            Place::Run(pixels) => return self.cut(call, pixels.clone(), lanes),
             Place::Tile(strips, tile) => strips.plan(call, tile, lanes, self),
         }
         if call.to == Channels::Last {
