@@ -216,7 +216,8 @@ impl Call<'_> {
             unsafe {
                 let (bias, sums) = (start.add(slab), start.add(slab + n_rows));
                 let plan = &mut memory.plan;
-                (kernel.run)(self, &mut Block { place, vectors, parts, slab: start, sums, bias, plan });
+                let run = kernel.run[usize::from(self.packed.bands.is_some())];
+                run(self, &mut Block { place, vectors, parts, slab: start, sums, bias, plan });
             }
         });
     }

@@ -10,7 +10,7 @@ use crate::simd::Lanes;
 pub(super) trait Form {
     /// # Safety
     /// As [`groups`], `run.width` is `vectors · V::N`.
-    unsafe fn run<V: Lanes>(vectors: usize, run: &Run<'_>);
+    unsafe fn run<V: Lanes, const IS_BANDED: bool>(vectors: usize, run: &Run<'_>);
 }
 
 /// Two rows, each with positions of its own.
@@ -26,19 +26,19 @@ const BANDS_SPANS: u8 = 3;
 
 macro_rules! by_vectors {
     ($vectors:expr, $V:ty, $run:expr, $rows:literal, $is_shared:literal: $($n:literal)*) => {
-        match ($vectors, &$run.end, $run.is_banded) {
-            $(($n, End::Planes(_), _) => groups::<$V, $rows, $is_shared, $n, SLAB_PLANES>($run),)*
-            $(($n, End::Spans(_), _) => groups::<$V, $rows, $is_shared, $n, BANDS_SPANS>($run),)*
-            $(($n, End::Sums, false) => groups::<$V, $rows, $is_shared, $n, SLAB>($run),)*
-            $(($n, End::Sums, true) => groups::<$V, $rows, $is_shared, $n, BANDS>($run),)*
-            (vectors, ..) => unreachable!("a block of {vectors} vectors"),
+        match ($vectors, &$run.end) {
+            $(($n, End::Spans(_)) if IS_BANDED => groups::<$V, $rows, $is_shared, $n, BANDS_SPANS>($run),)*
+            $(($n, _) if IS_BANDED => groups::<$V, $rows, $is_shared, $n, BANDS>($run),)*
+            $(($n, End::Planes(_)) => groups::<$V, $rows, $is_shared, $n, SLAB_PLANES>($run),)*
+            $(($n, _) => groups::<$V, $rows, $is_shared, $n, SLAB>($run),)*
+            (vectors, _) => unreachable!("a block of {vectors} vectors"),
         }
     };
 }
 
 impl Form for Pairs {
     #[inline(always)]
-    unsafe fn run<V: Lanes>(vectors: usize, run: &Run<'_>) {
+    unsafe fn run<V: Lanes, const IS_BANDED: bool>(vectors: usize, run: &Run<'_>) {
         // SAFETY: the caller's.
         unsafe { by_vectors!(vectors, V, run, 2, false: 1 2 3 4 5 6 7 8) }
     }
@@ -46,7 +46,7 @@ impl Form for Pairs {
 
 impl Form for Quads {
     #[inline(always)]
-    unsafe fn run<V: Lanes>(vectors: usize, run: &Run<'_>) {
+    unsafe fn run<V: Lanes, const IS_BANDED: bool>(vectors: usize, run: &Run<'_>) {
         // SAFETY: the caller's.
         unsafe { by_vectors!(vectors, V, run, 4, true: 1 2 3 4 5 6) }
     }
@@ -58,8 +58,6 @@ pub(super) struct Run<'a> {
     positions: *const u32,
     weights: *const f32,
     slab: *const f32,
-    /// Positions are vectors, else blocks of pixels.
-    is_banded: bool,
     /// Row 0 of the part.
     sums: *mut f32,
     /// Rows start from their bias, else from `sums`.
@@ -70,7 +68,7 @@ pub(super) struct Run<'a> {
 /// # Safety
 /// The memory of `block` is as large as it says, and the slices of `call` as its shape says; as [`Lanes`].
 #[inline(always)]
-pub(super) unsafe fn run<V: Lanes, F: Form>(call: &Call<'_>, block: &mut Block<'_>) {
+pub(super) unsafe fn run<V: Lanes, F: Form, const IS_BANDED: bool>(call: &Call<'_>, block: &mut Block<'_>) {
     let packed = call.packed;
     let width = block.vectors * V::N;
     let rows = block.rows(packed);
@@ -87,8 +85,8 @@ pub(super) unsafe fn run<V: Lanes, F: Form>(call: &Call<'_>, block: &mut Block<'
         block.plan.start(call, &block.place, V::N);
         for (k_block, columns) in packed.blocks.iter().enumerate() {
             match &packed.bands {
-                Some(bands) => bands::fill::<V>(call, block, bands, &packed.columns[columns.clone()]),
-                None => gather::fill::<V>(call, block, columns.clone()),
+                Some(bands) if IS_BANDED => bands::fill::<V>(call, block, bands, &packed.columns[columns.clone()]),
+                _ => gather::fill::<V>(call, block, columns.clone()),
             }
             let is_last = k_block + 1 == packed.blocks.len();
             let end = if is_last { End::of(call, block) } else { End::Sums };
@@ -100,12 +98,11 @@ pub(super) unsafe fn run<V: Lanes, F: Form>(call: &Call<'_>, block: &mut Block<'
                     positions: packed.positions.as_ptr().add(*position),
                     weights: packed.weights.as_ptr().add(*weight),
                     slab: block.slab,
-                    is_banded: packed.bands.is_some(),
                     sums: block.sums.add(first * width),
                     bias: (k_block == 0).then_some(block.bias.add(first).cast_const()),
                     end: end.below_row(first),
                 };
-                F::run::<V>(block.vectors, &run);
+                F::run::<V, IS_BANDED>(block.vectors, &run);
             }
         }
         if matches!(End::of(call, block), End::Sums) {

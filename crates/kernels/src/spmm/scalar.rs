@@ -5,14 +5,14 @@ use super::lanes;
 
 /// # Safety
 /// As `lanes::run`.
-pub(super) unsafe fn pairs(call: &Call<'_>, block: &mut Block<'_>) {
+pub(super) unsafe fn pairs<const IS_BANDED: bool>(call: &Call<'_>, block: &mut Block<'_>) {
     // SAFETY: the caller's.
-    unsafe { lanes::run::<f32, lanes::Pairs>(call, block) }
+    unsafe { lanes::run::<f32, lanes::Pairs, IS_BANDED>(call, block) }
 }
 
 /// # Safety
 /// As `lanes::run`.
-pub(super) unsafe fn quads(call: &Call<'_>, block: &mut Block<'_>) {
+pub(super) unsafe fn quads<const IS_BANDED: bool>(call: &Call<'_>, block: &mut Block<'_>) {
     // SAFETY: the caller's.
-    unsafe { lanes::run::<f32, lanes::Quads>(call, block) }
+    unsafe { lanes::run::<f32, lanes::Quads, IS_BANDED>(call, block) }
 }
