@@ -38,8 +38,9 @@ const WITH_GRADIENT: &[&str] = &[
     "com.microsoft.SkipLayerNormalization", "com.microsoft.SoftmaxCrossEntropyLossInternal",
 ];
 
-/// Operators that are constant between steps: their gradient is zero.
-const CONSTANT_BETWEEN_STEPS: &[&str] = &["Ceil", "Floor", "Hardmax", "Round", "Sign"];
+/// Operators that are constant between steps, or look at the shape alone: their gradient is zero.
+const CONSTANT_BETWEEN_STEPS: &[&str] =
+    &["Ceil", "EyeLike", "Floor", "Hardmax", "RandomNormalLike", "RandomUniformLike", "Round", "Sign"];
 
 /// Operators of whose outputs only the first ones are differentiable.
 const DIFFERENTIABLE_OUTPUTS: &[(&str, usize)] = &[("BatchNormInternal", 1), ("BatchNormalization", 1)];
