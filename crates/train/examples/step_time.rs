@@ -66,9 +66,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut parts = trainer.profile(&batch_tensors)?;
         parts.sort_by_key(|part| std::cmp::Reverse(part.time));
         for part in parts.iter().take(40) {
-            println!("{:9.3} ms  {:?}", part.time.as_secs_f64() * 1e3, part.info);
+            println!(
+                "{:9.3} ms  {} ({}, {})",
+                part.time.as_secs_f64() * 1e3,
+                part.info.name,
+                part.info.op,
+                part.info.kernel
+            );
         }
     }
-    trainer.notes().iter().for_each(|note| println!("note: {note}"));
+    println!("{} parts run their plain evaluation", trainer.notes().len());
     Ok(())
 }
