@@ -6,7 +6,7 @@ use super::shape::Window;
 use crate::activation::Epilogue;
 use crate::gemm::tile::{LINE, prefetch};
 use crate::gemm::{Kernel, pointer};
-use crate::simd::Lanes;
+use crate::simd::{Lanes, unrolled};
 use crate::threads::{Shareable, Threads};
 
 /// Some outputs side by side.
@@ -41,7 +41,7 @@ pub(crate) unsafe fn strip<V: Lanes, const R: usize>(strip: &Strip<'_>) {
                 let w1 = V::load(weight.add(strip.channels * V::N));
                 let w2 = V::load(weight.add(2 * strip.channels * V::N));
                 sums[0] = V::splat(*left).mul_add(w0, sums[0]);
-                for i in 0..R {
+                unrolled!(R, |i| {
                     let value = V::splat(*x.add(i * strip.channels));
                     if i + 1 < R {
                         sums[i + 1] = value.mul_add(w0, sums[i + 1]);
@@ -50,7 +50,7 @@ pub(crate) unsafe fn strip<V: Lanes, const R: usize>(strip: &Strip<'_>) {
                     if i > 0 {
                         sums[i - 1] = value.mul_add(w2, sums[i - 1]);
                     }
-                }
+                });
                 sums[R - 1] = V::splat(*right).mul_add(w2, sums[R - 1]);
                 (left, x, right) = (left.wrapping_add(1), x.wrapping_add(1), right.wrapping_add(1));
                 weight = weight.wrapping_add(V::N);
@@ -59,13 +59,13 @@ pub(crate) unsafe fn strip<V: Lanes, const R: usize>(strip: &Strip<'_>) {
         let n = strip.n_cols;
         let bias = if strip.bias.is_null() { V::splat(0.0) } else { V::load_first(strip.bias, n) };
         let (min, max) = (V::splat(strip.clamp.0), V::splat(strip.clamp.1));
-        for (i, &sum) in sums.iter().enumerate() {
-            let mut sum = sum.add(bias);
+        unrolled!(R, |i| {
+            let mut sum = sums[i].add(bias);
             if !strip.residual.is_null() {
                 sum = sum.add(V::load_first(strip.residual.add(i * n), n));
             }
             sum.at_least(min).at_most(max).store_first(strip.out.add(i * n), n);
-        }
+        });
     }
 }
 
