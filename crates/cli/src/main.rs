@@ -11,8 +11,8 @@ mod show;
 mod verbs;
 
 use std::ffi::OsString;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode as ProcessExit;
+use std::sync::Once;
 
 use clap::Parser;
 use lissom_job::JobError;
@@ -29,14 +29,25 @@ static ALLOCATOR: LargePages = LargePages;
 fn main() -> ProcessExit {
     let words: Vec<OsString> = std::env::args_os().collect();
     let is_json = wants_json(&words);
-    // A panic is our bug; a script must see that it is, by exit code and document.
-    let code = catch_unwind(AssertUnwindSafe(|| run(words, None))).unwrap_or_else(|_| {
-        let message = "lissom itself failed; the lines above say where";
-        let hint = "this is a bug: please report it with the command and, if you can, the files";
-        show_error(message, &[], Some(hint), ExitCode::Bug, is_json);
-        ExitCode::Bug
-    });
-    code.into()
+    end_at_panics(is_json);
+    run(words, None).into()
+}
+
+/// A panic is our bug; a script must see that it is, by exit code and document. The released program cannot unwind (that
+/// costs it a tenth of its length), so the place to say it is the hook.
+fn end_at_panics(is_json: bool) {
+    let say_where = std::panic::take_hook();
+    let first = Once::new();
+    std::panic::set_hook(Box::new(move |panic| {
+        say_where(panic);
+        // Other threads that panic meanwhile wait here for the end.
+        first.call_once(|| {
+            let message = "lissom itself failed; the lines above say where";
+            let hint = "this is a bug: please report it with the command and, if you can, the files";
+            show_error(message, &[], Some(hint), ExitCode::Bug, is_json);
+            std::process::exit(i32::from(ExitCode::Bug.code()));
+        });
+    }));
 }
 
 fn wants_json(words: &[OsString]) -> bool {

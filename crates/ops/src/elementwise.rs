@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 use lissom_graph::{Dim, Fact, Facts, Inputs, OpError};
-use lissom_tensor::{DType, Element, Storage, Tensor, broadcast_shapes, flat_indices};
+use lissom_tensor::{DType, Element, Storage, Strided, Tensor, broadcast_shapes, flat_indices};
 
 /// The function of a floating point operator. 16-bit floats are computed in f32 and rounded once.
 ///
@@ -25,14 +25,47 @@ pub(crate) fn map_float(x: &Tensor, f: impl Fn(f32) -> f32, g: impl Fn(f64) -> f
 /// [`OpError::Broadcast`], [`OpError::Tensor`] if a type differs from `T`.
 pub(crate) fn zip<T: Element, U: Element>(a: &Tensor, b: &Tensor, f: impl Fn(&T, &T) -> U) -> Result<Tensor, OpError> {
     let (x, y) = (a.as_slice::<T>()?, b.as_slice::<T>()?);
-    if a.shape() == b.shape() {
-        return Ok(Tensor::new(a.shape(), x.iter().zip(y).map(|(x, y)| f(x, y)).collect())?);
+    let (shape, mut pairs) = Pairs::new(a, b, U::DTYPE)?;
+    let mut values = Vec::with_capacity(pairs.left);
+    let mut batch = Vec::new();
+    while pairs.next_batch(&mut batch) {
+        values.extend(batch.iter().map(|&(i, j)| f(&x[i], &y[j])));
     }
-    let shape = broadcast_shapes(a.shape(), b.shape())?;
-    lissom_tensor::checked_len(U::DTYPE, &shape)?;
-    let pairs = flat_indices(a.shape(), &shape).zip(flat_indices(b.shape(), &shape));
-    let values = pairs.map(|(i, j)| f(&x[i], &y[j])).collect();
     Ok(Tensor::new(shape, values)?)
+}
+
+/// Which elements of two tensors meet, in batches: what of [`zip`] depends on no type.
+struct Pairs {
+    /// None where the shapes are the same.
+    broadcast: Option<(Strided, Strided)>,
+    done: usize,
+    left: usize,
+}
+
+impl Pairs {
+    /// The shape of the result, too.
+    fn new(a: &Tensor, b: &Tensor, result: DType) -> Result<(Vec<usize>, Self), OpError> {
+        if a.shape() == b.shape() {
+            return Ok((a.shape().to_vec(), Self { broadcast: None, done: 0, left: a.len() }));
+        }
+        let shape = broadcast_shapes(a.shape(), b.shape())?;
+        let left = lissom_tensor::checked_len(result, &shape)?;
+        let broadcast = Some((flat_indices(a.shape(), &shape), flat_indices(b.shape(), &shape)));
+        Ok((shape, Self { broadcast, done: 0, left }))
+    }
+
+    /// Replaces `batch` by the next pairs; false at the end.
+    fn next_batch(&mut self, batch: &mut Vec<(usize, usize)>) -> bool {
+        let n = self.left.min(256);
+        batch.clear();
+        match &mut self.broadcast {
+            Some((i, j)) => batch.extend(i.zip(j).take(n)),
+            None => batch.extend((self.done..self.done + n).map(|i| (i, i))),
+        }
+        self.done += n;
+        self.left -= n;
+        n > 0
+    }
 }
 
 /// Two inputs of one numeric type: `$f` for each type, integers with the `$int` expression.

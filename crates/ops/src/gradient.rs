@@ -3,7 +3,7 @@
 //!
 //! Which operators have none: those whose outputs are no reals (comparisons, `ArgMax`, `Shape`, `Cast` to integers) are
 //! never asked, since nothing flows into them; those that are constant between steps (`Round`, `Floor`, `Ceil`, `Sign`,
-//! `Hardmax`) say so with [`constant_between_steps`]. Of the rest, `NoGradient` is an error that names the node.
+//! `Hardmax`) or look at the shape alone (`EyeLike`, `RandomNormalLike`) say so with [`constant_between_steps`]. Of the rest, `NoGradient` is an error that names the node.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::Tensor;
 
 use crate::binary::samples;
 use crate::elementwise::{infer_broadcast, two, zip_numeric};
+use crate::gradient::{Gradients, of_broadcast, x, y};
 
 pub(crate) const OP: OpSpec = OpSpec {
     name: "Mod",
@@ -63,5 +64,13 @@ impl Op for Mod {
                 if rest != 0 && (rest < 0 as _) != (y < 0 as _) { rest.wrapping_add(y) } else { rest }
             }
         )?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_broadcast(vjp, |vjp, dy| {
+            let (a, b, rest) = (x(vjp, 0)?, x(vjp, 1)?, y(vjp, 0)?);
+            let quotient = ((a - rest) / b).apply("Round");
+            Ok(vec![Some(dy.clone()), Some(-(dy * quotient))])
+        })
     }
 }

@@ -3,11 +3,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, NodeReader, Op, OpError, Sample};
+use lissom_graph::{Fact, Facts, Inputs, NodeReader, Op, OpError, Sample, Vjp};
 use lissom_tensor::{DType, Tensor, checked_len};
 
 use crate::cast::optional_type;
 use crate::constant_of_shape::shape_of;
+use crate::gradient::{Gradients, constant_between_steps};
 use crate::numeric::from_f64;
 use crate::random::{Numbers, read_seed};
 
@@ -82,6 +83,10 @@ impl Op for RandomTensor {
         };
         let values = (0..checked_len(DType::F64, &shape)?).map(|_| draw()).collect();
         Ok(vec![from_f64(dtype, shape, values)?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        constant_between_steps(vjp)
     }
 
     fn is_deterministic(&self) -> bool {

@@ -5,10 +5,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{Tensor, strides};
 
 use crate::elementwise::infer_same;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_output, x};
 
 pub(crate) const OP: OpSpec = OpSpec {
     name: "ReverseSequence",
@@ -60,5 +62,12 @@ impl Op for ReverseSequence {
             if step < length { at - step * steps[time] + (length - 1 - step) * steps[time] } else { at }
         };
         Ok(vec![x.pick(x.shape(), (0..x.len()).map(source))?])
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_output(vjp, |vjp, dy| {
+            let again = Expr::of("ReverseSequence", [dy, x(vjp, 1)?]).with("time_axis", self.time_axis);
+            Ok(vec![Some(again.with("batch_axis", self.batch_axis))])
+        })
     }
 }

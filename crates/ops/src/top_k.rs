@@ -6,11 +6,13 @@ use std::any::Any;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{DType, Tensor, checked_len};
 
 use crate::IntList;
 use crate::axes::{axis, split_at};
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_output, x, y};
 use crate::int_list::KnownList;
 use crate::ordering::keys;
 
@@ -30,7 +32,8 @@ pub(crate) const OP: OpSpec = OpSpec {
     samples: || {
         let x = || Tensor::new([2, 4], vec![1f32, 5.0, 3.0, 5.0, f32::NEG_INFINITY, 0.0, -2.0, 7.0]);
         let case = |k: i64| Sample::new(x().into_iter().chain([Tensor::vector(vec![k])])).outputs(2);
-        vec![case(3), case(2).with("axis", 0i64), case(2).with("largest", 0i64), case(0)]
+        let ramp = Sample::new([crate::sample_data::ramp(&[2, 4]), Tensor::vector(vec![2i64])]);
+        vec![ramp, case(3), case(2).with("axis", 0i64), case(2).with("largest", 0i64), case(0)]
     },
 };
 
@@ -97,6 +100,17 @@ impl Op for TopK {
         };
         let values = x.pick(shape.clone(), positions.iter().enumerate().map(flat))?;
         Ok(vec![values, Tensor::new(shape, positions)?])
+    }
+
+    fn saved_outputs(&self) -> usize {
+        2
+    }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        of_output(vjp, |vjp, dy| {
+            let gradient = Expr::microsoft("GatherElementsGrad", [dy, x(vjp, 0)?.shape(), y(vjp, 1)?]);
+            Ok(vec![Some(gradient.with("axis", self.axis))])
+        })
     }
 }
 

@@ -13,23 +13,20 @@ impl Tensor {
         shape: impl Into<Vec<usize>>,
         indices: impl IntoIterator<Item = usize>,
     ) -> Result<Self, TensorError> {
-        let shape = shape.into();
+        let mut indices = indices.into_iter();
+        self.pick_batches(shape.into(), &mut |batch, at_most| batch.extend(indices.by_ref().take(at_most)))
+    }
+
+    /// [`pick`](Self::pick), compiled once and not for every kind of iterator times every type.
+    fn pick_batches(&self, shape: Vec<usize>, next: &mut Batches<'_>) -> Result<Self, TensorError> {
         let len = checked_len(self.dtype(), &shape)?;
         if let Storage::Str(texts) = self.storage() {
-            return pick_texts(texts, shape, len, indices.into_iter());
+            return pick_texts(texts, shape, len, next);
         }
-        let source_len = self.len();
         let mut bad_index = None;
-        let mut indices = indices.into_iter().take(len).map_while(|index| {
-            if index >= source_len {
-                bad_index = Some(index);
-                return None;
-            }
-            Some(index)
-        });
-        let storage = map_storage!(self.storage(), v => collect(v, len, &mut indices));
+        let storage = map_storage!(self.storage(), v => collect(v, len, next, &mut bad_index));
         if let Some(index) = bad_index {
-            return Err(TensorError::IndexOutOfRange { index, len: source_len });
+            return Err(TensorError::IndexOutOfRange { index, len: self.len() });
         }
         Self::from_storage(shape, storage)
     }
@@ -82,29 +79,50 @@ impl Tensor {
     }
 }
 
+/// Appends the next indices to an empty list: at most as many as are asked for, none at the end.
+type Batches<'a> = dyn FnMut(&mut Vec<usize>, usize) + 'a;
+
+/// Indices that are looked up between two calls of [`Batches`].
+const BATCH: usize = 256;
+
 /// Texts are copied with what they hold, so the limit is for their bytes.
-fn pick_texts(
-    texts: &[String],
-    shape: Vec<usize>,
-    len: usize,
-    indices: impl Iterator<Item = usize>,
-) -> Result<Tensor, TensorError> {
+fn pick_texts(texts: &[String], shape: Vec<usize>, len: usize, next: &mut Batches<'_>) -> Result<Tensor, TensorError> {
     let mut picked = Vec::new();
     let mut n_bytes = 0u64;
-    for index in indices.take(len) {
-        let text = texts.get(index).ok_or(TensorError::IndexOutOfRange { index, len: texts.len() })?;
-        n_bytes = n_bytes.saturating_add(text.len() as u64);
-        if n_bytes > max_tensor_bytes() {
-            return Err(TensorError::TooLarge { shape, dtype: DType::Str, limit_bytes: max_tensor_bytes() });
+    let mut batch = Vec::new();
+    while picked.len() < len {
+        batch.clear();
+        next(&mut batch, (len - picked.len()).min(BATCH));
+        if batch.is_empty() {
+            break;
         }
-        picked.push(text.clone());
+        for &index in &batch {
+            let text = texts.get(index).ok_or(TensorError::IndexOutOfRange { index, len: texts.len() })?;
+            n_bytes = n_bytes.saturating_add(text.len() as u64);
+            if n_bytes > max_tensor_bytes() {
+                return Err(TensorError::TooLarge { shape, dtype: DType::Str, limit_bytes: max_tensor_bytes() });
+            }
+            picked.push(text.clone());
+        }
     }
     Tensor::new(shape, picked)
 }
 
-fn collect<T: Clone>(from: &[T], len: usize, indices: impl Iterator<Item = usize>) -> Vec<T> {
+fn collect<T: Clone>(from: &[T], len: usize, next: &mut Batches<'_>, bad_index: &mut Option<usize>) -> Vec<T> {
     let mut values = Vec::with_capacity(len);
-    values.extend(indices.map(|index| from[index].clone()));
+    let mut batch = Vec::with_capacity(len.min(BATCH));
+    while values.len() < len {
+        batch.clear();
+        next(&mut batch, (len - values.len()).min(BATCH));
+        if batch.is_empty() {
+            break;
+        }
+        if let Some(&index) = batch.iter().find(|&&index| index >= from.len()) {
+            *bad_index = Some(index);
+            break;
+        }
+        values.extend(batch.iter().map(|&index| from[index].clone()));
+    }
     values
 }
 

@@ -1,23 +1,33 @@
-//! Times a training step: `step_time ARCHITECTURE SETTINGS BATCH THREADS STEPS [parts]`, e.g. `step_time resnet20 "" 128 2 10 parts`.
+//! Times a training step: `step_time NETWORK SETTINGS BATCH THREADS STEPS [parts]`, e.g. `step_time resnet20 "" 128 2 10 parts`.
 //!
-//! Settings are TOML on one line, keys separated by semicolons. SGD with momentum on random images. `parts` lists what takes longest.
+//! The network is a file that ends in `.onnx`, or an architecture with its settings: TOML on one line, keys separated by semicolons.
+//! SGD with momentum on random images. `parts` lists what takes longest.
 
 use std::error::Error;
 use std::time::Instant;
 
+use lissom_graph::Model;
 use lissom_recipe::Settings;
 use lissom_tensor::Tensor;
 use lissom_train::{ARCHITECTURES, LOSSES, OPTIMIZERS, SCHEDULES, Trainer, TrainerOptions};
 
+fn network(name: &str, settings: &str) -> Result<Model, Box<dyn Error>> {
+    if name.ends_with(".onnx") {
+        let file = lissom_onnx::read_model(name, &lissom_onnx::ReadOptions::default())?;
+        return Ok(Model::from_proto(file.model, lissom_ops::OPERATORS)?);
+    }
+    let spec = ARCHITECTURES.iter().find(|spec| spec.name == name).ok_or("no such architecture")?;
+    let settings = Settings::from_toml("settings", &settings.replace(';', "\n"))?;
+    Ok((spec.parse)(&settings)?.build(0)?)
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [name, settings, batch, threads, steps, rest @ ..] = &words[..] else {
-        return Err("usage: step_time ARCHITECTURE SETTINGS BATCH THREADS STEPS [parts]".into());
+        return Err("usage: step_time NETWORK SETTINGS BATCH THREADS STEPS [parts]".into());
     };
     let (batch, steps): (usize, usize) = (batch.parse()?, steps.parse()?);
-    let text = settings.replace(';', "\n");
-    let spec = ARCHITECTURES.iter().find(|spec| spec.name == *name).ok_or("no such architecture")?;
-    let model = (spec.parse)(&Settings::from_toml("settings", &text)?)?.build(0)?;
+    let model = network(name, settings)?;
     let input = model.graph.value(model.graph.inputs()[0]);
     let scores = model.graph.value(model.graph.outputs()[0]);
     let lengths = |fact: &lissom_graph::Fact| -> Vec<usize> {
@@ -28,14 +38,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let len = shape.iter().product::<usize>();
     let x = Tensor::new(shape, (0..len).map(|i| (i * 7919 % 1999) as f32 / 1000.0 - 1.0).collect::<Vec<f32>>())?;
     let labels = Tensor::vector((0..batch).map(|i| (i * 31 % classes) as i64).collect::<Vec<i64>>());
-    let find = |spec: Option<_>| spec.ok_or("the list has no such entry");
-    let loss =
-        find(LOSSES.iter().find(|spec| spec.name == "cross_entropy").map(|spec| (spec.parse)(&Settings::empty())))??;
+    let loss = LOSSES.iter().find(|spec| spec.name == "cross_entropy").ok_or("no loss")?;
     let sgd = Settings::from_toml("optimizer", "learning_rate = 0.01\nmomentum = 0.9\nweight_decay = 5e-4")?;
     let optimizer = OPTIMIZERS.iter().find(|spec| spec.name == "sgd").ok_or("no sgd")?;
     let schedule = SCHEDULES.iter().find(|spec| spec.name == "constant").ok_or("no schedule")?;
-    let mut options =
-        TrainerOptions::new(loss, (optimizer.parse)(&sgd)?, (schedule.parse)(&Settings::empty())?, steps as u64);
+    let mut options = TrainerOptions::new(
+        (loss.parse)(&Settings::empty())?,
+        (optimizer.parse)(&sgd)?,
+        (schedule.parse)(&Settings::empty())?,
+        steps as u64,
+    );
     options.threads = threads.parse()?;
     let mut trainer = Trainer::new(&model, options, |_| true)?;
     let batch_tensors = [(input.name.as_str(), &x), ("labels", &labels)];
@@ -54,9 +66,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut parts = trainer.profile(&batch_tensors)?;
         parts.sort_by_key(|part| std::cmp::Reverse(part.time));
         for part in parts.iter().take(40) {
-            println!("{:9.3} ms  {:?}", part.time.as_secs_f64() * 1e3, part.info);
+            println!(
+                "{:9.3} ms  {} ({}, {})",
+                part.time.as_secs_f64() * 1e3,
+                part.info.name,
+                part.info.op,
+                part.info.kernel
+            );
         }
     }
-    trainer.notes().iter().for_each(|note| println!("note: {note}"));
+    println!("{} parts run their plain evaluation", trainer.notes().len());
     Ok(())
 }

@@ -4,7 +4,7 @@ mod carried;
 mod culprit;
 mod feed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lissom_engine::{SessionOptions, StepTime};
 use lissom_graph::{Fact, Model};
@@ -13,8 +13,8 @@ use lissom_tensor::{DType, Tensor};
 use crate::report::{Progress, Report};
 use crate::runner::not_trainable;
 use crate::{
-    Carried, Evaluator, Forward, ForwardOptions, Named, Objective, Optimizer, Parameter, Role, Runner, Schedule, Step,
-    StepOptions, TrainError,
+    Carried, Evaluator, Forward, ForwardOptions, Missing, Named, Objective, Optimizer, Parameter, Role, Runner,
+    Schedule, Step, StepOptions, TrainError,
 };
 
 /// How a network is trained.
@@ -83,9 +83,9 @@ pub struct Trainer {
 #[derive(Debug)]
 enum Passes {
     /// Everything in one graph.
-    One(Runner),
+    One(Box<Runner>),
     /// Gradients are taken twice: at the weights, and at moved ones.
-    Two { gradient: Runner, moved: Runner, update: Runner },
+    Two { gradient: Box<Runner>, moved: Box<Runner>, update: Box<Runner> },
 }
 
 /// The outputs of a step that are carried, with the buffers they go to.
@@ -110,20 +110,27 @@ impl Trainer {
         options: TrainerOptions,
         select: impl Fn(&Parameter) -> bool,
     ) -> Result<Self, TrainError> {
-        let forward = Forward::new(model, &options.objective, select, &options.forward)?;
+        let mut forward = Forward::new(model, &options.objective, select, &options.forward)?;
         if forward.dtype != DType::F32 {
             return Err(not_trainable(forward.dtype));
         }
         let mut step = options.step.clone();
         (step.noise, step.average) = (options.noise.is_some(), options.average.is_some());
+        if step.missing == Missing::Freeze {
+            let reached = Step::gradient(&forward, &step)?.outputs.tensors;
+            let reached: BTreeSet<String> = reached.into_iter().map(|(name, _)| name).collect();
+            let is_reached = |parameter: &Parameter| reached.contains(&parameter.name);
+            forward = Forward::new(model, &options.objective, is_reached, &options.forward)?;
+        }
         let optimizer = &*options.optimizer;
         let session = SessionOptions { threads: options.threads, ..SessionOptions::default() };
+        let runner = |step| Runner::new(step, &session).map(Box::new);
         let passes = match optimizer.perturbation() {
-            None => Passes::One(Runner::new(Step::training(&forward, optimizer, &step)?, &session)?),
+            None => Passes::One(runner(Step::training(&forward, optimizer, &step)?)?),
             Some(perturbation) => Passes::Two {
-                gradient: Runner::new(Step::gradient(&forward, &step)?, &session)?,
-                moved: Runner::new(Step::perturbation(&forward, perturbation)?, &session)?,
-                update: Runner::new(Step::update(&forward, optimizer, &step)?, &session)?,
+                gradient: runner(Step::gradient(&forward, &step)?)?,
+                moved: runner(Step::perturbation(&forward, perturbation)?)?,
+                update: runner(Step::update(&forward, optimizer, &step)?)?,
             },
         };
         let steps: Vec<&Step> = match &passes {

@@ -2,9 +2,10 @@
 
 mod support;
 
+use lissom_graph::Attribute;
 use lissom_tensor::{DType, Tensor, Weight};
 use lissom_train::{BatchNorm, Culprit, Missing, OPTIMIZERS, Recompute, TrainError, Trainer, TrainerOptions};
-use support::{all, architecture, clouds, loss, optimizer, schedule, tensor, with_dropout};
+use support::{Net, all, architecture, clouds, loss, optimizer, schedule, tensor, with_dropout};
 
 fn options(name: &str, text: &str, steps: u64) -> TrainerOptions {
     let schedule = schedule("linear", "warmup_steps = 2");
@@ -241,4 +242,29 @@ fn an_evaluation_uses_running_statistics_and_no_dropout() {
     let best = |row: &[f64]| (0..3).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap() as i64;
     let correct = shares.chunks(3).zip(&labels).filter(|(row, label)| best(row) == **label).count();
     assert_eq!(evaluation.correct, Some(correct as u64));
+}
+
+#[test]
+fn what_lies_below_an_operator_without_gradient_keeps_its_values_if_asked_for() {
+    let (mut net, x) = Net::new(&[4]);
+    let hidden = net.linear("first", x, [4, 8], 1);
+    let hidden = net.node("Sigmoid", "sigmoid", &[hidden], &[]);
+    let hidden = net.node("Bernoulli", "bernoulli", &[hidden], &[("seed", Attribute::from(1f32))]);
+    let scores = net.linear("second", hidden, [8, 3], 2);
+    let model = net.finish(scores);
+    let new = |missing| {
+        let mut options = options("sam", "base = { sgd = { weight_decay = 0.1 } }", 3);
+        options.step.missing = missing;
+        Trainer::new(&model, options, all)
+    };
+    let error = new(Missing::Refuse).unwrap_err();
+    assert!(error.to_string().contains("bernoulli") && error.hint().is_some(), "{error}");
+    let mut trainer = new(Missing::Freeze).unwrap();
+    train(&mut trainer, 3);
+    let trained = trainer.model();
+    let is_same = |name: &str| {
+        let id = model.graph.find_value(name).unwrap();
+        model.graph.dense_constant(id) == trained.graph.dense_constant(id)
+    };
+    assert!(is_same("first.weight") && !is_same("second.weight"));
 }

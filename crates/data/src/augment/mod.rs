@@ -62,7 +62,7 @@ static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| AUGMENTATIONS.iter(
 /// An augmentation with its settings. It changes images one by one, or mixes the samples of a batch.
 pub trait Augmentation: fmt::Debug + Send + Sync {
     /// Changes one image. `progress` is the share of training done before this batch, 0..1. Every image of a batch must come
-    /// out in the same size.
+    /// out in the same size, which is at most the size it had.
     fn change(&self, _image: &mut Image, _progress: f64, _chance: &mut Chance) {}
 
     /// How the `samples` of a batch are mixed, if they are.

@@ -241,11 +241,14 @@ impl Epochs {
         for (_, (name, augmentation)) in all() {
             augmentation.check(size).map_err(|reason| self.augmentation_error(name, reason))?;
         }
-        let values = std::mem::replace(tensor, Tensor::vector(Vec::<f32>::new())).into_vec::<f32>().map_err(failed)?;
-        let mut changed = Vec::with_capacity(values.len());
+        let mut values =
+            std::mem::replace(tensor, Tensor::vector(Vec::<f32>::new())).into_vec::<f32>().map_err(failed)?;
         let mut image = Image::empty(axes.black.clone());
         let mut size_after = None;
-        for (sample, &row) in values.chunks_exact(len).zip(&batch.rows) {
+        // Where the next image goes: never behind the next to be read, so that no second batch takes memory.
+        let mut end = 0;
+        for (sample, &row) in batch.rows.iter().enumerate() {
+            let sample = &values[sample * len..(sample + 1) * len];
             image.load(sample, size, axes.layout);
             for (at, (name, augmentation)) in all() {
                 let mut chance = Chance::new(settings.seed, epoch, row as u64, Purpose::Sample(at));
@@ -258,9 +261,15 @@ impl Epochs {
             if *size_after.get_or_insert(image.size()) != image.size() {
                 return Err(self.augmentation_error(first, "the images of a batch came out in several sizes"));
             }
-            image.append_to(&mut changed, axes.layout);
+            if image.values().len() > len {
+                return Err(self.augmentation_error(first, "images came out larger"));
+            }
+            let start = end;
+            end += image.values().len();
+            image.store(&mut values[start..end], axes.layout);
         }
-        *tensor = Tensor::new(shape_of(&shape, axes, size_after.unwrap_or(size)), changed).map_err(failed)?;
+        values.truncate(end);
+        *tensor = Tensor::new(shape_of(&shape, axes, size_after.unwrap_or(size)), values).map_err(failed)?;
         Ok(())
     }
 

@@ -9,6 +9,7 @@ mod avx2;
 mod avx512;
 pub(crate) mod changing;
 pub(crate) mod depthwise;
+pub(crate) mod direct;
 pub(crate) mod gather;
 mod scalar;
 mod shape;
@@ -243,6 +244,24 @@ impl<'a> Call<'a> {
             return;
         }
         let first = group * n;
+        let direct = direct::Direct {
+            kernel,
+            threads: self.threads,
+            input,
+            images: self.images,
+            channels: shape.c_in,
+            window: shape.window,
+            pads: [shape.window.pads[0] as i64, shape.window.pads[1] as i64],
+            out_size: self.out_size,
+            n,
+            b,
+            epilogue: self.epilogue,
+        };
+        if shape.groups == 1 && direct.fits() {
+            // SAFETY: all lengths were checked by `new`, and what is packed by who packed it.
+            unsafe { direct.run(Shareable(self.out.as_mut_ptr())) };
+            return;
+        }
         let c = Shareable(self.out[first..].as_mut_ptr());
         let bias = pointer(self.epilogue.bias.map(|bias| &bias[first..]));
         let residual = pointer(self.epilogue.residual.map(|residual| &residual[first..]));

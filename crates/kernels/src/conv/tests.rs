@@ -119,6 +119,21 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Outputs that fit in one vector; widths straddle the strips of 16, 8, 4, 2 and 1, and images are narrower than the window.
+    #[test]
+    fn windows_three_wide_into_few_channels_agree_with_the_oracle(
+        kernel in 1usize..5, dilation in 1usize..3, pads in [0usize..3, 0usize..2, 0usize..3, 0usize..2],
+        c_in in 1usize..20, c_out in 1usize..17, n in 1usize..3, h in 1usize..6, w in 1usize..40, seed in 0u64..1000,
+    ) {
+        let window = Window { kernel: [kernel, 3], stride: [1, 1], dilation: [dilation, 1], pads };
+        prop_assume!(window.output_size(h, w).is_ok());
+        check_all_kernels(ConvShape { window, c_in, c_out, groups: 1 }, Images { n, h, w }, seed);
+    }
+}
+
 #[test]
 fn deep_windows_cross_the_blocks_of_k() {
     let window = Window { kernel: [3, 3], stride: [1, 1], dilation: [1, 1], pads: [1; 4] };

@@ -7,6 +7,7 @@ use super::Kernel;
 use super::depthwise::Row;
 use crate::activation::Epilogue;
 use crate::conv::changing::{Kernels, Taps, pack_depthwise};
+use crate::conv::direct::Direct;
 use crate::conv::windows::Windows;
 use crate::conv::{Call, ConvShape, Images, Window};
 use crate::error::ShapeError;
@@ -292,9 +293,28 @@ impl Gradient<'_> {
                 dilation: [down.dilation, right.dilation],
                 pads: [0; 4],
             };
+            let pads = [-down.origin, -right.origin];
+            let direct = Direct {
+                kernel: self.kernels.product,
+                threads: self.threads,
+                input: self.d_out,
+                images: out_images,
+                channels: shape.c_out,
+                window,
+                pads,
+                out_size: [h, w],
+                n,
+                b,
+                epilogue: self.epilogue,
+            };
+            if shape.groups == 1 && shape.window.stride == [1, 1] && direct.fits() {
+                // SAFETY: above; there is one phase, the image.
+                unsafe { direct.run(Shareable(d_input.as_mut_ptr())) };
+                return;
+            }
             let channels = group * c..(group + 1) * c;
             let rows = Windows::new(self.d_out, out_images, window, [h, w], shape.c_out, channels);
-            let rows = &rows.with_pads([-down.origin, -right.origin]);
+            let rows = &rows.with_pads(pads);
             // SAFETY: above.
             unsafe { product.with_rows(rows).run(self.threads) };
         }

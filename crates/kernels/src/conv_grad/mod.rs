@@ -13,6 +13,7 @@ mod avx2;
 mod avx512;
 mod depthwise;
 mod input;
+mod plan;
 mod scalar;
 #[cfg(test)]
 mod tests;

@@ -137,6 +137,23 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Channels that fit in one vector on either side: windows three wide have forms of their own.
+    #[test]
+    fn gradients_of_few_channels_agree_with_the_oracle(
+        kernel in 1usize..4, dilation in 1usize..3, pads in [0usize..3, 0usize..4, 0usize..3, 0usize..4],
+        c_in in 1usize..17, c_out in 1usize..17, n in 1usize..3, h in 1usize..6, w in 1usize..36, seed in 0u64..1000,
+    ) {
+        let window = Window { kernel: [kernel, 3], stride: [1, 1], dilation: [dilation, 1], pads };
+        prop_assume!(window.output_size(h, w).is_ok());
+        let shape = ConvShape { window, c_in, c_out, groups: 1 };
+        check_weight_gradient(shape, Images { n, h, w }, seed);
+        check_input_gradient(shape, Images { n, h, w }, seed);
+    }
+}
+
 /// Layers with enough work for several parts and blocks.
 #[test]
 fn layers_of_networks_agree() {

@@ -1,7 +1,9 @@
 //! 6 rows by 2 vectors of 8: 12 sums, two vectors of B and one broadcast in the 16 registers.
 
+use super::RunStrip;
 use super::driver::Tiles;
 use super::tile::{One, Run, Tile, tile};
+use crate::conv::direct::{self, Strip};
 use crate::conv::windows::Windows;
 use crate::simd::F32x8;
 use std::ops::Range;
@@ -44,4 +46,15 @@ pub(crate) unsafe fn transpose(
 ) {
     // SAFETY: the caller's.
     unsafe { super::transpose::transpose::<F32x8>(from, from_stride, sizes, to, to_stride) }
+}
+
+/// Strips of outputs side by side.
+pub(crate) static DIRECT: &[(usize, RunStrip)] = &[(8, strip::<8>), (4, strip::<4>), (2, strip::<2>), (1, strip::<1>)];
+
+/// # Safety
+/// As `direct::strip`, on a CPU with AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn strip<const R: usize>(args: &Strip<'_>) {
+    // SAFETY: the caller's.
+    unsafe { direct::strip::<F32x8, R>(args) }
 }

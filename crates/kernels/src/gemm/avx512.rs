@@ -1,7 +1,9 @@
 //! 13 rows by 2 vectors of 16: 26 sums, two vectors of B and a broadcast in the 32 registers (14 rows spill).
 
+use super::RunStrip;
 use super::driver::Tiles;
 use super::tile::{One, Run, Tile, tile};
+use crate::conv::direct::{self, Strip};
 use crate::conv::windows::Windows;
 use crate::simd::F32x16;
 use std::ops::Range;
@@ -44,4 +46,16 @@ pub(crate) unsafe fn transpose(
 ) {
     // SAFETY: the caller's.
     unsafe { super::transpose::transpose::<F32x16>(from, from_stride, sizes, to, to_stride) }
+}
+
+/// Strips of outputs side by side.
+pub(crate) static DIRECT: &[(usize, RunStrip)] =
+    &[(16, strip::<16>), (8, strip::<8>), (4, strip::<4>), (2, strip::<2>), (1, strip::<1>)];
+
+/// # Safety
+/// As `direct::strip`, on a CPU with AVX-512 F, BW, DQ, VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+unsafe fn strip<const R: usize>(args: &Strip<'_>) {
+    // SAFETY: the caller's.
+    unsafe { direct::strip::<F32x16, R>(args) }
 }

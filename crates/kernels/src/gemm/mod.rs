@@ -20,6 +20,7 @@ pub use changing::{gemm_packed, pack_into, packed_len};
 pub use packed::PackedB;
 
 use crate::activation::{Activation, Epilogue};
+use crate::conv::direct::Strip;
 use crate::conv::windows::Windows;
 use crate::error::ShapeError;
 use crate::threads::{Shareable, Threads};
@@ -46,7 +47,12 @@ pub struct Kernel {
     pub(crate) locate: unsafe fn(&Windows<'_>, &Tiles, Range<usize>, &mut [Run]),
     /// `(from, its stride, [rows, columns], to, its stride)`
     pub(crate) transpose: unsafe fn(*const f32, usize, [usize; 2], *mut f32, usize),
+    /// Strips of outputs for convolutions into few channels, the widest first, down to 1; none if there is no such form.
+    pub(crate) direct: &'static [(usize, RunStrip)],
 }
+
+/// [`crate::conv::direct::strip`], compiled for an instruction set.
+pub(crate) type RunStrip = unsafe fn(&Strip<'_>);
 
 impl std::fmt::Debug for Kernel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -66,6 +72,7 @@ pub static KERNELS: &[Kernel] = &[
         run: avx512::run,
         locate: avx512::locate,
         transpose: avx512::transpose,
+        direct: avx512::DIRECT,
     },
     #[cfg(target_arch = "x86_64")]
     Kernel {
@@ -77,6 +84,7 @@ pub static KERNELS: &[Kernel] = &[
         run: avx2::run,
         locate: avx2::locate,
         transpose: avx2::transpose,
+        direct: avx2::DIRECT,
     },
     Kernel {
         name: "gemm_f32_4x8_scalar",
@@ -87,6 +95,7 @@ pub static KERNELS: &[Kernel] = &[
         run: scalar::run,
         locate: scalar::locate,
         transpose: scalar::transpose,
+        direct: &[],
     },
 ];
 

@@ -3,10 +3,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample};
+use lissom_graph::{Dim, Fact, Facts, Inputs, Op, OpError, OpSpec, Sample, Vjp};
 use lissom_tensor::{Strided, Tensor, strides};
 
 use crate::elementwise::two;
+use crate::expression::Expr;
+use crate::gradient::{Gradients, of_expansion, rank, x};
 use crate::numeric::{floats, from_f64};
 use crate::product::{Product, product_dims};
 use crate::sample_data::ramp;
@@ -70,6 +72,14 @@ impl Op for FusedMatMul {
         values.iter_mut().for_each(|x| *x *= f64::from(self.alpha));
         Ok(vec![from_f64(a.dtype(), product.out_shape, values)?])
     }
+
+    fn vjp(&self, vjp: &mut Vjp<'_>) -> Gradients {
+        let ranks = (rank(vjp, 0)?, rank(vjp, 1)?);
+        of_expansion(vjp, |vjp| {
+            let (a, b) = (oriented(x(vjp, 0)?, ranks.0, self.trans_a), oriented(x(vjp, 1)?, ranks.1, self.trans_b));
+            Ok(vec![Some(Expr::of("MatMul", [a, b]) * f64::from(self.alpha))])
+        })
+    }
 }
 
 /// The last two axes exchanged.
@@ -86,4 +96,14 @@ fn turned(x: &Tensor, is_turned: bool) -> Result<Tensor, OpError> {
     let mut steps: Vec<isize> = strides(x.shape()).into_iter().map(|step| step as isize).collect();
     steps.swap(rank - 2, rank - 1);
     Ok(x.pick(shape.clone(), Strided::new(shape, steps, 0))?)
+}
+
+/// Matrices, exchanged rows and columns if asked for; a vector stays one.
+fn oriented(x: Expr, rank: usize, is_turned: bool) -> Expr {
+    let mut order: Vec<i64> = (0..rank as i64).collect();
+    match rank.checked_sub(2) {
+        Some(row) if is_turned => order.swap(row, row + 1),
+        _ => return x,
+    }
+    x.transpose(order)
 }

@@ -35,10 +35,10 @@ fn every_architecture_runs_and_repeats_by_its_seed() {
         let model = build(name, settings, 1);
         let len = shape.iter().product::<usize>();
         let x = Tensor::new(*shape, (0..len).map(|i| (i % 17) as f32 / 8.0 - 1.0).collect::<Vec<f32>>()).unwrap();
-        let scores = interpret(&model.graph, &[x.clone()]).unwrap().remove(0);
+        let scores = interpret(&model.graph, std::slice::from_ref(&x)).unwrap().remove(0);
         assert_eq!(scores.shape(), [2, 3], "{name}");
         assert!(scores.to_f64_vec().unwrap().iter().all(|score| score.is_finite()), "{name}");
-        let again = |seed| interpret(&build(name, settings, seed).graph, &[x.clone()]).unwrap().remove(0);
+        let again = |seed| interpret(&build(name, settings, seed).graph, std::slice::from_ref(&x)).unwrap().remove(0);
         assert_eq!(again(1), scores, "{name}");
         assert_ne!(again(2), scores, "{name}");
     }
