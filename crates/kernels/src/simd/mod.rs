@@ -35,11 +35,17 @@ macro_rules! each_vector {
 }
 pub(crate) use each_vector;
 
-/// The body for `0`, .., `n - 1`, for a constant `n` of at most 16. Not a loop: one that the compiler leaves a loop keeps an
+/// The body for `0`, .., `n - 1`, for a constant `n` of at most 16, or less if it says so. Not a loop: one that the compiler leaves a loop keeps an
 /// array of sums in memory instead of registers.
 macro_rules! unrolled {
     ($n:expr, |$i:ident| $body:expr) => {
         $crate::simd::unrolled!(@ $n, $i, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+    };
+    ($n:expr, at most 4, |$i:ident| $body:expr) => {
+        $crate::simd::unrolled!(@ $n, $i, $body, 0 1 2 3)
+    };
+    ($n:expr, at most 8, |$i:ident| $body:expr) => {
+        $crate::simd::unrolled!(@ $n, $i, $body, 0 1 2 3 4 5 6 7)
     };
     (@ $n:expr, $i:ident, $body:expr, $($at:literal)*) => {
         $(if $at < $n {

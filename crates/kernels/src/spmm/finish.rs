@@ -3,23 +3,8 @@
 use super::driver::{Block, Call, Place};
 use super::strips::Target;
 use crate::conv::Channels;
-use crate::simd::Lanes;
+use crate::simd::{Lanes, unrolled};
 use std::ops::Range;
-
-/// The body for `0`, .., `n - 1`, for a constant `n` of at most 8. Not a loop: one that the compiler does not unroll
-/// keeps the sums in memory, here and where they are added up.
-macro_rules! unrolled {
-    ($n:expr, |$index:ident| $body:expr) => {
-        unrolled!($n, $index, $body, 0 1 2 3 4 5 6 7)
-    };
-    ($n:expr, $index:ident, $body:expr, $($i:literal)*) => {
-        $(if $i < $n {
-            let $index: usize = $i;
-            $body;
-        })*
-    };
-}
-pub(super) use unrolled;
 
 /// Where the sums of a row end.
 #[derive(Clone, Copy)]
@@ -106,7 +91,7 @@ impl Planes {
         if row >= self.rows {
             return;
         }
-        // SAFETY: the caller's. Plain loops, which are unrolled: else the sums would go through the stack.
+        // SAFETY: the caller's.
         unsafe {
             let at = row * self.plane;
             // Only the last vector may be part of one.
@@ -114,15 +99,15 @@ impl Planes {
             let n = self.len - last * V::N;
             if !self.residual.is_null() {
                 let residual = self.residual.add(at);
-                for vector in 0..last {
+                unrolled!(VECTORS, at most 8, |vector| if vector < last {
                     sums[vector] = sums[vector].add(V::load(residual.add(vector * V::N)));
-                }
+                });
                 sums[last] = sums[last].add(V::load_first(residual.add(last * V::N), n));
             }
             let (min, max) = (V::splat(self.clamp.0), V::splat(self.clamp.1));
-            for vector in 0..last {
+            unrolled!(VECTORS, at most 8, |vector| if vector < last {
                 sums[vector].at_least(min).at_most(max).store(self.out.add(at + vector * V::N));
-            }
+            });
             sums[last].at_least(min).at_most(max).store_first(self.out.add(at + last * V::N), n);
         }
     }
@@ -179,18 +164,18 @@ impl<'a> Spans<'a> {
                 let residual = self.residual.wrapping_add(at);
                 for target in self.targets {
                     let from = residual.wrapping_offset(target.offset);
-                    unrolled!(VECTORS, |vector| {
+                    unrolled!(VECTORS, at most 8, |vector| {
                         let from = from.wrapping_add(vector * self.pitch);
                         sums[vector] = sums[vector].add(V::splat(0.0).load_where(from, target.masks[vector]));
                     });
                 }
             }
             let (min, max) = (V::splat(self.clamp.0), V::splat(self.clamp.1));
-            unrolled!(VECTORS, |vector| sums[vector] = sums[vector].at_least(min).at_most(max));
+            unrolled!(VECTORS, at most 8, |vector| sums[vector] = sums[vector].at_least(min).at_most(max));
             let out = self.out.wrapping_add(at);
             for target in self.targets {
                 let to = out.wrapping_offset(target.offset);
-                unrolled!(VECTORS, |vector| {
+                unrolled!(VECTORS, at most 8, |vector| {
                     sums[vector].store_where(to.wrapping_add(vector * self.pitch), target.masks[vector]);
                 });
             }

@@ -1,10 +1,10 @@
 //! A block of pixels against all its weights, written once for all instruction sets.
 
 use super::driver::{Block, Call};
-use super::finish::{self, End, unrolled};
+use super::finish::{self, End};
 use super::packed::{Group, Stream};
 use super::{bands, gather};
-use crate::simd::Lanes;
+use crate::simd::{Lanes, unrolled};
 
 /// How rows are grouped.
 pub(super) trait Form {
@@ -138,44 +138,43 @@ unsafe fn groups<V: Lanes, const ROWS: usize, const IS_SHARED: bool, const VECTO
             next = *run.groups.get(index).unwrap_or(&group);
             let rows: [usize; ROWS] = group.of::<ROWS, IS_SHARED>();
             let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
-            for (sums, &row) in sums.iter_mut().zip(&rows) {
-                for (vector, sum) in sums.iter_mut().enumerate() {
-                    *sum = match run.bias {
-                        Some(bias) => V::splat(*bias.add(row)),
-                        None => V::load(run.sums.add(row * width + vector * V::N)),
-                    };
+            unrolled!(ROWS, at most 4, |i| match run.bias {
+                Some(bias) => sums[i] = [V::splat(*bias.add(rows[i])); VECTORS],
+                None => {
+                    let from = run.sums.add(rows[i] * width);
+                    unrolled!(VECTORS, at most 8, |vector| sums[i][vector] = V::load(from.add(vector * V::N)));
                 }
-            }
+            });
             for _ in 0..group.steps {
                 let now = a;
                 (a, b, c, d) = (b, c, d, *positions);
                 positions = positions.add(1);
                 if IS_SHARED {
                     let from = run.slab.add(now as usize * line);
-                    for vector in 0..VECTORS {
+                    unrolled!(VECTORS, at most 8, |vector| {
                         let x = V::load(from.add(vector * V::N));
-                        for (i, sums) in sums.iter_mut().enumerate() {
-                            sums[vector] = V::splat(*weights.add(i)).mul_add(x, sums[vector]);
-                        }
-                    }
+                        unrolled!(ROWS, at most 4, |i| {
+                            sums[i][vector] = V::splat(*weights.add(i)).mul_add(x, sums[i][vector]);
+                        });
+                    });
                 } else {
-                    for (i, sums) in sums.iter_mut().enumerate() {
-                        let from = run.slab.add((now >> (16 * i)) as u16 as usize * line);
+                    unrolled!(ROWS, at most 4, |i| {
+                        let from = run.slab.add((u64::from(now) >> (16 * i)) as u16 as usize * line);
                         let weight = V::splat(*weights.add(i));
-                        for (vector, sum) in sums.iter_mut().enumerate() {
-                            *sum = weight.mul_add(V::load(from.add(vector * V::N)), *sum);
-                        }
-                    }
+                        unrolled!(VECTORS, at most 8, |vector| {
+                            let x = V::load(from.add(vector * V::N));
+                            sums[i][vector] = weight.mul_add(x, sums[i][vector]);
+                        });
+                    });
                 }
                 weights = weights.add(ROWS);
             }
-            unrolled!(ROWS, |i| match &run.end {
+            unrolled!(ROWS, at most 4, |i| match &run.end {
                 End::Planes(planes) if KIND == SLAB_PLANES => planes.store::<V, VECTORS>(sums[i], rows[i]),
                 End::Spans(spans) if KIND == BANDS_SPANS => spans.store::<V, VECTORS>(sums[i], rows[i]),
                 _ => {
-                    for (vector, sum) in sums[i].iter().enumerate() {
-                        sum.store(run.sums.add(rows[i] * width + vector * V::N));
-                    }
+                    let to = run.sums.add(rows[i] * width);
+                    unrolled!(VECTORS, at most 8, |vector| sums[i][vector].store(to.add(vector * V::N)));
                 }
             });
         }
