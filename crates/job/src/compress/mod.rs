@@ -1,16 +1,18 @@
 //! `lissom compress`: a model and a recipe in; a smaller, proven model and an honest report out.
 //!
 //! Every stage is a unit of the run folder, keyed by what goes in, so a killed job goes on where it was and ends in the
-//! same bytes. Stages: read, simplify, steps of the recipe, fallback while a drop is too large, write and prove, judge,
+//! same bytes. `lissom train` is the same way, begun with an architecture where there is no file. Stages: read, simplify, steps of the recipe, fallback while a drop is too large, write and prove, judge,
 //! time, report.
 
 mod fallback;
 mod prove;
 mod steps;
+mod training;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lissom_compress::training::model_of;
 use lissom_compress::{METHODS, Method, Methods, Progress};
 use lissom_data::Dataset;
 use lissom_engine::{Session, SessionOptions};
@@ -18,7 +20,9 @@ use lissom_evaluate::{Comparison, Judgement, Latency};
 use lissom_graph::Model;
 use lissom_onnx::{ReadOptions, WriteOptions};
 use lissom_recipe::run::{Existing, Input, OpenOptions, Outcome, RunRequest, UnitKey};
-use lissom_recipe::{Budget, Digest, ExitCode, Interrupt, Recipe, RecipeText, Run, RunError};
+use lissom_recipe::{
+    Budget, Digest, ExitCode, Interrupt, Recipe, RecipeError, RecipeText, Run, RunError, SettingsError,
+};
 use lissom_report::{Report, Sensitivity};
 use lissom_tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -47,8 +51,8 @@ pub const RECIPE: &str = "recipe.json";
 /// What `compress` is asked.
 #[derive(Debug, Clone)]
 pub struct CompressRequest {
-    /// The model.
-    pub model: PathBuf,
+    /// The model; absent: the architecture that the recipe's `[model]` names.
+    pub model: Option<PathBuf>,
     /// The recipe's text.
     pub recipe: RecipeText,
     /// Budgets beside the recipe's; these win.
@@ -141,6 +145,17 @@ impl Context<'_> {
         SessionOptions { threads: self.request.threads, ..SessionOptions::default() }
     }
 
+    /// Whether the model came from a seed, not from a file.
+    fn is_new(&self) -> bool {
+        self.request.model.is_none()
+    }
+
+    /// The steps that train: position and method.
+    fn trainings(&self) -> Vec<(usize, String)> {
+        let steps = self.recipe.steps.iter().enumerate().filter(|(_, step)| step.train.is_some());
+        steps.map(|(index, step)| (index, step.method.clone())).collect()
+    }
+
     fn budget(&self) -> Budget {
         self.recipe.budget.overridden_by(&self.request.budget)
     }
@@ -157,11 +172,11 @@ pub fn plan(request: &CompressRequest, interrupt: &Interrupt) -> Result<Compress
     let mut not_tried = Vec::new();
     let mut state = steps::State::new(&context.original)?;
     for (index, step) in context.recipe.steps.iter().enumerate() {
-        if parsed(step)?.needs_calibration() {
+        if parsed(step)?.needs_calibration() || step.train.is_some() {
             not_tried.push(format!("step {} ({}) needs data", index + 1, step.method));
             continue;
         }
-        state = apply_step(index, step, &state, None, request.seed, request.threads, &silent, interrupt)?.0;
+        state = apply_step(index, step, &state, None, request.seed, request.threads, &silent, interrupt, None)?.0;
     }
     let after = cost(&state.model()?, 128)?;
     Ok(CompressPlan {
@@ -227,7 +242,11 @@ fn stages(
     let (errors, times) = if probe.inputs.is_empty() {
         (Vec::new(), None)
     } else {
-        let errors = layer_errors(original, &outcome.model, &probe.inputs, request.threads)?;
+        let errors = if context.is_new() {
+            Vec::new()
+        } else {
+            layer_errors(original, &outcome.model, &probe.inputs, request.threads)?
+        };
         (errors, times(&context, original, &outcome.model)?)
     };
     let comparison = outcome.comparison.clone();
@@ -256,12 +275,16 @@ fn stages(
         eval: context.eval.as_ref(),
         calibration: context.calibration.as_ref(),
         written: &written.bytes,
+        is_new: context.is_new(),
+        curves: training::curves(&run, &context.trainings())?,
     };
     let report = build(&facts)?;
     run.write(RECIPE, format!("{:#}\n", context.recipe.to_json()).as_bytes())?;
     run.write(REPORT_JSON, report.to_json()?.as_bytes())?;
     run.write(REPORT_HTML, report.to_html()?.as_bytes())?;
     let mut outputs = vec![MODEL, REPORT_HTML, REPORT_JSON, RECIPE];
+    let metrics = training::outputs(&run, &context.trainings());
+    outputs.extend(metrics.iter().map(String::as_str));
     outputs.extend(written.external.iter().map(|file| file.name.as_str()));
     run.finish(if budgets_met { Outcome::Done } else { Outcome::BudgetMissed }, &outputs)?;
     // From here on the manifest answers; what was kept to resume from may be larger than the model.
@@ -298,7 +321,7 @@ fn open<'a>(
     wants_data: bool,
 ) -> Result<Context<'a>, JobError> {
     let recipe = Recipe::parse(&request.recipe, &Methods(METHODS))?;
-    let file = load(&request.model, &request.read)?;
+    let file = model_file(request, &recipe)?;
     let session = Session::new(&file.model, &SessionOptions { threads: 1, ..SessionOptions::default() })?;
     let inputs = session.inputs();
     let data = |path: &Option<PathBuf>, settings: &Option<PathBuf>| {
@@ -311,6 +334,12 @@ fn open<'a>(
     }
     let eval = eval.map(|data| sampled(data, request.eval_samples, request.seed)).transpose()?;
     let budget = recipe.budget.overridden_by(&request.budget);
+    if request.model.is_none() && (budget.max_drop.is_some() || budget.max_class_drop.is_some()) {
+        return Err(JobError::Usage {
+            reason: "a budget on a drop of accuracy needs a model to begin with".to_owned(),
+            hint: "give `--model PATH`, or leave `max_drop` and `max_class_drop` out".to_owned(),
+        });
+    }
     let wants_labels = wants_data && (budget.max_drop.is_some() || budget.max_class_drop.is_some());
     if wants_labels && !eval.as_ref().is_some_and(has_labels) {
         return Err(JobError::Usage {
@@ -326,12 +355,55 @@ fn open<'a>(
             });
         }
     }
+    if wants_data {
+        refuse_unlabelled(&recipe, calibration.as_ref())?;
+    }
     refuse_not_finite(&file.model)?;
     let mut original = file.model.clone();
     let simplified = lissom_passes::simplify(&mut original)?;
     refuse_unmatched(&recipe, &original)?;
     let calibration = calibration.map(DatasetCalibration::new);
     Ok(Context { request, recipe, file, original, simplified, calibration, eval, progress, interrupt })
+}
+
+/// The file, or a new network of the architecture that the recipe names.
+fn model_file(request: &CompressRequest, recipe: &Recipe) -> Result<ModelFile, JobError> {
+    let usage = |reason: &str, hint: &str| JobError::Usage { reason: reason.to_owned(), hint: hint.to_owned() };
+    match (&request.model, &recipe.model) {
+        (Some(path), None) => load(path, &request.read),
+        (None, Some(settings)) => {
+            let in_model = |error: SettingsError| RecipeError::from(error.under("model"));
+            let (name, architecture) = model_of(settings).map_err(in_model)?;
+            let seed = request.seed;
+            let model = architecture.build(seed).map_err(|error| JobError::Unfit {
+                reason: error.to_string(),
+                hint: "change the settings of the architecture in `[model]`".to_owned(),
+            })?;
+            let bytes = to_bytes(&model, &WriteOptions::default())?.bytes;
+            let (size_bytes, digest) = (bytes.len() as u64, Digest::of(&bytes));
+            Ok(ModelFile { path: PathBuf::from(name), model, size_bytes, digest, warnings: Vec::new() })
+        }
+        (Some(_), Some(_)) => {
+            let reason = "the recipe's `[model]` names an architecture, and a model file is given too";
+            Err(usage(reason, "leave one of them out"))
+        }
+        (None, None) => {
+            Err(usage("there is nothing to begin with", "give a model, or `[model] architecture = NAME` in the recipe"))
+        }
+    }
+}
+
+/// Steps that train want data with labels.
+fn refuse_unlabelled(recipe: &Recipe, data: Option<&Dataset>) -> Result<(), JobError> {
+    for (index, step) in recipe.steps.iter().enumerate().filter(|(_, step)| step.train.is_some()) {
+        if !data.is_some_and(has_labels) {
+            return Err(JobError::Usage {
+                reason: format!("step {} (`{}`) trains, and needs data with labels", index + 1, step.method),
+                hint: "give `--data PATH`: training data, never the data you judge on".to_owned(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// A layer pattern that matches nothing is found here rather than after the steps before it.
@@ -374,7 +446,7 @@ fn run_request(context: &Context<'_>) -> Result<RunRequest, JobError> {
     let name = |path: &Path| path.display().to_string();
     let mut run_request = RunRequest::new(request.command.clone(), VERSION, request.seed)
         .given_in(std::env::current_dir().ok())
-        .input("model", Input::new(name(&request.model), context.file.digest))
+        .input("model", Input::new(name(&context.file.path), context.file.digest))
         .input("recipe", Input::new(&context.recipe.name, context.recipe.digest()))
         .option("budget", serde_json::to_string(&request.budget).unwrap_or_default())
         .option("sensitivity", request.sensitivity);
