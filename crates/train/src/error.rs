@@ -1,11 +1,12 @@
 //! Why a network could not be trained.
 
+use lissom_data::DataError;
 use lissom_engine::EngineError;
 use lissom_graph::{EvaluateError, LoadError, OpError, VerifyError};
-use lissom_recipe::{SettingsError, did_you_mean};
+use lissom_recipe::{Interrupted, SettingsError, did_you_mean};
 use lissom_tensor::TensorError;
 
-use crate::{CheckpointError, GradientError};
+use crate::{CheckpointError, GradientError, WatchError};
 
 /// Why a network could not be trained.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,14 @@ pub enum TrainError {
     OtherTraining { reason: String },
     #[error("an architecture cannot be built: {reason}")]
     Architecture { reason: String },
+    #[error("the batches: {reason}")]
+    Source { reason: String },
+    #[error("what looks on at the training failed")]
+    Watch { source: WatchError },
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    #[error(transparent)]
+    Data(#[from] DataError),
     #[error(transparent)]
     Gradient(#[from] GradientError),
     #[error(transparent)]
@@ -64,6 +73,7 @@ impl TrainError {
         match self {
             Self::Gradient(error) => error.hint().map(str::to_owned),
             Self::Settings(error) => error.hint(),
+            Self::Data(error) => error.hint(),
             Self::UnknownValue { nearest, .. } => nearest.as_ref().map(|near| format!("did you mean `{near}`?")),
             Self::Unreached { .. } => Some("leave these parameters out of the training, or choose another loss".into()),
             Self::NotFinite { .. } => {

@@ -2,6 +2,7 @@
 
 mod bias_correction;
 mod cross_layer_equalization;
+mod fine_tune;
 mod fold_batch_norm;
 mod magnitude;
 mod quantize;
@@ -13,6 +14,7 @@ use crate::MethodSpec;
 pub static METHODS: &[MethodSpec] = &[
     bias_correction::SPEC,
     cross_layer_equalization::SPEC,
+    fine_tune::SPEC,
     fold_batch_norm::SPEC,
     magnitude::SPEC,
     quantize::SPEC,
