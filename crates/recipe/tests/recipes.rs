@@ -152,8 +152,10 @@ fn the_documented_example_is_a_good_recipe() {
         "fold_batch_norm",
         "cross_layer_equalization",
         "quantize",
+        "fine_tune",
     ];
     assert_eq!(methods(&recipe), expected);
+    assert_eq!(recipe.steps[6].to_json()["train"]["epochs"], 30);
     assert!(!recipe.steps[5].layers.matches("head"));
 }
 

@@ -22,6 +22,9 @@
 //! [[step]]
 //! method = "fold_batch_norm"          # not inherited: added at the end, or before a step
 //! before = "magnitude"
+//!
+//! [[step]]
+//! method = "fine_tune"                # trains as `[train]` says
 //! ```
 //!
 //! The n-th step of a method changes the n-th inherited step of that method, key by key, tables

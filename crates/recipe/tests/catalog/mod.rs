@@ -85,7 +85,20 @@ pub struct LayersOnly {
     pub layers: LayerFilter,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FineTune {
+    #[serde(default)]
+    pub layers: LayerFilter,
+    #[serde(default)]
+    pub train: serde_json::Value,
+}
+
 impl MethodCatalog for Catalog {
+    fn is_training(&self, method: &str, _settings: &Settings) -> bool {
+        method == "fine_tune"
+    }
+
     fn names(&self) -> Vec<&str> {
         vec![
             "fold_batch_norm",
@@ -94,6 +107,7 @@ impl MethodCatalog for Catalog {
             "quantize",
             "bias_correction",
             "reestimate_batch_norm",
+            "fine_tune",
         ]
     }
 
@@ -116,6 +130,9 @@ impl MethodCatalog for Catalog {
             }
             "reestimate_batch_norm" => {
                 settings.parse::<Reestimate>()?;
+            }
+            "fine_tune" => {
+                settings.parse::<FineTune>()?;
             }
             _ => {
                 settings.parse::<LayersOnly>()?;
