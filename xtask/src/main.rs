@@ -8,6 +8,8 @@ mod instructions;
 mod kill_test;
 mod peers;
 mod test;
+mod timing;
+mod train_bench;
 
 use std::process::ExitCode;
 
@@ -22,6 +24,7 @@ const TASKS: &[Task] = &[
     ("data", "get real data and networks: cifar10 OUT, or pypi-nets OUT", data::run),
     ("kill-test", "kill a job twenty times and compare its bytes: MODEL --recipe NAME [...]", kill_test::run),
     ("peers", "time lissom beside ONNX Runtime and OpenVINO: [--networks A,B] [--forms A,B] [...]", peers::run),
+    ("train-bench", "time training steps of lissom beside PyTorch: [--rows A,B] [--json] [...]", train_bench::run),
     ("instructions", "count instructions under Valgrind, against the committed counts [--update]", instructions::run),
 ];
 

@@ -1,15 +1,23 @@
-//! Times a training step: `step_time NETWORK SETTINGS BATCH THREADS STEPS [parts]`, e.g. `step_time resnet20 "" 128 2 10 parts`.
+//! Times a training step: `step_time NETWORK SETTINGS BATCH THREADS STEPS [parts|serve]`, e.g.
+//! `step_time resnet20 "" 128 2 10 parts`.
 //!
 //! The network is a file that ends in `.onnx`, or an architecture with its settings: TOML on one line, keys separated by semicolons.
-//! SGD with momentum on random images. `parts` lists what takes longest.
+//! SGD with momentum on random images. `parts` lists what takes longest. `serve` is for `cargo xtask train-bench`, which alternates
+//! it with PyTorch: a line of JSON after `STEPS` steps, then each line `run SECONDS` is answered by a JSON list of the seconds of
+//! each step (after one that does not count).
 
 use std::error::Error;
+use std::io::{BufRead, Write};
 use std::time::Instant;
 
 use lissom_graph::Model;
+use lissom_kernels::memory::LargePages;
 use lissom_recipe::Settings;
 use lissom_tensor::Tensor;
 use lissom_train::{ARCHITECTURES, LOSSES, OPTIMIZERS, SCHEDULES, Trainer, TrainerOptions};
+
+#[global_allocator]
+static ALLOCATOR: LargePages = LargePages;
 
 fn network(name: &str, settings: &str) -> Result<Model, Box<dyn Error>> {
     if name.ends_with(".onnx") {
@@ -24,9 +32,11 @@ fn network(name: &str, settings: &str) -> Result<Model, Box<dyn Error>> {
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [name, settings, batch, threads, steps, rest @ ..] = &words[..] else {
-        return Err("usage: step_time NETWORK SETTINGS BATCH THREADS STEPS [parts]".into());
+        return Err("usage: step_time NETWORK SETTINGS BATCH THREADS STEPS [parts|serve]".into());
     };
     let (batch, steps): (usize, usize) = (batch.parse()?, steps.parse()?);
+    let resident = reset_peak().and_then(|()| status_bytes("VmRSS:"));
+    let started = Instant::now();
     let model = network(name, settings)?;
     let input = model.graph.value(model.graph.inputs()[0]);
     let scores = model.graph.value(model.graph.outputs()[0]);
@@ -51,6 +61,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     options.threads = threads.parse()?;
     let mut trainer = Trainer::new(&model, options, |_| true)?;
     let batch_tensors = [(input.name.as_str(), &x), ("labels", &labels)];
+    if rest.iter().any(|word| word == "serve") {
+        trainer.step(&batch_tensors)?;
+        let load_ms = started.elapsed().as_secs_f64() * 1e3;
+        for _ in 1..steps {
+            trainer.step(&batch_tensors)?;
+        }
+        let peak = resident.and_then(|resident| Some(status_bytes("VmHWM:")?.saturating_sub(resident)));
+        let peak_bytes = peak.map_or("null".to_owned(), |bytes| bytes.to_string());
+        let version = env!("CARGO_PKG_VERSION");
+        println!(r#"{{"engine": "lissom {version}", "load_ms": {load_ms}, "peak_bytes": {peak_bytes}}}"#);
+        return serve(&mut trainer, &batch_tensors);
+    }
     let mut times = Vec::with_capacity(steps);
     for _ in 0..steps {
         let start = Instant::now();
@@ -77,4 +99,36 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("{} parts run their plain evaluation", trainer.notes().len());
     Ok(())
+}
+
+fn serve(trainer: &mut Trainer, batch: &[(&str, &Tensor)]) -> Result<(), Box<dyn Error>> {
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let mut times: Vec<f64> = Vec::new();
+        if let Some(seconds) = line.strip_prefix("run ") {
+            let seconds: f64 = seconds.trim().parse()?;
+            trainer.step(batch)?;
+            let started = Instant::now();
+            while times.len() < 3 || started.elapsed().as_secs_f64() < seconds {
+                let step = Instant::now();
+                trainer.step(batch)?;
+                times.push(step.elapsed().as_secs_f64());
+            }
+        }
+        println!("[{}]", times.iter().map(f64::to_string).collect::<Vec<_>>().join(","));
+        std::io::stdout().flush()?;
+    }
+    Ok(())
+}
+
+/// Starts counting the peak of memory anew; `None` where the system cannot.
+fn reset_peak() -> Option<()> {
+    std::fs::write("/proc/self/clear_refs", "5").ok()
+}
+
+/// A line of `/proc/self/status`, in bytes.
+fn status_bytes(key: &str) -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kib: u64 = text.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()?;
+    Some(kib << 10)
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use super::environment::Environment;
 use super::goals::goal;
 use super::options::Options;
-use super::worker::Worker;
+use crate::timing::{Measured, Quartiles, Worker, in_turn};
 
 const PEERS: [&str; 2] = ["onnxruntime", "openvino"];
 
@@ -44,17 +44,6 @@ impl Case {
     }
 }
 
-/// An engine in one row.
-pub(super) struct Measured {
-    pub(super) engine: String,
-    /// Median of the medians of the rounds.
-    pub(super) ms: f64,
-    /// Median of each round.
-    pub(super) rounds_ms: Vec<f64>,
-    pub(super) load_ms: f64,
-    pub(super) peak_bytes: Option<u64>,
-}
-
 /// One row.
 pub(super) struct Row {
     pub(super) case: Case,
@@ -67,14 +56,6 @@ pub(super) struct Row {
     pub(super) goal: Option<f64>,
 }
 
-/// Median and quartiles.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Quartiles {
-    pub(super) low: f64,
-    pub(super) median: f64,
-    pub(super) high: f64,
-}
-
 impl Row {
     /// The peer that is fastest here.
     pub(super) fn best_peer(&self) -> Option<&Measured> {
@@ -83,8 +64,7 @@ impl Row {
 
     /// How many times as fast as a peer lissom is, round by round.
     pub(super) fn ratio(&self, peer: &Measured) -> Quartiles {
-        let ratios = peer.rounds_ms.iter().zip(&self.lissom.rounds_ms).map(|(theirs, ours)| theirs / ours);
-        quartiles(ratios.collect())
+        self.lissom.times_as_fast_as(peer)
     }
 
     /// The row in a line of the terminal.
@@ -132,32 +112,12 @@ pub(super) fn measure(case: &Case, environment: &Environment, lissom: &Path, opt
     } else {
         peer(PEERS[0], &case.own())?.answer(&answer)?
     };
-    let mut measured = in_turn(workers, options)?.into_iter();
+    let mut measured = in_turn(workers, options.rounds, options.seconds)?.into_iter();
     let lissom = measured.next().ok_or("nothing was measured")?;
     let case = Case { ..*case };
     let goal = goal(&case);
     let difference = difference(&own, &reference)?;
     Ok(Row { case, lissom, load_again_ms, peers: measured.collect(), difference, goal })
-}
-
-/// Every round begins with another engine.
-fn in_turn(mut workers: Vec<Worker>, options: &Options) -> Result<Vec<Measured>, String> {
-    let n = workers.len();
-    let mut rounds_ms = vec![Vec::new(); n];
-    for round in 0..options.rounds {
-        for at in (0..n).map(|turn| (round + turn) % n) {
-            let times = workers[at].run_ms(options.seconds)?;
-            rounds_ms[at].push(quartiles(times).median);
-        }
-    }
-    let measured = workers.iter().zip(rounds_ms).map(|(worker, rounds_ms)| Measured {
-        engine: worker.engine.clone(),
-        ms: quartiles(rounds_ms.clone()).median,
-        rounds_ms,
-        load_ms: worker.load_ms,
-        peak_bytes: worker.peak_bytes,
-    });
-    Ok(measured.collect())
 }
 
 fn difference(own: &[f32], reference: &[f32]) -> Result<f64, String> {
@@ -171,27 +131,9 @@ fn difference(own: &[f32], reference: &[f32]) -> Result<f64, String> {
     Ok(if worst == 0.0 { 0.0 } else { worst / largest })
 }
 
-/// By linear interpolation between the sorted values.
-fn quartiles(mut values: Vec<f64>) -> Quartiles {
-    values.sort_by(f64::total_cmp);
-    let at = |share: f64| {
-        let place = share * values.len().saturating_sub(1) as f64;
-        let (low, high) = (values.get(place.floor() as usize), values.get(place.ceil() as usize));
-        let (Some(low), Some(high)) = (low, high) else { return f64::NAN };
-        low + (high - low) * place.fract()
-    };
-    Quartiles { low: at(0.25), median: at(0.5), high: at(0.75) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quartiles_lie_between_the_values() {
-        assert_eq!(quartiles(vec![4.0, 1.0, 2.0, 3.0]), Quartiles { low: 1.75, median: 2.5, high: 3.25 });
-        assert_eq!(quartiles(vec![5.0]), Quartiles { low: 5.0, median: 5.0, high: 5.0 });
-    }
 
     #[test]
     fn differences_are_shares_of_the_largest_value_and_keep_nan() {

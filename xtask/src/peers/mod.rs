@@ -1,15 +1,13 @@
 //! `cargo xtask peers`: how fast lissom is beside ONNX Runtime and OpenVINO, on networks that anybody can make.
 //!
-//! Every engine is a process of its own. They take turns in short runs, and whoever does not run is stopped, so that a
-//! drifting clock hits all alike and nobody's waiting threads take time from another. Peers run the dense file, since
-//! they gain nothing from zeros; answers are compared on the same file.
+//! Engines take turns ([`timing`](crate::timing)). Peers run the dense file, since they gain nothing from zeros; answers are
+//! compared on the same file.
 
 mod environment;
 mod goals;
 mod measure;
 mod options;
 mod table;
-mod worker;
 
 use std::fs::File;
 use std::path::Path;
@@ -17,7 +15,8 @@ use std::path::Path;
 use lissom_recipe::run::write_atomic;
 
 use crate::command::{cargo, root, run as run_command};
-use environment::{Environment, cpu, date, lissom_version};
+use crate::timing::{cpu, date, lissom_version};
+use environment::Environment;
 use goals::goal;
 use measure::{Case, Row, measure};
 use options::Options;

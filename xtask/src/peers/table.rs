@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::measure::{Measured, Quartiles, Row};
+use super::measure::Row;
+use crate::timing::{Measured, Quartiles, memory, milliseconds};
 
 /// All rows, and what they were measured on.
 pub(super) struct Document {
@@ -81,16 +82,6 @@ fn line(row: &Row) -> String {
     )
 }
 
-/// Three significant digits.
-fn milliseconds(ms: f64) -> String {
-    let decimals = (2.0 - ms.log10().floor()).clamp(0.0, 4.0);
-    format!("{ms:.*}", decimals as usize)
-}
-
-fn memory(measured: &Measured) -> String {
-    measured.peak_bytes.map_or(String::new(), |bytes| format!("{:.0} MB", bytes as f64 / 1e6))
-}
-
 /// Every number, for programs.
 pub(super) fn json(document: &Document) -> String {
     let Document { date, cpu, n_cores, lissom, command, threads, rounds, rows } = document;
@@ -140,15 +131,4 @@ fn engine_json(measured: &Measured) -> Value {
         "load_ms": measured.load_ms,
         "peak_bytes": measured.peak_bytes,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_have_three_digits() {
-        let texts = [0.0123, 0.203, 5.178, 18.32, 276.6].map(milliseconds);
-        assert_eq!(texts, ["0.0123", "0.203", "5.18", "18.3", "277"]);
-    }
 }

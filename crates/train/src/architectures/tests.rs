@@ -19,6 +19,7 @@ const SMALL: &[(&str, &str, &[usize])] = &[
     ("resnet20", "size = 8\nwidth = 4\nblocks = 1\nclasses = 3\nshortcut = \"conv\"", &[2, 3, 8, 8]),
     ("mobilenet_v1", "size = 32\nwidth = 0.1\nclasses = 3", &[2, 3, 32, 32]),
     ("vision_transformer", "size = 8\nwidth = 8\ndepth = 1\nheads = 2\nclasses = 3", &[2, 3, 8, 8]),
+    ("vision_transformer", "size = 8\nheight = 4\nwidth = 8\ndepth = 1\nheads = 2\nclasses = 3", &[2, 3, 4, 8]),
 ];
 
 #[test]

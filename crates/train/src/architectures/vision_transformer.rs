@@ -21,7 +21,8 @@ pub(super) const SPEC: ArchitectureSpec = ArchitectureSpec {
         not_zero(settings, &counts)?;
         let counts = [("width", own.width), ("depth", own.depth), ("heads", own.heads), ("expansion", own.expansion)];
         not_zero(settings, &counts)?;
-        if !own.size.is_multiple_of(own.patch) {
+        not_zero(settings, &[("height", own.height.unwrap_or(own.size))])?;
+        if !own.sides().iter().all(|side| side.is_multiple_of(own.patch)) {
             return Err(settings.error_at("patch", "must divide the size"));
         }
         if !own.width.is_multiple_of(own.heads) {
@@ -38,8 +39,10 @@ struct VisionTransformer {
     classes: usize,
     /// Channels of the images.
     channels: usize,
-    /// Height and width of the images.
+    /// Width of the images.
     size: usize,
+    /// Height of the images; the size, if it is not given.
+    height: Option<usize>,
     /// Height and width of a patch.
     patch: usize,
     /// Length of a word.
@@ -53,11 +56,16 @@ struct VisionTransformer {
 
 impl Default for VisionTransformer {
     fn default() -> Self {
-        Self { classes: 10, channels: 3, size: 32, patch: 4, width: 96, depth: 6, heads: 3, expansion: 4 }
+        Self { classes: 10, channels: 3, size: 32, height: None, patch: 4, width: 96, depth: 6, heads: 3, expansion: 4 }
     }
 }
 
 impl VisionTransformer {
+    /// Height and width of the images.
+    fn sides(&self) -> [usize; 2] {
+        [self.height.unwrap_or(self.size), self.size]
+    }
+
     fn norm(&self, net: &mut Net, name: &str, x: ValueId) -> Result<ValueId, TrainError> {
         let scale = net.filled(&format!("{name}.weight"), &[self.width], 1.0)?;
         let bias = net.filled(&format!("{name}.bias"), &[self.width], 0.0)?;
@@ -112,8 +120,9 @@ impl VisionTransformer {
 
 impl Architecture for VisionTransformer {
     fn build(&self, seed: u64) -> Result<Model, TrainError> {
-        let (mut net, x) = Net::new(SPEC.name, &[self.channels, self.size, self.size], seed);
-        let n_words = (self.size / self.patch).pow(2);
+        let [height, width] = self.sides();
+        let (mut net, x) = Net::new(SPEC.name, &[self.channels, height, width], seed);
+        let n_words = (height / self.patch) * (width / self.patch);
         let fan_in = self.channels * self.patch * self.patch;
         let shape = [self.width, self.channels, self.patch, self.patch];
         let weight = net.drawn("patches.weight", &shape, Draw::Glorot, [fan_in, self.width])?;

@@ -9,22 +9,22 @@ use serde_json::Value;
 use crate::command::shown;
 
 /// A loaded network in one engine.
-pub(super) struct Worker {
+pub(crate) struct Worker {
     child: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
     command: String,
     /// Name and version of the engine.
-    pub(super) engine: String,
+    pub(crate) engine: String,
     /// From the file to the first answer.
-    pub(super) load_ms: f64,
+    pub(crate) load_ms: f64,
     /// What loading and the first answer added to resident memory at most; `None` where the system does not tell.
-    pub(super) peak_bytes: Option<u64>,
+    pub(crate) peak_bytes: Option<u64>,
 }
 
 impl Worker {
     /// Starts a worker, waits until it has loaded, and stops it.
-    pub(super) fn start(command: &mut Command) -> Result<Self, String> {
+    pub(crate) fn start(command: &mut Command) -> Result<Self, String> {
         let shown = shown(command);
         let cannot = |error: std::io::Error| format!("cannot run `{shown}`: {error}");
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(cannot)?;
@@ -44,7 +44,7 @@ impl Worker {
     }
 
     /// Lets it run for a while; the milliseconds of each run.
-    pub(super) fn run_ms(&mut self, seconds: f64) -> Result<Vec<f64>, String> {
+    pub(crate) fn run_ms(&mut self, seconds: f64) -> Result<Vec<f64>, String> {
         let times = self.ask(&format!("run {seconds}"))?;
         let times: Vec<f64> = times.as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
         if times.is_empty() { Err(format!("`{}` gave no times", self.command)) } else { Ok(times) }
@@ -52,7 +52,7 @@ impl Worker {
     }
 
     /// Its first output, by way of a file.
-    pub(super) fn answer(&mut self, file: &Path) -> Result<Vec<f32>, String> {
+    pub(crate) fn answer(&mut self, file: &Path) -> Result<Vec<f32>, String> {
         self.ask(&format!("answer {}", file.display()))?;
         let bytes = std::fs::read(file).map_err(|error| format!("cannot read `{}`: {error}", file.display()))?;
         Ok(bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
