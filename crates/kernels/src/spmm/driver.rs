@@ -216,7 +216,7 @@ impl Call<'_> {
             unsafe {
                 let (bias, sums) = (start.add(slab), start.add(slab + n_rows));
                 let plan = &mut memory.plan;
-                let run = kernel.run[usize::from(self.packed.bands.is_some())];
+                let run = kernel.run_on_bands.filter(|_| self.packed.bands.is_some()).unwrap_or(kernel.run);
                 run(self, &mut Block { place, vectors, parts, slab: start, sums, bias, plan });
             }
         });

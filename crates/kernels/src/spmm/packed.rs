@@ -271,7 +271,8 @@ struct Slabs {
 
 impl Slabs {
     fn of(kernel: &Kernel, shape: &ConvShape, columns: &[Column]) -> Self {
-        match Bands::of(&shape.window, shape.c_in, kernel.vectors, kernel.k_block * kernel.vectors) {
+        let bands = || Bands::of(&shape.window, shape.c_in, kernel.vectors, kernel.k_block * kernel.vectors);
+        match kernel.run_on_bands.and_then(|_| bands()) {
             Some(bands) => Self::of_channels(bands, columns),
             None => Self::of_columns(kernel.k_block, columns),
         }
