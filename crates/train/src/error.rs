@@ -2,7 +2,7 @@
 
 use lissom_engine::EngineError;
 use lissom_graph::{EvaluateError, LoadError, OpError, VerifyError};
-use lissom_recipe::{SettingsError, did_you_mean};
+use lissom_recipe::{UnmatchedPattern, SettingsError, did_you_mean};
 use lissom_tensor::TensorError;
 
 use crate::{CheckpointError, GradientError};
@@ -38,6 +38,10 @@ pub enum TrainError {
     OtherTraining { reason: String },
     #[error("an architecture cannot be built: {reason}")]
     Architecture { reason: String },
+    #[error("`{method}` cannot train this network: {reason}")]
+    Technique { method: &'static str, reason: String },
+    #[error(transparent)]
+    Layers(#[from] UnmatchedPattern),
     #[error(transparent)]
     Gradient(#[from] GradientError),
     #[error(transparent)]
@@ -64,6 +68,7 @@ impl TrainError {
         match self {
             Self::Gradient(error) => error.hint().map(str::to_owned),
             Self::Settings(error) => error.hint(),
+            Self::Layers(error) => Some(error.hint()),
             Self::UnknownValue { nearest, .. } => nearest.as_ref().map(|near| format!("did you mean `{near}`?")),
             Self::Unreached { .. } => Some("leave these parameters out of the training, or choose another loss".into()),
             Self::NotFinite { .. } => {

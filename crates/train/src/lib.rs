@@ -10,6 +10,7 @@
 
 pub mod architectures;
 mod checkpoint;
+mod detour;
 mod error;
 mod forward;
 mod gradient;
@@ -28,6 +29,7 @@ mod trainer;
 
 pub use architectures::{ARCHITECTURES, Architecture, ArchitectureSpec};
 pub use checkpoint::{Checkpoint, CheckpointError};
+pub use detour::Detour;
 pub use error::{Culprit, TrainError};
 pub use forward::{BatchNorm, Dropped, Forward, ForwardOptions, Objective, Statistic};
 pub use gradient::{Differentiation, GradientError, Gradients, Missing, differentiate};
@@ -35,6 +37,7 @@ pub use losses::{LOSSES, Loss, LossSpec, Network, Target};
 pub use nodes::{Nodes, floats};
 pub use optimizers::{Length, OPTIMIZERS, Optimizer, OptimizerSpec, Perturbation, Slot, Updated};
 pub use parameters::{Group, Parameter, parameters};
+pub use random::Stream;
 pub use recompute::{Recompute, recompute};
 pub use report::Progress;
 pub use runner::{Evaluation, Evaluator, Named, Runner};
