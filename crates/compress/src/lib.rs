@@ -4,6 +4,8 @@
 //! Most published methods are one choice of each part ([`parts`]): **score** (what is a weight worth), **allocate** (how
 //! much from which layer), **pattern** (which shape zeros come in), **compensate** (what repairs the rest).
 //!
+//! Some work while a network trains: they give a [`Technique`](lissom_train::Technique).
+//!
 //! Adding a method: a file under `methods/` with a [`MethodSpec`], its `mod` line and its line in [`METHODS`].
 
 mod calibration;

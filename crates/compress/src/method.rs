@@ -6,6 +6,7 @@ use lissom_engine::{EngineError, Session, SessionOptions};
 use lissom_graph::{Layer, LoadError, Model, Node, OpError, ValueId, VerifyError};
 use lissom_recipe::{Interrupt, Interrupted, LayerFilter, MethodCatalog, Settings, SettingsError, UnmatchedPattern};
 use lissom_tensor::{Tensor, TensorError};
+use lissom_train::Technique;
 
 use crate::{Calibration, CalibrationError, Changes, Skipped};
 
@@ -40,6 +41,11 @@ pub trait Method: fmt::Debug + Send + Sync {
     /// Whether it encodes weights or activations with loss, so that later corrections want the model from before it.
     fn is_encoding(&self) -> bool {
         false
+    }
+
+    /// What it does while the network trains, for a method that works during training.
+    fn technique(&self) -> Option<Box<dyn Technique>> {
+        None
     }
 
     /// Changes the model. Deterministic: same model, data, seed and settings, same result at any number of threads.
@@ -89,6 +95,8 @@ impl Progress for Silent {
 pub enum MethodError {
     #[error("`{method}` needs calibration data")]
     NeedsCalibration { method: &'static str },
+    #[error("`{method}` works while the network trains, and this step does not train")]
+    NeedsTraining { method: &'static str },
     #[error("the calibration data is empty")]
     EmptyCalibration,
     #[error("{have} calibration samples do not fill one batch of {fixed}, which the model insists on")]

@@ -2,9 +2,11 @@
 
 pub mod allocate;
 pub mod histogram;
+pub mod masks;
 pub mod matrix;
 pub mod pattern;
 pub mod quantizer;
 pub mod range;
 pub mod score;
+pub mod select;
 pub mod users;
