@@ -1,11 +1,12 @@
 //! Why a network could not be trained.
 
+use lissom_data::DataError;
 use lissom_engine::EngineError;
 use lissom_graph::{EvaluateError, LoadError, OpError, VerifyError};
-use lissom_recipe::{UnmatchedPattern, SettingsError, did_you_mean};
+use lissom_recipe::{Interrupted, SettingsError, UnmatchedPattern, did_you_mean};
 use lissom_tensor::TensorError;
 
-use crate::{CheckpointError, GradientError};
+use crate::{CheckpointError, GradientError, WatchError};
 
 /// Why a network could not be trained.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,14 @@ pub enum TrainError {
     Technique { method: &'static str, reason: String },
     #[error(transparent)]
     Layers(#[from] UnmatchedPattern),
+    #[error("the batches: {reason}")]
+    Source { reason: String },
+    #[error("what looks on at the training failed")]
+    Watch { source: WatchError },
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    #[error(transparent)]
+    Data(#[from] DataError),
     #[error(transparent)]
     Gradient(#[from] GradientError),
     #[error(transparent)]
@@ -69,6 +78,7 @@ impl TrainError {
             Self::Gradient(error) => error.hint().map(str::to_owned),
             Self::Settings(error) => error.hint(),
             Self::Layers(error) => Some(error.hint()),
+            Self::Data(error) => error.hint(),
             Self::UnknownValue { nearest, .. } => nearest.as_ref().map(|near| format!("did you mean `{near}`?")),
             Self::Unreached { .. } => Some("leave these parameters out of the training, or choose another loss".into()),
             Self::NotFinite { .. } => {

@@ -2,7 +2,8 @@
 //!
 //! The gradient of a graph is a graph ([`differentiate`]), so a training step is one too ([`Step`]): forward, backward and update,
 //! which the engine runs like any other. What changes from step to step goes in and comes out: parameters, running
-//! statistics, what the optimizer keeps. A [`Trainer`] feeds these back, seeded and resumable.
+//! statistics, what the optimizer keeps. A [`Trainer`] feeds these back, seeded and resumable; [`fit()`] is the loop around it, in which a
+//! [`Technique`] has its say.
 //!
 //! - [`parameters`] are the constants of a network that can be trained; [`Forward`] is the network as training runs it, with its loss.
 //! - [`LOSSES`], [`OPTIMIZERS`], [`SCHEDULES`] and [`ARCHITECTURES`] are plain lists: a file and a line each.
@@ -12,6 +13,7 @@ pub mod architectures;
 mod checkpoint;
 mod detour;
 mod error;
+mod fit;
 mod forward;
 mod gradient;
 pub mod losses;
@@ -31,6 +33,9 @@ pub use architectures::{ARCHITECTURES, Architecture, ArchitectureSpec};
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use detour::Detour;
 pub use error::{Culprit, TrainError};
+pub use fit::{
+    Checkpoints, Evaluated, FitData, FitOptions, Fitted, InMemory, Samples, Source, Unwatched, Watch, WatchError, fit,
+};
 pub use forward::{BatchNorm, Dropped, Forward, ForwardOptions, Objective, Statistic};
 pub use gradient::{Differentiation, GradientError, Gradients, Missing, differentiate};
 pub use losses::{LOSSES, Loss, LossSpec, Network, Target};

@@ -79,6 +79,17 @@ impl Trainer {
         Some(self.model_of(|parameter| average(&parameter.name)))
     }
 
+    /// Exchanges the parameters and their moving averages, if those are kept. A second time takes it back.
+    pub fn swap_average(&mut self) {
+        for (name, role) in &self.roles {
+            let Role::Average(of) = role else { continue };
+            if let Some(average) = self.front.remove(name) {
+                let now = self.front.insert(of.clone(), average);
+                self.front.extend(now.map(|now| (name.clone(), now)));
+            }
+        }
+    }
+
     fn model_of<'a>(&'a self, tensor: impl Fn(&Parameter) -> Option<&'a Tensor>) -> Model {
         let mut model = self.original.clone();
         for parameter in &self.forward.parameters {
@@ -94,25 +105,37 @@ impl Trainer {
         model
     }
 
-    /// Writes everything a later process needs to go on, whole or not at all.
-    ///
-    /// # Errors
-    /// [`TrainError::Checkpoint`].
-    pub fn save(&self, path: &Path) -> Result<(), TrainError> {
+    /// Everything a later process needs to go on.
+    pub fn state(&self) -> Checkpoint {
         let mut metadata = BTreeMap::new();
         metadata.insert("step".into(), self.done.to_string());
         metadata.insert("seed".into(), self.options.seed.to_string());
         metadata.insert("total_steps".into(), self.options.total_steps.to_string());
-        Ok(Checkpoint { metadata, tensors: self.front.clone() }.save(path)?)
+        Checkpoint { metadata, tensors: self.front.clone() }
     }
 
-    /// Goes on where a checkpoint was written: the steps that follow are those of a training that was never interrupted.
+    /// Writes the [`state`](Self::state), whole or not at all.
     ///
     /// # Errors
-    /// [`TrainError::OtherTraining`] if it was written by a training of another network, seed, length or optimizer;
-    /// nothing is changed then.
+    /// [`TrainError::Checkpoint`].
+    pub fn save(&self, path: &Path) -> Result<(), TrainError> {
+        Ok(self.state().save(path)?)
+    }
+
+    /// Goes on where a checkpoint was written, as [`restore`](Self::restore).
+    ///
+    /// # Errors
+    /// [`TrainError::Checkpoint`], and those of [`restore`](Self::restore).
     pub fn load(&mut self, path: &Path) -> Result<(), TrainError> {
-        let checkpoint = Checkpoint::load(path)?;
+        self.restore(Checkpoint::load(path)?)
+    }
+
+    /// Goes on from a [`state`](Self::state): the steps that follow are those of a training that was never interrupted.
+    ///
+    /// # Errors
+    /// [`TrainError::OtherTraining`] if it is that of a training of another network, seed, length or optimizer;
+    /// nothing is changed then.
+    pub fn restore(&mut self, checkpoint: Checkpoint) -> Result<(), TrainError> {
         let number = |key: &str| -> Result<u64, TrainError> {
             let text = checkpoint.metadata.get(key);
             let other = || TrainError::OtherTraining { reason: format!("it has no `{key}`") };
