@@ -231,8 +231,7 @@ impl Loop<'_> {
     fn refuse_not_finite(&self) -> Result<(), TrainError> {
         let is_broken = |tensor: &Tensor| tensor.to_f64_vec().is_ok_and(|values| values.iter().any(|x| !x.is_finite()));
         let parameters = self.trainer.parameters().iter();
-        let broken =
-            parameters.map(|own| &own.name).find(|&name| self.trainer.tensor(name).is_some_and(is_broken));
+        let broken = parameters.map(|own| &own.name).find(|&name| self.trainer.tensor(name).is_some_and(is_broken));
         match broken {
             Some(name) => {
                 let culprit = Culprit::Parameter { name: name.clone() };

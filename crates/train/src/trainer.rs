@@ -17,8 +17,8 @@ use twice::{Pass, Twice};
 use crate::report::{Progress, Report};
 use crate::runner::not_trainable;
 use crate::{
-    Carried, Detour, Evaluator, Forward, ForwardOptions, Named, Objective, Optimizer, Parameter, Role, Runner, Schedule, Step,
-    StepOptions, TrainError,
+    Carried, Detour, Evaluator, Forward, ForwardOptions, Named, Objective, Optimizer, Parameter, Role, Runner,
+    Schedule, Step, StepOptions, TrainError,
 };
 
 /// How a network is trained.

@@ -105,8 +105,7 @@ fn trained(folder: Option<&Path>, threads: usize, stop: Option<u64>) -> (Result<
     let judge = Objective::from(loss("cross_entropy", ""));
     let data = FitData { training: &training, validation: Some((&validation, judge)) };
     let mut technique = Counting::default();
-    let fitted =
-        fit(perceptron(), options(threads), all, &mut technique, &data, &plan(folder, &interrupt), &watch);
+    let fitted = fit(perceptron(), options(threads), all, &mut technique, &data, &plan(folder, &interrupt), &watch);
     (fitted, technique, watch)
 }
 

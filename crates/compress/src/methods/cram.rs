@@ -210,7 +210,8 @@ impl Technique for CramTechnique {
             let used = kept.values.get(&format!("{level}.used")).and_then(|used| used.parse().ok()).unwrap_or(0);
             let prefix = format!("{level}.");
             let own = kept.tensors.iter().filter(|(name, _)| name.starts_with(&prefix));
-            let masks = own.map(|(_, mask)| Ok(mask.as_slice::<bool>()?.to_vec())).collect::<Result<_, TrainError>>()?;
+            let masks =
+                own.map(|(_, mask)| Ok(mask.as_slice::<bool>()?.to_vec())).collect::<Result<_, TrainError>>()?;
             shared.masks.push((masks, used));
         }
         Ok(())

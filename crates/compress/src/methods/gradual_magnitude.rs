@@ -87,8 +87,8 @@ impl GradualMagnitude {
         let last = at.epochs.saturating_mul(at.steps_an_epoch).saturating_sub(1);
         let begin = step(self.begin).min(last);
         let end = step(self.end.unwrap_or(at.epochs as f64 / 2.0)).clamp(begin, last);
-        let is_due = (begin..=end).contains(&at.step)
-            && ((at.step - begin).is_multiple_of(self.every) || at.step == end);
+        let is_due =
+            (begin..=end).contains(&at.step) && ((at.step - begin).is_multiple_of(self.every) || at.step == end);
         let progress = if end > begin { (at.step.saturating_sub(begin)) as f64 / (end - begin) as f64 } else { 1.0 };
         is_due.then(|| gradual(self.initial, self.sparsity.fraction(), progress, self.power))
     }

@@ -4,11 +4,20 @@ mod acdc;
 mod bias_correction;
 mod cram;
 mod cross_layer_equalization;
+mod early_bird;
 mod fold_batch_norm;
 mod gradual_magnitude;
+mod grasp;
+mod lottery_ticket;
 mod magnitude;
+mod pq_index;
 mod quantize;
 mod reestimate_batch_norm;
+mod rigl;
+mod set;
+mod snip;
+mod sr_ste;
+mod synflow;
 mod trained;
 
 use crate::MethodSpec;
@@ -19,11 +28,20 @@ pub static METHODS: &[MethodSpec] = &[
     bias_correction::SPEC,
     cram::SPEC,
     cross_layer_equalization::SPEC,
+    early_bird::SPEC,
     fold_batch_norm::SPEC,
     gradual_magnitude::SPEC,
+    grasp::SPEC,
+    lottery_ticket::SPEC,
     magnitude::SPEC,
+    pq_index::SPEC,
     quantize::SPEC,
     reestimate_batch_norm::SPEC,
+    rigl::SPEC,
+    set::SPEC,
+    snip::SPEC,
+    sr_ste::SPEC,
+    synflow::SPEC,
 ];
 
 #[cfg(test)]

@@ -50,14 +50,10 @@ fn product() -> Model {
     Model::new(graph, OPERATORS, 20)
 }
 
-fn parsed<T>(found: Option<T>) -> T {
-    found.unwrap()
-}
-
 fn options(objective: impl Into<Objective>, optimizer: &str, steps: u64) -> TrainerOptions {
     let settings = |text| Settings::from_toml("test", text).unwrap();
-    let spec = parsed(OPTIMIZERS.iter().find(|spec| spec.name == "sgd"));
-    let schedule = parsed(SCHEDULES.iter().find(|spec| spec.name == "constant"));
+    let spec = OPTIMIZERS.iter().find(|spec| spec.name == "sgd").unwrap();
+    let schedule = SCHEDULES.iter().find(|spec| spec.name == "constant").unwrap();
     let schedule = (schedule.parse)(&Settings::empty()).unwrap();
     let mut options = TrainerOptions::new(objective, (spec.parse)(&settings(optimizer)).unwrap(), schedule, steps);
     options.threads = 1;
@@ -104,6 +100,8 @@ fn go(
         if technique.before_step(trainer, &at(step), &batch).unwrap() == Due::Train {
             let progress = trainer.step(&batch).unwrap();
             assert!(progress.loss.is_finite());
+        } else {
+            trainer.skip_step();
         }
         technique.after_step(trainer, &at(step + 1)).unwrap();
     }
@@ -125,7 +123,7 @@ fn clouds(step: u64) -> Vec<(String, Tensor)> {
 }
 
 fn perceptron() -> Model {
-    let spec = parsed(ARCHITECTURES.iter().find(|spec| spec.name == "mlp"));
+    let spec = ARCHITECTURES.iter().find(|spec| spec.name == "mlp").unwrap();
     let settings = Settings::from_toml("test", "shape = [8]\nhidden = [16]\nclasses = 3").unwrap();
     (spec.parse)(&settings).unwrap().build(1).unwrap()
 }
@@ -135,7 +133,7 @@ const STEPS: u64 = 12;
 
 /// A perceptron with a technique, before its first step.
 fn perceptron_trainer(technique: &mut dyn Technique) -> Trainer {
-    let loss = parsed(LOSSES.iter().find(|spec| spec.name == "cross_entropy"));
+    let loss = LOSSES.iter().find(|spec| spec.name == "cross_entropy").unwrap();
     let loss = (loss.parse)(&Settings::empty()).unwrap();
     let mut model = perceptron();
     let mut options = options(loss, "learning_rate = 0.05\nmomentum = 0.9", EPOCHS * STEPS);
@@ -148,13 +146,22 @@ fn technique(name: &str, text: &str) -> Box<dyn Technique> {
     (Methods(METHODS).find(name).unwrap().parse)(&settings).unwrap().technique().unwrap()
 }
 
-/// The settings each method is tried with, which fit a training of 20 epochs of 12 steps, and the share of zeros it ends with.
+/// The settings each method is tried with, which fit a training of 20 epochs of 12 steps, and the share of zeros it ends with, if that is known.
 const CASES: &[(&str, &str, f64)] = &[
     ("acdc", "sparsity = 0.75", 0.75),
     ("acdc", "sparsity = \"2:4\"", 0.5),
     ("cram", "sparsities = [0.5, \"2:4\", 0.75]\nradius = 0.01\nmask_every = 3", 0.0),
+    ("early_bird", "sparsity = 0.5", 0.5),
     ("gradual_magnitude", "sparsity = 0.75\nbegin = 1\nend = 12\nevery = 6", 0.75),
     ("gradual_magnitude", "sparsity = 0.75\nallocate = \"uniform\"", 0.75),
+    ("grasp", "sparsity = 0.5", 0.5),
+    ("lottery_ticket", "share = 0.5\nprunings = 2\nrewind = 5", 0.75),
+    ("pq_index", "prunings = 2\nscope = \"layer\"", f64::NAN),
+    ("rigl", "sparsity = 0.5\nallocate = \"uniform\"\nevery = 10", 0.5),
+    ("set", "sparsity = 0.5\nallocate = \"uniform\"", 0.5),
+    ("snip", "sparsity = 0.75", 0.75),
+    ("sr_ste", "sparsity = \"2:4\"", 0.5),
+    ("synflow", "sparsity = 0.75", 0.75),
 ];
 
 fn sparsity(model: &Model) -> f64 {
@@ -172,8 +179,9 @@ fn every_technique_learns_and_ends_with_the_zeros_asked_for() {
         go(&mut *technique, &mut trainer, (EPOCHS, STEPS), 0..EPOCHS * STEPS, clouds);
         let model = technique.finish(&trainer).unwrap();
         let sparsity = sparsity(&model);
-        assert!((sparsity - expected).abs() < 0.01, "{name} {text}: {sparsity}");
-        let loss = parsed(LOSSES.iter().find(|spec| spec.name == "cross_entropy"));
+        let is_right = if expected.is_nan() { sparsity > 0.1 } else { (sparsity - expected).abs() < 0.01 };
+        assert!(is_right, "{name} {text}: {sparsity}");
+        let loss = LOSSES.iter().find(|spec| spec.name == "cross_entropy").unwrap();
         let objective = (loss.parse)(&Settings::empty()).unwrap().into();
         let evaluator = lissom_train::Evaluator::new(&model, &objective, &Default::default()).unwrap();
         let batch = clouds(500);

@@ -185,10 +185,15 @@ impl Targets {
 
     /// Masks drawn at random: as many weights stay in each layer as the rule says (global: the same share of each).
     pub fn at_random(&self, rule: &Rule, sparsity: f64, stream: impl Fn(u64) -> Stream) -> Masks {
-        let drawn: Vec<Vec<f32>> = self.all.iter().enumerate().map(|(layer, target)| {
-            let stream = stream(layer as u64);
-            (0..target.layout.indices.len() as u64).map(|i| stream.uniform(i) as f32).collect()
-        }).collect();
+        let drawn: Vec<Vec<f32>> = self
+            .all
+            .iter()
+            .enumerate()
+            .map(|(layer, target)| {
+                let stream = stream(layer as u64);
+                (0..target.layout.indices.len() as u64).map(|i| stream.uniform(i) as f32).collect()
+            })
+            .collect();
         let scores: Vec<&[f32]> = drawn.iter().map(Vec::as_slice).collect();
         let allocate = match rule.allocate {
             Allocate::Global | Allocate::Lamp => Allocate::Uniform,

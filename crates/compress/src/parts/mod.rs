@@ -7,6 +7,8 @@ pub mod matrix;
 pub mod pattern;
 pub mod quantizer;
 pub mod range;
+pub mod restart;
+pub mod rewire;
 pub mod score;
 pub mod select;
 pub mod users;
