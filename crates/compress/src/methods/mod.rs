@@ -2,6 +2,7 @@
 
 mod acdc;
 mod bias_correction;
+mod class_dependent;
 mod cram;
 mod cross_layer_equalization;
 mod early_bird;
@@ -26,6 +27,7 @@ use crate::MethodSpec;
 pub static METHODS: &[MethodSpec] = &[
     acdc::SPEC,
     bias_correction::SPEC,
+    class_dependent::SPEC,
     cram::SPEC,
     cross_layer_equalization::SPEC,
     early_bird::SPEC,
