@@ -65,6 +65,8 @@ pub(crate) enum Verb {
     Demo(Demo),
     /// Compress a model by a recipe: a smaller ONNX file, proven, and a report.
     Compress(Box<Compress>),
+    /// Train a network by a recipe, from a model or from nothing: an ONNX file, proven, and a report.
+    Train(Box<Train>),
     /// Judge a model on data: accuracy, per class, calibration.
     Eval(Eval),
     /// Time models in turn.
@@ -90,7 +92,7 @@ pub(crate) enum Verb {
 impl Verb {
     /// Whether the verb keeps its work in a run folder, so that stopping it between two units loses nothing.
     pub(crate) fn keeps_work(&self) -> bool {
-        matches!(self, Self::Demo(_) | Self::Compress(_))
+        matches!(self, Self::Demo(_) | Self::Compress(_) | Self::Train(_))
     }
 }
 
@@ -160,6 +162,45 @@ pub(crate) struct Compress {
     #[arg(long, default_value = "1", value_name = "S", value_parser = numbers::seconds)]
     pub(crate) bench_seconds: f64,
     /// Seed of anything random.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) seed: u64,
+}
+
+/// `train`.
+#[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
+pub(crate) struct Train {
+    /// Recipe file, with `[train]` and, to train from nothing, `[model]`.
+    #[arg(value_name = "RECIPE")]
+    pub(crate) recipe: String,
+    /// The ONNX file to begin with, if the recipe names no architecture.
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<PathBuf>,
+    /// Training data, with labels.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) data: PathBuf,
+    /// `data.toml` of the training data, if it does not lie beside it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) data_settings: Option<PathBuf>,
+    /// Data with labels to judge on; the training never learns from it.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) eval_data: Option<PathBuf>,
+    /// `data.toml` of the data to judge on, if it does not lie beside it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) eval_data_settings: Option<PathBuf>,
+    /// Judge on this many samples only.
+    #[arg(long, value_name = "N", value_parser = numbers::count)]
+    pub(crate) eval_samples: Option<usize>,
+    /// Run folder; without it, the next free `runs/NAME-NN`.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Throw away what the folder holds of another run.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Seconds to time the network; 0 does not.
+    #[arg(long, default_value = "0", value_name = "S", value_parser = numbers::seconds)]
+    pub(crate) bench_seconds: f64,
+    /// Seed of anything random: first weights, order, augmentation, noise.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) seed: u64,
 }

@@ -4,7 +4,7 @@
 //! Most published methods are one choice of each part ([`parts`]): **score** (what is a weight worth), **allocate** (how
 //! much from which layer), **pattern** (which shape zeros come in), **compensate** (what repairs the rest).
 //!
-//! Some work while a network trains: they give a [`Technique`](lissom_train::Technique).
+//! A method that trains is a [`lissom_train::Technique`] handed to [`training::run`].
 //!
 //! Adding a method: a file under `methods/` with a [`MethodSpec`], its `mod` line and its line in [`METHODS`].
 
@@ -13,6 +13,7 @@ mod changes;
 mod method;
 pub mod methods;
 pub mod parts;
+pub mod training;
 
 pub use calibration::{Calibration, CalibrationError, InMemory};
 pub use changes::{Changes, LayerChange, Skipped, WeightState};

@@ -6,8 +6,9 @@ use lissom_engine::{EngineError, Session, SessionOptions};
 use lissom_graph::{Layer, LoadError, Model, Node, OpError, ValueId, VerifyError};
 use lissom_recipe::{Interrupt, Interrupted, LayerFilter, MethodCatalog, Settings, SettingsError, UnmatchedPattern};
 use lissom_tensor::{Tensor, TensorError};
-use lissom_train::Technique;
+use lissom_train::{Technique, TrainError};
 
+use crate::training::{self, TrainSettings, Training};
 use crate::{Calibration, CalibrationError, Changes, Skipped};
 
 /// A method as it stands in [`METHODS`](crate::METHODS).
@@ -48,6 +49,11 @@ pub trait Method: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether it trains, so that its step has a `[train]` table and wants data with labels.
+    fn is_training(&self) -> bool {
+        self.technique().is_some()
+    }
+
     /// Changes the model. Deterministic: same model, data, seed and settings, same result at any number of threads.
     ///
     /// # Errors
@@ -72,6 +78,8 @@ pub struct Job<'a> {
     pub progress: &'a dyn Progress,
     /// Asked between units of work.
     pub interrupt: &'a Interrupt,
+    /// What a step that trains is given.
+    pub training: Option<Training<'a>>,
 }
 
 /// Told how far a step is.
@@ -95,8 +103,12 @@ impl Progress for Silent {
 pub enum MethodError {
     #[error("`{method}` needs calibration data")]
     NeedsCalibration { method: &'static str },
-    #[error("`{method}` works while the network trains, and this step does not train")]
-    NeedsTraining { method: &'static str },
+    #[error("`{method}` trains, and needs data to learn from")]
+    NeedsTrainingData { method: &'static str },
+    #[error(transparent)]
+    Train(Box<TrainError>),
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     #[error("the calibration data is empty")]
     EmptyCalibration,
     #[error("{have} calibration samples do not fill one batch of {fixed}, which the model insists on")]
@@ -149,6 +161,9 @@ impl MethodError {
             Self::NeedsCalibration { .. } => {
                 Some("give some with `--data PATH`; training images do, test data never".into())
             }
+            Self::NeedsTrainingData { .. } => Some("give some with labels with `--data PATH`".into()),
+            Self::Train(error) => error.hint(),
+            Self::Settings(error) => error.hint(),
             Self::TooFewSamples { fixed, .. } => Some(format!("give at least {fixed} samples")),
             Self::NotFinite { .. } => Some("the model is broken before compression; train or export it again".into()),
             Self::Layers(error) => Some(error.hint()),
@@ -268,5 +283,21 @@ impl MethodCatalog for Methods {
 
     fn check(&self, method: &str, settings: &Settings) -> Result<(), SettingsError> {
         self.find(method).map_or(Ok(()), |spec| (spec.parse)(settings).map(|_| ()))
+    }
+
+    fn is_training(&self, method: &str, settings: &Settings) -> bool {
+        self.find(method).is_some_and(|spec| (spec.parse)(settings).is_ok_and(|method| method.is_training()))
+    }
+
+    fn check_train(&self, train: &Settings) -> Result<(), SettingsError> {
+        TrainSettings::read(train).map(|_| ())
+    }
+
+    fn check_model(&self, model: &Settings) -> Result<(), SettingsError> {
+        training::model_of(model).map(|_| ())
+    }
+
+    fn plain_training(&self) -> Option<&str> {
+        Some("fine_tune")
     }
 }

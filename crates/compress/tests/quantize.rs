@@ -248,7 +248,8 @@ fn layers_that_are_left_out_stay_float_and_the_rest_still_fits() {
         let (data, interrupt) = (samples(&model, 8, 1), Interrupt::new());
         let calibration = Some(&data as &dyn lissom_compress::Calibration);
         let (progress, reference) = (&Silent, None);
-        let job = Job { layers: &layers, calibration, reference, seed: 0, threads: 1, progress, interrupt: &interrupt };
+        let (interrupt, training) = (&interrupt, None);
+        let job = Job { layers: &layers, calibration, reference, seed: 0, threads: 1, progress, interrupt, training };
         method.apply(&mut result, &job).unwrap();
         assert!(matches!(weight(&result, exclude), Weight::Dense(_)));
         assert!(count(&result, "QuantizeLinear") >= pairs, "{exclude}: {}", count(&result, "QuantizeLinear"));

@@ -5,8 +5,8 @@ use lissom_evaluate::{Judgement, Latency, LayerError, first_divergence};
 use lissom_graph::Model;
 use lissom_recipe::Recipe;
 use lissom_report::{
-    Budget, Change, FileHash, Layer, ModelCard, NotMeasured, Notice, NoticeKind, Provenance, QuantizationGrid, Report,
-    Step, WeightHistogram,
+    Budget, Change, Curve, FileHash, Layer, ModelCard, NotMeasured, Notice, NoticeKind, Provenance, QuantizationGrid,
+    Report, Step, WeightHistogram,
 };
 use lissom_tensor::Weight;
 
@@ -34,6 +34,10 @@ pub(crate) struct Facts<'a> {
     pub(crate) eval: Option<&'a Dataset>,
     pub(crate) calibration: Option<&'a DatasetCalibration>,
     pub(crate) written: &'a [u8],
+    /// The model was drawn from a seed: there is no network before.
+    pub(crate) is_new: bool,
+    /// How the trainings went.
+    pub(crate) curves: Vec<Curve>,
 }
 
 /// Relative error of a value that counts as diverging.
@@ -42,12 +46,12 @@ const DIVERGENCE: f64 = 0.05;
 /// Builds the report.
 pub(crate) fn build(facts: &Facts<'_>) -> Result<Report, JobError> {
     let (before, after) = (cost(facts.original, 128)?, cost(facts.compressed, 128)?);
-    let name = facts.request.model.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = facts.file.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut report = Report::new(&format!("{name}, {}", facts.recipe.name), provenance(facts)?);
     let (time_before, time_after) = facts.times.as_ref().map(|times| times.runs.clone()).unzip();
     let parameters = before.parameters;
-    report.original =
-        Some(card(name, facts.file.size_bytes, &before, parameters, time_before, facts.outcome.before.clone()));
+    let original = card(name, facts.file.size_bytes, &before, parameters, time_before, facts.outcome.before.clone());
+    report.original = (!facts.is_new).then_some(original);
     report.compressed = Some(card(
         crate::compress::MODEL.to_owned(),
         facts.size_bytes,
@@ -66,6 +70,7 @@ pub(crate) fn build(facts: &Facts<'_>) -> Result<Report, JobError> {
     report.divergence = first_divergence(&facts.errors, DIVERGENCE);
     report.histograms = histograms(facts.compressed)?;
     report.sensitivity.clone_from(&facts.outcome.sensitivity);
+    report.curves.clone_from(&facts.curves);
     Ok(report)
 }
 
@@ -73,13 +78,15 @@ fn provenance(facts: &Facts<'_>) -> Result<Provenance, JobError> {
     let machine = machine();
     let threads = if facts.request.threads == 0 { machine.cores } else { facts.request.threads };
     let original = FileHash {
-        role: "original".to_owned(),
-        path: facts.request.model.display().to_string(),
+        role: if facts.is_new { "untrained" } else { "original" }.to_owned(),
+        path: facts.file.path.display().to_string(),
         size_bytes: facts.file.size_bytes,
         blake3: facts.file.digest.to_string(),
     };
     let mut files = vec![original, FileHash::of_bytes("compressed", crate::compress::MODEL, facts.written)];
-    let data = facts.calibration.map(|data| ("calibration", data.dataset()));
+    let is_trained = facts.recipe.steps.iter().any(|step| step.train.is_some());
+    let role = if is_trained { "training" } else { "calibration" };
+    let data = facts.calibration.map(|data| (role, data.dataset()));
     for (role, data) in data.into_iter().chain(facts.eval.map(|data| ("evaluation", data))) {
         let in_data = |source| JobError::Data { path: data.path().to_owned(), source };
         files.push(FileHash {
@@ -174,7 +181,10 @@ fn notices(facts: &Facts<'_>) -> Vec<Notice> {
 fn not_measured(facts: &Facts<'_>) -> Vec<NotMeasured> {
     let mut missing = Vec::new();
     let mut add = |what: &str, why: &str| missing.push(NotMeasured { what: what.to_owned(), why: why.to_owned() });
-    if facts.outcome.comparison.is_none() {
+    if facts.is_new {
+        add("What changed", "the network was trained from nothing");
+    }
+    if facts.eval.is_none() || (facts.outcome.comparison.is_none() && !facts.is_new) {
         add("Accuracy", "no data with labels was given (`--eval-data`)");
     }
     if facts.request.sensitivity && facts.outcome.sensitivity.is_none() {

@@ -33,7 +33,7 @@ pub use preset::{PRESETS, Preset};
 pub use recipe::{MethodCatalog, Recipe, RecipeError, RecipeText, Step};
 pub use run::{Run, RunError, RunRequest};
 pub use scheme::Scheme;
-pub use settings::{Settings, SettingsError, SettingsProblem};
+pub use settings::{Named, Settings, SettingsError, SettingsProblem};
 pub use sparsity::{Pattern, Sparsity};
 pub use suggest::{did_you_mean, nearest};
 pub use value::ValueError;

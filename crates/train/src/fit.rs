@@ -151,7 +151,10 @@ impl Loop<'_> {
         let mut batches = self.data.training.start(self.at.epoch, first_step).peekable();
         if !is_resumed {
             if let Some(Ok(first)) = batches.peek() {
-                self.technique.begin(&mut self.trainer, &first.named())?;
+                let targets = self.technique.targets(&self.at, &first.named())?;
+                let targets = targets.iter().map(|(name, tensor)| (name.as_str(), tensor));
+                let batch: Vec<(&str, &Tensor)> = first.named().into_iter().chain(targets).collect();
+                self.technique.begin(&mut self.trainer, &batch)?;
             }
             self.watch.step(&self.at, &self.state_metrics()).map_err(told)?;
         }
@@ -161,7 +164,9 @@ impl Loop<'_> {
                 return Err(interrupted.into());
             }
             let ended = || TrainError::Source { reason: "it ended before its last epoch".into() };
-            let batch = batches.next().ok_or_else(ended)??;
+            let mut batch = batches.next().ok_or_else(ended)??;
+            let targets = self.technique.targets(&self.at, &batch.named())?;
+            batch.tensors.extend(targets);
             let mut metrics = self.step(&batch)?;
             let is_epoch_over = self.at.begins_epoch();
             if is_epoch_over {

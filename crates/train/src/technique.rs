@@ -75,6 +75,14 @@ pub trait Technique: fmt::Debug + Send {
         Ok(())
     }
 
+    /// Targets of losses that the data does not bring, such as a teacher's answers to a batch; they join the batch.
+    ///
+    /// # Errors
+    /// Whatever makes them says.
+    fn targets(&mut self, _at: &Moment, _batch: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>, TrainError> {
+        Ok(Vec::new())
+    }
+
     /// Before each step, with its batch.
     ///
     /// # Errors

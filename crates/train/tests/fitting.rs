@@ -45,12 +45,15 @@ fn plan(folder: Option<&Path>, interrupt: &Interrupt) -> FitOptions {
     FitOptions { epochs: EPOCHS, evaluate_every: 1, checkpoints, interrupt: interrupt.clone() }
 }
 
+/// A step, and what was told of it.
+type Told = (u64, Vec<(String, f64)>);
+
 /// Stops before the step `at`.
 #[derive(Debug)]
 struct StopAt {
     at: u64,
     interrupt: Interrupt,
-    seen: Mutex<Vec<(u64, Vec<(String, f64)>)>>,
+    seen: Mutex<Vec<Told>>,
 }
 
 impl Watch for StopAt {

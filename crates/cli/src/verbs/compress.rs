@@ -19,10 +19,13 @@ pub(crate) fn compress(arguments: &Compress, context: &Context) -> Result<ExitCo
         Some(out) => out.clone(),
         // A plan writes nothing.
         None if arguments.dry_run => PathBuf::from("runs"),
-        None => default_folder(arguments, context)?,
+        None => {
+            let stem = arguments.model.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy());
+            default_folder(Some(&stem), &arguments.recipe, context)?
+        }
     };
     let request = CompressRequest {
-        model: arguments.model.clone(),
+        model: Some(arguments.model.clone()),
         recipe,
         budget: Budget {
             target_size: arguments.target_size,
@@ -74,12 +77,11 @@ pub(crate) fn now() -> String {
     humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
 }
 
-/// The newest `runs/NAME-NN` of the same command, else the next free one.
-fn default_folder(arguments: &Compress, context: &Context) -> Result<PathBuf, JobError> {
+/// The newest `runs/NAME-NN` of the same command, else the next free one; named by model, if there is one, and recipe.
+pub(crate) fn default_folder(model: Option<&str>, recipe: &str, context: &Context) -> Result<PathBuf, JobError> {
     let root = Path::new("runs");
-    let stem = arguments.model.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy());
-    let recipe = Path::new(&arguments.recipe).file_stem().map_or_else(|| "recipe".into(), |s| s.to_string_lossy());
-    let name = format!("{stem}-{recipe}");
+    let recipe = Path::new(recipe).file_stem().map_or_else(|| "recipe".into(), |s| s.to_string_lossy());
+    let name = model.map_or_else(|| recipe.to_string(), |model| format!("{model}-{recipe}"));
     let same = (1..100).map(|n| root.join(format!("{name}-{n:02}"))).take_while(|dir| dir.exists()).filter(|dir| {
         RunRequest::read(dir)
             .is_ok_and(|request| request.is_some_and(|request| request.command == with_out(&context.command, dir)))
@@ -155,7 +157,8 @@ fn result_text(result: &CompressResult) -> String {
 
 /// Before and after, side by side.
 fn cards(report: &Report) -> String {
-    let (Some(before), Some(after)) = (&report.original, &report.compressed) else { return String::new() };
+    let Some(after) = &report.compressed else { return String::new() };
+    let Some(before) = &report.original else { return card(after) };
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut row = |name: &str, before: Option<String>, after: Option<String>, change: Option<String>| {
         if let (Some(before), Some(after)) = (before, after) {
@@ -191,6 +194,20 @@ fn cards(report: &Report) -> String {
         row(metric, Some(shown(a)), Some(shown(b)), Some(format!("{:+.2} points", 100.0 * (b - a))));
     }
     table(&["", "before", "after", ""], &rows)
+}
+
+/// A network there is nothing to compare with.
+fn card(card: &ModelCard) -> String {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut row = |name: &str, value: Option<String>| rows.extend(value.map(|value| vec![name.to_owned(), value]));
+    row("size", card.size_bytes.map(bytes));
+    row("parameters", card.parameters.map(count));
+    row("MACs", card.macs.map(count));
+    row("p50, batch 1", card.latency.as_ref().map(|latency| milliseconds(latency.p50_ms)));
+    if let Some((metric, value)) = card.judgement.as_ref().map(|judgement| judgement.headline()) {
+        row(metric, Some(if metric == "top1" { percent(value) } else { format!("{value:.4}") }));
+    }
+    table(&["", ""], &rows)
 }
 
 fn contract_text(contract: &Contract) -> String {

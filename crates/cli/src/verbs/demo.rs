@@ -40,7 +40,7 @@ pub(crate) fn demo(arguments: &Demo, context: &Context) -> Result<ExitCode, JobE
         ));
     }
     let request = CompressRequest {
-        model: folder.join("fashion_resnet.onnx"),
+        model: Some(folder.join("fashion_resnet.onnx")),
         recipe,
         budget: Budget::default(),
         data: Some(folder.join("data#train")),

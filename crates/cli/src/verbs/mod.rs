@@ -8,6 +8,7 @@ mod doctor;
 mod eval;
 mod inspect;
 mod lists;
+mod train;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -60,6 +61,7 @@ pub(crate) fn dispatch(verb: Verb, context: &Context) -> Result<ExitCode, JobErr
     match verb {
         Verb::Demo(arguments) => demo::demo(&arguments, context),
         Verb::Compress(arguments) => compress::compress(&arguments, context),
+        Verb::Train(arguments) => train::train(&arguments, context),
         Verb::Eval(arguments) => eval::eval(&arguments, context),
         Verb::Bench(arguments) => bench::bench(&arguments, context),
         Verb::Compare(arguments) => compare::compare(&arguments, context),

@@ -11,4 +11,6 @@ mod budgets;
 mod demo;
 mod documents;
 mod killed;
+mod train;
+mod train_killed;
 mod verbs;

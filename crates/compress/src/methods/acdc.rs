@@ -25,6 +25,7 @@ pub(super) const SPEC: MethodSpec = MethodSpec {
     example: "sparsity = 0.9\nwarm_up = 10\nsparse = 5\ndense = 5\nfinal = 15",
     parse: |settings: &Settings| -> Result<Box<dyn Method>, SettingsError> {
         let technique: AcDc = settings.parse()?;
+        technique.rule().check(settings)?;
         let lists = technique.sparse_at.len() + technique.dense_at.len();
         let lengths = [technique.warm_up, technique.sparse, technique.dense, technique.last];
         if lists > 0 && lengths.iter().any(Option::is_some) {
@@ -109,6 +110,12 @@ impl AcDc {
     }
 }
 
+impl AcDc {
+    fn rule(&self) -> Rule {
+        Rule { pattern: self.sparsity.pattern(), allocate: self.allocate, ties: self.ties }
+    }
+}
+
 impl Technique for AcDc {
     fn prepare(&mut self, model: &mut Model, options: &mut TrainerOptions) -> Result<(), TrainError> {
         self.targets = Targets::of(SPEC.name, model, &self.layers)?;
@@ -127,7 +134,7 @@ impl Technique for AcDc {
                 if before == Phase::Dense {
                     self.dense_network = trainer.network();
                 }
-                let rule = Rule { pattern: self.sparsity.pattern(), allocate: self.allocate, ties: self.ties };
+                let rule = self.rule();
                 let fraction = self.sparsity.fraction();
                 let masks = self.targets.by_magnitude(&rule, fraction, &self.targets.weights(trainer)?);
                 self.targets.set_masks(trainer, &masks)?;

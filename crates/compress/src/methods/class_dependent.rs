@@ -205,7 +205,7 @@ impl Loss for Ranking {
         let column: Vec<f64> = (0..classes).map(|c| f64::from(u8::from(c == self.class))).collect();
         let column = Weight::Dense(lissom_train::floats(nodes.dtype, &[classes], &column)?);
         let column = nodes.patch.constant("train_class", column);
-        let mut of_class = |nodes: &mut Nodes<'_>, rows: ValueId| -> Result<ValueId, TrainError> {
+        let of_class = |nodes: &mut Nodes<'_>, rows: ValueId| -> Result<ValueId, TrainError> {
             let own = nodes.mul(rows, column)?;
             Ok(nodes.reduce("ReduceSum", own, &[-1], false)?)
         };

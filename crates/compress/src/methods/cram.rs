@@ -14,7 +14,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lissom_graph::Model;
-use lissom_recipe::{LayerFilter, Pattern, Settings, SettingsError, Sparsity};
+use lissom_recipe::{LayerFilter, Settings, SettingsError, Sparsity};
 use lissom_tensor::Tensor;
 use lissom_train::{Detour, Kept, Length, Named, Perturbation, Stream, Technique, TrainError, TrainerOptions};
 use rayon::prelude::*;
@@ -36,8 +36,8 @@ pub(super) const SPEC: MethodSpec = MethodSpec {
         if cram.sparsities.is_empty() {
             return Err(settings.error_at("sparsities", "names no compression"));
         }
-        if cram.ties == Ties::Strict && cram.sparsities.iter().any(|one| one.pattern() != Pattern::Unstructured) {
-            return Err(settings.error_at("ties", "strict ties are for unstructured zeros only"));
+        for one in &cram.sparsities {
+            Rule { pattern: one.pattern(), allocate: cram.allocate, ties: cram.ties }.check(settings)?;
         }
         if !(cram.radius >= 0.0 && cram.radius.is_finite()) {
             return Err(settings.error_at("radius", "must not be negative"));

@@ -23,6 +23,7 @@ pub(super) const SPEC: MethodSpec = MethodSpec {
     example: "sparsity = 0.9\nbegin = 1.0\nend = 40.0",
     parse: |settings: &Settings| -> Result<Box<dyn Method>, SettingsError> {
         let technique: GradualMagnitude = settings.parse()?;
+        technique.rule().check(settings)?;
         if !(0.0..=technique.sparsity.fraction()).contains(&technique.initial) {
             return Err(settings.error_at("initial", "must be at least 0 and at most the sparsity"));
         }
@@ -99,6 +100,12 @@ fn gradual(initial: f64, last: f64, progress: f64, power: f64) -> f64 {
     last + (initial - last) * (1.0 - progress.clamp(0.0, 1.0)).powf(power)
 }
 
+impl GradualMagnitude {
+    fn rule(&self) -> Rule {
+        Rule { pattern: self.sparsity.pattern(), allocate: self.allocate, ties: self.ties }
+    }
+}
+
 impl Technique for GradualMagnitude {
     fn prepare(&mut self, model: &mut Model, options: &mut TrainerOptions) -> Result<(), TrainError> {
         self.targets = Targets::of(SPEC.name, model, &self.layers)?;
@@ -108,7 +115,7 @@ impl Technique for GradualMagnitude {
 
     fn before_step(&mut self, trainer: &mut Trainer, at: &Moment, _: &[(&str, &Tensor)]) -> Result<Due, TrainError> {
         if let Some(sparsity) = self.due(at) {
-            let rule = Rule { pattern: self.sparsity.pattern(), allocate: self.allocate, ties: self.ties };
+            let rule = self.rule();
             let masks = self.targets.by_magnitude(&rule, sparsity, &self.targets.weights(trainer)?);
             self.targets.set_masks(trainer, &masks)?;
         }

@@ -6,6 +6,7 @@ mod class_dependent;
 mod cram;
 mod cross_layer_equalization;
 mod early_bird;
+mod fine_tune;
 mod fold_batch_norm;
 mod gradual_magnitude;
 mod grasp;
@@ -31,6 +32,7 @@ pub static METHODS: &[MethodSpec] = &[
     cram::SPEC,
     cross_layer_equalization::SPEC,
     early_bird::SPEC,
+    fine_tune::SPEC,
     fold_batch_norm::SPEC,
     gradual_magnitude::SPEC,
     grasp::SPEC,

@@ -17,7 +17,7 @@ use crate::{Method, MethodSpec};
 
 pub(super) const SPEC: MethodSpec = MethodSpec {
     name: "snip",
-    summary: "prune before training by |weight · gradient|, then train what is left",
+    summary: "prune before training by weight times gradient, then train what is left",
     source: "Lee et al., ICLR 2019, arXiv:1810.02340",
     example: "sparsity = 0.9",
     parse: |settings: &Settings| -> Result<Box<dyn Method>, SettingsError> {

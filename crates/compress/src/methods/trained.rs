@@ -1,9 +1,10 @@
 //! Methods that work while a network trains.
 
 use lissom_graph::Model;
+use lissom_recipe::LayerFilter;
 use lissom_train::Technique;
 
-use crate::{Changes, Job, Method, MethodError};
+use crate::{Changes, Job, Method, MethodError, training};
 
 /// A technique as a method.
 #[derive(Debug)]
@@ -19,7 +20,9 @@ impl<T: Technique + Clone + Sync + 'static> Method for Trained<T> {
         Some(Box::new(self.technique.clone()))
     }
 
-    fn apply(&self, _model: &mut Model, _job: &Job<'_>) -> Result<Changes, MethodError> {
-        Err(MethodError::NeedsTraining { method: self.name })
+    fn apply(&self, model: &mut Model, job: &Job<'_>) -> Result<Changes, MethodError> {
+        // The step's `layers` say which weights the technique is for; all of the network learns.
+        let layers = LayerFilter::all();
+        training::run(self.name, &mut self.technique.clone(), model, &Job { layers: &layers, ..*job })
     }
 }

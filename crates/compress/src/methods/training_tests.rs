@@ -184,6 +184,19 @@ fn sparsity(model: &Model) -> f64 {
 }
 
 #[test]
+fn every_technique_has_an_example_a_case_and_a_line_in_the_documentation() {
+    let documentation = include_str!("../../../../docs/training.md");
+    for spec in METHODS {
+        let settings = Settings::from_toml("test", spec.example).unwrap();
+        if (spec.parse)(&settings).unwrap().technique().is_some() {
+            assert!(CASES.iter().any(|(name, ..)| *name == spec.name), "{}", spec.name);
+            let line = format!("| `{}` | {} | ", spec.name, spec.summary);
+            assert!(documentation.contains(&line) && documentation.contains(spec.source), "{}", spec.name);
+        }
+    }
+}
+
+#[test]
 fn every_technique_learns_and_ends_with_the_zeros_asked_for() {
     for (name, text, expected) in CASES {
         let mut technique = technique(name, text);

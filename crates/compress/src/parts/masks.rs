@@ -4,7 +4,7 @@
 //! included), those the step's `layers` name. Biases, norms, embeddings, and weights that something else uses too are never masked.
 
 use lissom_graph::Model;
-use lissom_recipe::{LayerFilter, Pattern};
+use lissom_recipe::{LayerFilter, Pattern, Settings, SettingsError};
 use lissom_tensor::{DType, Tensor};
 use lissom_train::{Stream, TrainError, Trainer};
 
@@ -39,6 +39,20 @@ pub struct Rule {
     pub allocate: Allocate,
     /// What becomes of equal scores; strict ones are for unstructured zeros, global or uniform.
     pub ties: Ties,
+}
+
+impl Rule {
+    /// Refuses strict ties where they mean nothing.
+    ///
+    /// # Errors
+    /// [`SettingsError`] at `ties`.
+    pub fn check(&self, settings: &Settings) -> Result<(), SettingsError> {
+        let has_border = matches!(self.allocate, Allocate::Global | Allocate::Uniform);
+        if self.ties == Ties::Strict && !(has_border && self.pattern == Pattern::Unstructured) {
+            return Err(settings.error_at("ties", "strict ties are for unstructured zeros, global or uniform"));
+        }
+        Ok(())
+    }
 }
 
 /// Which weights stay, for each target, in the weight's own order.

@@ -232,7 +232,16 @@ fn apply_to(
     let settings = Settings::from_toml("test.toml", settings).unwrap();
     let method = (Methods(METHODS).find(name).unwrap().parse)(&settings).unwrap();
     let interrupt = Interrupt::new();
-    let job = Job { layers, calibration, reference, seed: 0, threads, progress: &Silent, interrupt: &interrupt };
+    let job = Job {
+        layers,
+        calibration,
+        reference,
+        seed: 0,
+        threads,
+        progress: &Silent,
+        interrupt: &interrupt,
+        training: None,
+    };
     method.apply(model, &job)
 }
 

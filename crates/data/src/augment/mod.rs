@@ -9,8 +9,9 @@
 //!
 //! One file each; the list is [`AUGMENTATIONS`]. In TOML, in the order they are to be applied:
 //! ```toml
-//! augment = ["flip", { crop = { padding = 4 } }, { mixup = { alpha = 0.2 } }]
+//! augment = ["flip", { name = "crop", padding = 4 }, { name = "mixup", alpha = 0.2 }]
 //! ```
+//! `{ crop = { padding = 4 } }` says the same.
 
 mod chance;
 mod crop;
@@ -98,7 +99,7 @@ pub struct Mix {
     pub partners: Vec<usize>,
 }
 
-/// Augmentations in the order they are applied. Reads from a list of names and of tables with one name each.
+/// Augmentations in the order they are applied. Reads from a list of names and of tables with a name.
 #[derive(Debug, Clone, Default)]
 pub struct Augmentations(Vec<Named>);
 
@@ -168,15 +169,22 @@ impl<'de> Deserialize<'de> for Named {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Named, A::Error> {
-                let none = || de::Error::custom("an augmentation has a name: { crop = { padding = 4 } }");
-                let name: String = map.next_key()?.ok_or_else(none)?;
-                if find(&name).is_none() {
-                    return Err(de::Error::unknown_variant(&name, &NAMES));
+                let mut all = toml::Table::new();
+                while let Some((key, value)) = map.next_entry()? {
+                    all.insert(key, value);
                 }
-                let named = Named::new(&name, map.next_value()?)?;
-                match map.next_key::<String>()? {
-                    Some(_) => Err(de::Error::custom("one augmentation a table; they are applied in the order listed")),
-                    None => Ok(named),
+                if let Some(name) = all.remove("name") {
+                    let name = name.as_str().ok_or_else(|| de::Error::custom("`name` wants a word in quotes"))?;
+                    return Named::new(name, all);
+                }
+                if all.len() > 1 {
+                    return Err(de::Error::custom("one augmentation a table; they are applied in the order listed"));
+                }
+                match all.into_iter().next() {
+                    None => Err(de::Error::custom("an augmentation has a name: { name = \"crop\", padding = 4 }")),
+                    Some((name, toml::Value::Table(settings))) => Named::new(&name, settings),
+                    Some((name, _)) if find(&name).is_none() => Err(de::Error::unknown_variant(&name, &NAMES)),
+                    Some((name, _)) => Err(de::Error::custom(format!("`{name}` wants a table of settings"))),
                 }
             }
         }

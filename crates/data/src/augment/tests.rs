@@ -39,6 +39,8 @@ fn a_list_reads_names_and_tables_in_order() {
         .unwrap();
     assert_eq!(list.names().collect::<Vec<_>>(), ["flip", "mixup", "crop", "crop"]);
     assert!(list.is_mixing() && !list.is_empty());
+    let named = parsed(r#"[{ padding = 2, name = "crop" }, { name = "flip" }]"#).unwrap();
+    assert_eq!(named.names().collect::<Vec<_>>(), ["crop", "flip"]);
     assert!(parsed("[]").unwrap().is_empty());
 }
 
@@ -47,6 +49,10 @@ fn wrong_settings_are_refused_with_the_reason() {
     for (list, expected) in [
         (r#"["flop"]"#, "unknown variant `flop`"),
         (r#"[{ flop = {} }]"#, "unknown variant `flop`"),
+        (r#"[{ name = "flop" }]"#, "unknown variant `flop`"),
+        (r#"[{ name = "crop", paddng = 1 }]"#, "unknown field `paddng`"),
+        (r#"[{ name = 1 }]"#, "a word in quotes"),
+        (r#"[{ crop = 4 }]"#, "a table of settings"),
         (r#"[{ crop = { paddng = 1 } }]"#, "unknown field `paddng`"),
         (r#"[{ flip = { p = 1.5 } }]"#, "`p` is 1.5"),
         (r#"[{ flip = { p = nan } }]"#, "`p` is NaN"),

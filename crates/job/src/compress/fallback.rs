@@ -3,6 +3,7 @@
 //! What a layer costs is found on calibration data, or on made-up inputs where there is none: the error of the model's
 //! output when that layer alone goes through the step. The evaluation data only says when to stop, which the report tells.
 
+use lissom_compress::training::Training;
 use lissom_compress::{Calibration, Changes, MethodError};
 use lissom_engine::Session;
 use lissom_evaluate::Comparison;
@@ -13,6 +14,7 @@ use lissom_report::{Sensitivity, SensitivityEntry, Unit};
 use lissom_tensor::Tensor;
 
 use super::steps::{DoneStep, State, apply_step, method};
+use super::training::StepFolder;
 use super::{Context, StepsOutcome, StoreError, compared, judged, stored_answers};
 use crate::bench::{random_inputs, smallest_table};
 use crate::{JobError, VERSION};
@@ -27,7 +29,8 @@ pub(super) fn steps_within_budget(
     original: &Model,
 ) -> Result<StepsOutcome, JobError> {
     let start = State::new(original)?;
-    let original_answers = stored_answers(context, run, original, "original")?;
+    // A network that was drawn from a seed is nothing to compare with.
+    let original_answers = if context.is_new() { None } else { stored_answers(context, run, original, "original")? };
     let before = judged(context, original_answers.as_ref())?;
     let attempt = |excluded: &[String]| -> Result<_, JobError> {
         let (state, steps) = all_steps(context, run, &start, excluded)?;
@@ -141,7 +144,7 @@ fn stored_step(
     let settings = identity(context, step)?;
     let key = UnitKey::new(&format!("step {} {}", index + 1, step.method), &state.digest(), &settings, VERSION);
     let unit = run.unit(&key, || -> Result<Vec<u8>, StoreError> {
-        let (next, changes) = apply(context, index, step, state)?;
+        let (next, changes) = apply(context, run, (index, step), state, &key)?;
         Ok(next.to_unit(&changes))
     });
     State::from_unit(&unit.map_err(StoreError::into_job)?)
@@ -159,10 +162,30 @@ fn identity(context: &Context<'_>, step: &Step) -> Result<String, JobError> {
     Ok(format!("{}\n{}\nseed {}\n{data}", step.to_json(), serde_json::json!(step.layers), context.request.seed))
 }
 
-fn apply(context: &Context<'_>, index: usize, step: &Step, state: &State) -> Result<(State, Changes), JobError> {
+/// Applies a step; what it trains is kept under the key of its result.
+fn apply(
+    context: &Context<'_>,
+    run: &Run,
+    (index, step): (usize, &Step),
+    state: &State,
+    key: &UnitKey,
+) -> Result<(State, Changes), JobError> {
     let calibration = context.calibration.as_ref().map(|data| data as &dyn Calibration);
     let (seed, threads) = (context.request.seed, context.request.threads);
-    apply_step(index, step, state, calibration, seed, threads, context.progress, context.interrupt)
+    let (Some(settings), Some(data)) = (&step.train, &context.calibration) else {
+        return apply_step(index, step, state, calibration, seed, threads, context.progress, context.interrupt, None);
+    };
+    let folder = StepFolder::create(run, index, &step.method)?;
+    let (checkpoint, identity) = (folder.checkpoint(), key.digest().to_string());
+    let training = Training {
+        settings,
+        data: data.dataset(),
+        validation: context.eval.as_ref(),
+        checkpoint: Some((&checkpoint, &identity)),
+        watch: &folder,
+    };
+    let training = Some(training);
+    apply_step(index, step, state, calibration, seed, threads, context.progress, context.interrupt, training)
 }
 
 /// Relative squared error of the output when one layer alone goes through the encoding step; worst first.
@@ -197,7 +220,7 @@ fn sensitivity(
             VERSION,
         );
         let unit = run.unit(&key, || -> Result<Vec<u8>, StoreError> {
-            let error = match apply(context, encoding, &alone, &state) {
+            let error = match apply(context, run, (encoding, &alone), &state, &key) {
                 Ok((compressed, _)) => relative_error(&reference, &outputs(context, &compressed.model()?)?),
                 // A layer the step cannot change costs nothing.
                 Err(JobError::Step { source: MethodError::NothingToDo { .. }, .. }) => 0.0,

@@ -1,17 +1,19 @@
 //! `lissom compress`: a model and a recipe in; a smaller, proven model and an honest report out.
 //!
 //! Every stage is a unit of the run folder, keyed by what goes in, so a killed job goes on where it was and ends in the
-//! same bytes. Stages: read, simplify, steps of the recipe, fallback while a drop is too large, write and prove, judge,
+//! same bytes. `lissom train` is the same way, begun with an architecture where there is no file. Stages: read, simplify, steps of the recipe, fallback while a drop is too large, write and prove, judge,
 //! time, report.
 
 mod fallback;
+mod open;
 mod prove;
 mod steps;
+mod training;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lissom_compress::{METHODS, Method, Methods, Progress};
+use lissom_compress::{Method, Progress};
 use lissom_data::Dataset;
 use lissom_engine::{Session, SessionOptions};
 use lissom_evaluate::{Comparison, Judgement, Latency};
@@ -27,12 +29,13 @@ use crate::bench::{LayerTime, interleaved, layer_times, random_inputs, smallest_
 use crate::budget::{Reached, all_met, contracts};
 use crate::compare::layer_errors;
 use crate::cost::{Cost, cost};
-use crate::evaluate::{compare, judge, sampled};
-use crate::model_file::{ModelFile, load, refuse_not_finite, to_bytes};
-use crate::outputs::{Answers, answers, has_labels, open_data};
+use crate::evaluate::{compare, judge};
+use crate::model_file::{ModelFile, to_bytes};
+use crate::outputs::{Answers, answers, has_labels};
 use crate::report::{Facts, build};
 use crate::{JobError, SCHEMA_VERSION, VERSION};
 
+use open::open;
 pub use steps::{DatasetCalibration, DoneStep, apply_step};
 
 /// Name of the compressed model in the run folder.
@@ -47,8 +50,8 @@ pub const RECIPE: &str = "recipe.json";
 /// What `compress` is asked.
 #[derive(Debug, Clone)]
 pub struct CompressRequest {
-    /// The model.
-    pub model: PathBuf,
+    /// The model; absent: the architecture that the recipe's `[model]` names.
+    pub model: Option<PathBuf>,
     /// The recipe's text.
     pub recipe: RecipeText,
     /// Budgets beside the recipe's; these win.
@@ -141,6 +144,17 @@ impl Context<'_> {
         SessionOptions { threads: self.request.threads, ..SessionOptions::default() }
     }
 
+    /// Whether the model came from a seed, not from a file.
+    fn is_new(&self) -> bool {
+        self.request.model.is_none()
+    }
+
+    /// The steps that train: position and method.
+    fn trainings(&self) -> Vec<(usize, String)> {
+        let steps = self.recipe.steps.iter().enumerate().filter(|(_, step)| step.train.is_some());
+        steps.map(|(index, step)| (index, step.method.clone())).collect()
+    }
+
     fn budget(&self) -> Budget {
         self.recipe.budget.overridden_by(&self.request.budget)
     }
@@ -157,11 +171,11 @@ pub fn plan(request: &CompressRequest, interrupt: &Interrupt) -> Result<Compress
     let mut not_tried = Vec::new();
     let mut state = steps::State::new(&context.original)?;
     for (index, step) in context.recipe.steps.iter().enumerate() {
-        if parsed(step)?.needs_calibration() {
+        if parsed(step)?.needs_calibration() || step.train.is_some() {
             not_tried.push(format!("step {} ({}) needs data", index + 1, step.method));
             continue;
         }
-        state = apply_step(index, step, &state, None, request.seed, request.threads, &silent, interrupt)?.0;
+        state = apply_step(index, step, &state, None, request.seed, request.threads, &silent, interrupt, None)?.0;
     }
     let after = cost(&state.model()?, 128)?;
     Ok(CompressPlan {
@@ -227,7 +241,11 @@ fn stages(
     let (errors, times) = if probe.inputs.is_empty() {
         (Vec::new(), None)
     } else {
-        let errors = layer_errors(original, &outcome.model, &probe.inputs, request.threads)?;
+        let errors = if context.is_new() {
+            Vec::new()
+        } else {
+            layer_errors(original, &outcome.model, &probe.inputs, request.threads)?
+        };
         (errors, times(&context, original, &outcome.model)?)
     };
     let comparison = outcome.comparison.clone();
@@ -256,12 +274,16 @@ fn stages(
         eval: context.eval.as_ref(),
         calibration: context.calibration.as_ref(),
         written: &written.bytes,
+        is_new: context.is_new(),
+        curves: training::curves(&run, &context.trainings())?,
     };
     let report = build(&facts)?;
     run.write(RECIPE, format!("{:#}\n", context.recipe.to_json()).as_bytes())?;
     run.write(REPORT_JSON, report.to_json()?.as_bytes())?;
     run.write(REPORT_HTML, report.to_html()?.as_bytes())?;
     let mut outputs = vec![MODEL, REPORT_HTML, REPORT_JSON, RECIPE];
+    let metrics = training::outputs(&run, &context.trainings());
+    outputs.extend(metrics.iter().map(String::as_str));
     outputs.extend(written.external.iter().map(|file| file.name.as_str()));
     run.finish(if budgets_met { Outcome::Done } else { Outcome::BudgetMissed }, &outputs)?;
     // From here on the manifest answers; what was kept to resume from may be larger than the model.
@@ -290,77 +312,6 @@ fn finished(run: &Run) -> Result<CompressResult, JobError> {
     result(run, report, budgets_met, true)
 }
 
-/// Reads everything a job needs and refuses what cannot work before any work is done.
-fn open<'a>(
-    request: &'a CompressRequest,
-    progress: &'a dyn Progress,
-    interrupt: &'a Interrupt,
-    wants_data: bool,
-) -> Result<Context<'a>, JobError> {
-    let recipe = Recipe::parse(&request.recipe, &Methods(METHODS))?;
-    let file = load(&request.model, &request.read)?;
-    let session = Session::new(&file.model, &SessionOptions { threads: 1, ..SessionOptions::default() })?;
-    let inputs = session.inputs();
-    let data = |path: &Option<PathBuf>, settings: &Option<PathBuf>| {
-        path.as_deref().map(|path| open_data(path, settings.as_deref(), inputs)).transpose()
-    };
-    let calibration = data(&request.data, &request.data_settings)?;
-    let eval = data(&request.eval_data, &request.eval_data_settings)?;
-    if let (Some(calibration), Some(eval)) = (&calibration, &eval) {
-        refuse_shared(calibration, eval)?;
-    }
-    let eval = eval.map(|data| sampled(data, request.eval_samples, request.seed)).transpose()?;
-    let budget = recipe.budget.overridden_by(&request.budget);
-    let wants_labels = wants_data && (budget.max_drop.is_some() || budget.max_class_drop.is_some());
-    if wants_labels && !eval.as_ref().is_some_and(has_labels) {
-        return Err(JobError::Usage {
-            reason: "a budget on accuracy needs data with labels to judge on".to_owned(),
-            hint: "give `--eval-data PATH`, or leave `--max-drop` and `--max-class-drop` out".to_owned(),
-        });
-    }
-    for (index, step) in recipe.steps.iter().enumerate() {
-        if wants_data && parsed(step)?.needs_calibration() && calibration.is_none() {
-            return Err(JobError::Usage {
-                reason: format!("step {} (`{}`) needs calibration data", index + 1, step.method),
-                hint: "give `--data PATH`: training images or texts, never the data you judge on".to_owned(),
-            });
-        }
-    }
-    refuse_not_finite(&file.model)?;
-    let mut original = file.model.clone();
-    let simplified = lissom_passes::simplify(&mut original)?;
-    refuse_unmatched(&recipe, &original)?;
-    let calibration = calibration.map(DatasetCalibration::new);
-    Ok(Context { request, recipe, file, original, simplified, calibration, eval, progress, interrupt })
-}
-
-/// A layer pattern that matches nothing is found here rather than after the steps before it.
-fn refuse_unmatched(recipe: &Recipe, model: &Model) -> Result<(), JobError> {
-    let layers: Vec<String> = model.graph.layers().into_iter().map(|layer| layer.name).collect();
-    let nodes = model.graph.nodes().iter().map(|node| node.name.clone());
-    let all: Vec<String> = layers.iter().cloned().chain(nodes).collect();
-    for (index, step) in recipe.steps.iter().enumerate() {
-        // Some methods take more than layers with weights; they know best what to say of those.
-        if let Err(unmatched) = step.layers.select(&layers)
-            && !step.layers.unmatched(&all).is_empty()
-        {
-            return Err(JobError::Step { step: index + 1, method: step.method.clone(), source: unmatched.into() });
-        }
-    }
-    Ok(())
-}
-
-fn refuse_shared(calibration: &Dataset, eval: &Dataset) -> Result<(), JobError> {
-    let hash = |data: &Dataset| data.hash().map_err(|source| JobError::Data { path: data.path().to_owned(), source });
-    if hash(calibration)? == hash(eval)? {
-        return Err(JobError::Usage {
-            reason: "calibration and evaluation use the same data, so the accuracy would be too good to be true".into(),
-            hint: "calibrate on training data (`FOLDER#train` names that part of a folder that holds both)".into(),
-        });
-    }
-    Ok(())
-}
-
 fn parsed(step: &lissom_recipe::Step) -> Result<Box<dyn Method>, JobError> {
     steps::method(step)
 }
@@ -374,7 +325,7 @@ fn run_request(context: &Context<'_>) -> Result<RunRequest, JobError> {
     let name = |path: &Path| path.display().to_string();
     let mut run_request = RunRequest::new(request.command.clone(), VERSION, request.seed)
         .given_in(std::env::current_dir().ok())
-        .input("model", Input::new(name(&request.model), context.file.digest))
+        .input("model", Input::new(name(&context.file.path), context.file.digest))
         .input("recipe", Input::new(&context.recipe.name, context.recipe.digest()))
         .option("budget", serde_json::to_string(&request.budget).unwrap_or_default())
         .option("sensitivity", request.sensitivity);

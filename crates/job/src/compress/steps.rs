@@ -1,5 +1,6 @@
 //! Steps of a recipe, each a stored unit.
 
+use lissom_compress::training::Training;
 use lissom_compress::{Calibration, CalibrationError, Changes, Job, METHODS, Method, MethodError, Methods, Progress};
 use lissom_data::Dataset;
 use lissom_graph::Model;
@@ -106,12 +107,13 @@ pub fn apply_step(
     threads: usize,
     progress: &dyn Progress,
     interrupt: &Interrupt,
+    training: Option<Training<'_>>,
 ) -> Result<(State, Changes), JobError> {
     let method = method(step)?;
     let mut model = state.model()?;
     let reference = state.reference.clone().map(from_bytes).transpose()?;
-    let job =
-        Job { layers: &step.layers, calibration, reference: reference.as_ref(), seed, threads, progress, interrupt };
+    let (layers, reference) = (&step.layers, reference.as_ref());
+    let job = Job { layers, calibration, reference, seed, threads, progress, interrupt, training };
     let in_step = |source: MethodError| JobError::Step { step: index + 1, method: step.method.clone(), source };
     let changes = method.apply(&mut model, &job).map_err(in_step)?;
     let reference = if method.is_encoding() { Some(state.bytes.clone()) } else { state.reference.clone() };

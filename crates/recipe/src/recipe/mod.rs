@@ -9,6 +9,12 @@
 //! target_size = "25%"
 //! max_drop = 0.5                      # points
 //!
+//! [model]                             # to train from nothing, instead of a model file
+//! architecture = "resnet20"
+//!
+//! [train]                             # how steps that train do
+//! epochs = 30
+//!
 //! [[step]]
 //! method = "quantize"                 # inherited: only the keys named here change
 //! layers = { exclude = ["head", "re:.*embed.*"] }
@@ -19,7 +25,8 @@
 //! ```
 //!
 //! The n-th step of a method changes the n-th inherited step of that method, key by key, tables
-//! inside likewise; a step with `before` is always a new one.
+//! inside likewise; a step with `before` is always a new one. `[step.train]` changes keys of `[train]` for that step. A recipe
+//! with `[train]` and without steps trains plainly.
 
 mod error;
 mod parse;
@@ -40,6 +47,32 @@ pub trait MethodCatalog {
     /// # Errors
     /// Whatever [`Settings::parse`] or [`Settings::error_at`] say.
     fn check(&self, method: &str, settings: &Settings) -> Result<(), SettingsError>;
+
+    /// Whether `method` with these settings, which [`check`](Self::check) found good, trains: its step then has `[train]`.
+    fn is_training(&self, _method: &str, _settings: &Settings) -> bool {
+        false
+    }
+
+    /// Checks a `[train]` table.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    fn check_train(&self, _train: &Settings) -> Result<(), SettingsError> {
+        Ok(())
+    }
+
+    /// Checks a `[model]` table.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    fn check_model(&self, _model: &Settings) -> Result<(), SettingsError> {
+        Ok(())
+    }
+
+    /// The method that trains and does nothing else, if there is one.
+    fn plain_training(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// A recipe as written: the name for messages, and the TOML.
@@ -62,6 +95,8 @@ pub struct Recipe {
     pub steps: Vec<Step>,
     /// What the result may cost.
     pub budget: Budget,
+    /// `[model]`: what is trained from nothing.
+    pub model: Option<Settings>,
 }
 
 /// One `[[step]]`.
@@ -73,6 +108,8 @@ pub struct Step {
     pub settings: Settings,
     /// The `layers` key; every layer if it is absent.
     pub layers: LayerFilter,
+    /// For a step that trains: `[train]`, changed by its own `[step.train]`.
+    pub train: Option<Settings>,
 }
 
 impl Step {
@@ -118,6 +155,9 @@ impl RecipeText {
     }
 }
 
+/// The table that says how steps train, at the top and in a step.
+const TRAIN: &str = "train";
+
 /// Recipes are written by people; anything larger is another kind of file.
 const MAX_RECIPE_BYTES: u64 = 1 << 20;
 
@@ -143,7 +183,11 @@ impl Recipe {
     /// Name and description are left out, for they change nothing that is computed.
     pub fn to_json(&self) -> serde_json::Value {
         let steps: Vec<_> = self.steps.iter().map(Step::to_json).collect();
-        serde_json::json!({ "budget": self.budget, "step": steps })
+        let mut json = serde_json::json!({ "budget": self.budget, "step": steps });
+        if let Some(model) = &self.model {
+            json["model"] = model.to_json();
+        }
+        json
     }
 
     /// The hash of the canonical form. Spacing, comments, the order of keys and whether a step
@@ -161,6 +205,7 @@ impl Step {
         if let serde_json::Value::Object(settings) = self.settings.to_json() {
             json.extend(settings);
         }
+        json.extend(self.train.as_ref().map(|train| (TRAIN.into(), train.to_json())));
         serde_json::Value::Object(json)
     }
 }

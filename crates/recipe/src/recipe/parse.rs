@@ -3,24 +3,40 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{MethodCatalog, Recipe, RecipeError, RecipeText, Step};
+use super::{MethodCatalog, Recipe, RecipeError, RecipeText, Step, TRAIN};
 use crate::settings::{Entry, Node, Value};
 use crate::{Budget, LayerFilter, PRESETS, Place, Settings, SettingsError, SettingsProblem, did_you_mean};
 
-const TOP_KEYS: &[&str] = &["name", "description", "extends", "without", "budget", "step"];
+const TOP_KEYS: &[&str] = &["name", "description", "extends", "without", "budget", "model", TRAIN, "step"];
 
 pub(super) fn parse(text: &RecipeText, methods: &dyn MethodCatalog) -> Result<Recipe, RecipeError> {
-    let draft = Draft::read(text, 0)?;
+    let mut draft = Draft::read(text, 0)?;
     let start = || Place { file: Arc::from(text.name.as_str()), line: 1, column: 1 };
+    if let (true, Some(train), Some(method)) = (draft.steps.is_empty(), &draft.train, methods.plain_training()) {
+        let method_place = train.place().cloned().unwrap_or_else(start);
+        let settings = Settings::empty();
+        draft.steps.push(DraftStep { method: method.to_string(), method_place, before: None, settings });
+    }
     if draft.steps.is_empty() {
         return Err(RecipeError::NoSteps { place: start() });
     }
-    let steps = draft.steps.into_iter().map(|step| step.check(methods));
+    let train = draft.train;
+    let steps = draft.steps.into_iter().map(|step| step.check(methods, train.as_ref()));
+    let steps: Vec<Step> = steps.collect::<Result<_, _>>()?;
+    if let Some(train) = &train
+        && steps.iter().all(|step| step.train.is_none())
+    {
+        return Err(train.error_at("", "no step of the recipe trains").under(TRAIN).into());
+    }
+    if let Some(model) = &draft.model {
+        methods.check_model(model).map_err(|error| error.under("model"))?;
+    }
     Ok(Recipe {
         name: draft.name.unwrap_or_else(|| stem(&text.name)),
         description: draft.description,
-        steps: steps.collect::<Result<_, _>>()?,
+        steps,
         budget: draft.budget,
+        model: draft.model,
     })
 }
 
@@ -37,6 +53,16 @@ struct Draft {
     description: Option<String>,
     steps: Vec<DraftStep>,
     budget: Budget,
+    model: Option<Settings>,
+    train: Option<Settings>,
+}
+
+/// `base` with what `over` sets in it.
+fn extended(base: Option<Settings>, over: Option<Settings>) -> Option<Settings> {
+    match (base, over) {
+        (Some(base), Some(over)) => Some(base.merged(&over)),
+        (base, over) => over.or(base),
+    }
 }
 
 struct DraftStep {
@@ -59,6 +85,8 @@ impl Draft {
             description: top.text("description")?,
             steps: Vec::new(),
             budget: Budget::default(),
+            model: None,
+            train: None,
         };
         for (preset, place) in top.words("extends")? {
             let known = PRESETS.iter().find(|known| known.name == preset && depth < MAX_EXTENDS);
@@ -66,6 +94,8 @@ impl Draft {
             let base = Draft::read(&known.recipe_text(), depth + 1)?;
             draft.steps.extend(base.steps);
             draft.budget = draft.budget.overridden_by(&base.budget);
+            draft.model = extended(draft.model, base.model);
+            draft.train = extended(draft.train, base.train);
         }
         for (method, place) in top.words("without")? {
             let known = draft.methods();
@@ -75,9 +105,12 @@ impl Draft {
             }
         }
         if let Some(entry) = top.node.take("budget") {
-            let budget = Settings::new(entry.node).parse().map_err(|error| under("budget", error))?;
+            let budget = Settings::new(entry.node).parse().map_err(|error| error.under("budget"))?;
             draft.budget = draft.budget.overridden_by(&budget);
         }
+        let (model, train) = (top.table("model")?, top.table(TRAIN)?);
+        draft.model = extended(draft.model, model);
+        draft.train = extended(draft.train, train);
         draft.extend(top.steps()?)?;
         Ok(draft)
     }
@@ -118,30 +151,31 @@ impl Draft {
     }
 }
 
-/// Puts `[budget]` before the key of an error inside it.
-fn under(table: &str, mut error: SettingsError) -> SettingsError {
-    let joint = if error.key.is_empty() { "" } else { "." };
-    error.key = format!("{table}{joint}{}", error.key);
-    error
-}
-
 impl DraftStep {
-    fn check(self, methods: &dyn MethodCatalog) -> Result<Step, RecipeError> {
-        let DraftStep { method, method_place, settings, .. } = self;
+    fn check(self, methods: &dyn MethodCatalog, train: Option<&Settings>) -> Result<Step, RecipeError> {
+        let DraftStep { method, method_place, mut settings, .. } = self;
         let known = methods.names();
         if !known.contains(&method.as_str()) {
             let known = known.into_iter().map(str::to_string).collect();
             return Err(RecipeError::UnknownMethod { place: method_place, name: method, known });
         }
         let in_step = |error| RecipeError::Step { error: Box::new(error), method: method.clone() };
+        let own = settings.node_mut().take(TRAIN).map(|entry| table(TRAIN, entry)).transpose().map_err(in_step)?;
         methods.check(&method, &settings).map_err(in_step)?;
-        let layers = match settings.node().get("layers") {
-            Some(entry) => {
-                Settings::new(entry.node.clone()).parse().map_err(|error| in_step(under("layers", error)))?
+        let train = match (methods.is_training(&method, &settings), own) {
+            (false, None) => None,
+            (false, Some(own)) => return Err(in_step(own.error_at("", "this method does not train").under(TRAIN))),
+            (true, own) => {
+                let train = extended(train.cloned(), own).unwrap_or_else(Settings::empty);
+                methods.check_train(&train).map_err(|error| in_step(error.under(TRAIN)))?;
+                Some(train)
             }
+        };
+        let layers = match settings.node().get("layers") {
+            Some(entry) => Settings::new(entry.node.clone()).parse().map_err(|error| in_step(error.under("layers")))?,
             None => LayerFilter::all(),
         };
-        Ok(Step { method, settings, layers })
+        Ok(Step { method, settings, layers, train })
     }
 }
 
@@ -167,6 +201,10 @@ impl Top {
 
     fn text(&mut self, key: &str) -> Result<Option<String>, SettingsError> {
         self.node.take(key).map(|entry| text(key, entry.node).map(|(text, _)| text)).transpose()
+    }
+
+    fn table(&mut self, key: &str) -> Result<Option<Settings>, SettingsError> {
+        self.node.take(key).map(|entry| table(key, entry)).transpose()
     }
 
     /// One word or a list of words.
@@ -218,6 +256,15 @@ fn missing_method(key: &str, node: Node) -> SettingsError {
         return SettingsError { place: entry.place.clone(), key: format!("{key}.{}", entry.key), problem };
     }
     SettingsError { place: node.place, key: format!("{key}.method"), problem: SettingsProblem::MissingKey }
+}
+
+/// A table, placed where its key stands.
+fn table(key: &str, Entry { place, mut node, .. }: Entry) -> Result<Settings, SettingsError> {
+    if !matches!(node.value, Value::Table(_)) {
+        return Err(wrong_type(key, node.place.clone(), node.describe(), "a table"));
+    }
+    node.place = place;
+    Ok(Settings::new(node))
 }
 
 fn text(key: &str, node: Node) -> Result<(String, Place), SettingsError> {

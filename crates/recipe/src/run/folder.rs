@@ -5,7 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::atomic::is_temporary;
-use super::{EVENTS, FileError, MANIFEST, Manifest, OWN_FILES, REQUEST, RunError, RunRequest, RunState, UNITS};
+use super::{
+    EVENTS, FileError, MANIFEST, Manifest, OWN_FILES, REQUEST, RunError, RunRequest, RunState, TRAINING, UNITS,
+};
 
 /// The folder for `request` among `root/NAME-NN`: the newest one of the same request, so that the
 /// same command resumes or answers, else a new one with the next number.
@@ -101,6 +103,7 @@ pub(super) fn clear(dir: &Path) -> Result<(), FileError> {
         }
     }
     remove_dir(&dir.join(UNITS))?;
+    remove_dir(&dir.join(TRAINING))?;
     remove_file(&dir.join(EVENTS))?;
     remove_file(&dir.join(REQUEST))
 }

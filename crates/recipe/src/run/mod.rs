@@ -5,6 +5,7 @@
 //! lock            the process that owns the folder
 //! events.jsonl    what happened when; the only file that differs from run to run
 //! units/          results per layer, named by the hash of (input, settings, version)
+//! training/       checkpoints and metrics of the steps that train
 //! model.onnx ...  outputs
 //! manifest.json   hashes of all outputs; written last, and its rename is the commit
 //! ```
@@ -42,7 +43,8 @@ const LOCK: &str = "lock";
 const EVENTS: &str = "events.jsonl";
 const UNITS: &str = "units";
 const MANIFEST: &str = "manifest.json";
-const OWN_FILES: [&str; 5] = [REQUEST, LOCK, EVENTS, UNITS, MANIFEST];
+const TRAINING: &str = "training";
+const OWN_FILES: [&str; 6] = [REQUEST, LOCK, EVENTS, UNITS, TRAINING, MANIFEST];
 
 /// What to do with a folder that already holds a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -146,6 +148,11 @@ impl Run {
         &self.dir
     }
 
+    /// The folder for checkpoints and metrics of trainings, which may be there or not.
+    pub fn training_dir(&self) -> PathBuf {
+        self.dir.join(TRAINING)
+    }
+
     /// What was asked.
     pub fn request(&self) -> &RunRequest {
         &self.request
@@ -172,7 +179,9 @@ impl Run {
         let path = Path::new(name);
         let mut parts = path.components();
         let is_inside = !name.is_empty() && parts.all(|part| matches!(part, Component::Normal(_)));
-        let is_own = path.iter().next().is_some_and(|first| OWN_FILES.iter().any(|own| first == *own));
+        // What a training leaves may be an output too.
+        let is_trained = path.starts_with(TRAINING) && path.iter().count() > 1;
+        let is_own = !is_trained && path.iter().next().is_some_and(|first| OWN_FILES.iter().any(|own| first == *own));
         if !is_inside || is_own {
             return Err(RunError::BadOutputName { name: name.to_string() });
         }

@@ -53,6 +53,14 @@ pub enum SettingsProblem {
 }
 
 impl SettingsError {
+    /// The same error of a table that is the value of `key`.
+    #[must_use]
+    pub fn under(mut self, key: &str) -> Self {
+        let joint = if self.key.is_empty() || self.key.starts_with('[') { "" } else { "." };
+        self.key = format!("{key}{joint}{}", self.key);
+        self
+    }
+
     /// What to do about it, if more can be said than the message does.
     pub fn hint(&self) -> Option<String> {
         let last = self.key.rsplit('.').next().unwrap_or_default();

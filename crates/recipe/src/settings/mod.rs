@@ -1,12 +1,14 @@
 //! The settings of one step: a table that knows where in the text each of its values stands.
 
 mod error;
+mod named;
 mod node;
 mod read;
 
 use serde::de::DeserializeOwned;
 
 pub use error::{SettingsError, SettingsProblem};
+pub use named::Named;
 pub(crate) use node::{Entry, Node, Value};
 
 use crate::Place;

@@ -1,0 +1,176 @@
+//! Training from outside: from nothing and from a model, killed and resumed, with mistakes.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::lissom::{Answer, lissom, names};
+use crate::models::{N_IN, classes, numbers, save_data, tiny};
+
+/// A network from nothing, in about a second.
+pub const SCRATCH: &str = "\
+[model]
+architecture = { name = \"mlp\", shape = [8], hidden = [32], classes = 4 }
+
+[train]
+epochs = 12
+batch = 20
+optimizer = { name = \"sgd\", learning_rate = 0.1, momentum = 0.9 }
+schedule = { name = \"cosine\", warmup_steps = 10 }
+checkpoint_seconds = 0.01
+";
+
+/// A folder with `tiny.onnx`, `learn.npz` and `test.npz`, both labelled by that network.
+pub fn labelled() -> tempfile::TempDir {
+    let folder = tiny();
+    let samples = numbers(600 * N_IN, 30);
+    let labels = classes(&samples);
+    save_data(&folder.path().join("learn.npz"), samples, N_IN, Some(labels));
+    folder
+}
+
+/// The words of a training of `r.toml` into `out`.
+pub fn words(out: &str) -> Vec<&str> {
+    vec!["train", "r.toml", "--data", "learn.npz", "--eval-data", "test.npz", "--out", out, "--quiet"]
+}
+
+fn train(folder: &Path, recipe: &str, more: &[&str]) -> Answer {
+    fs::write(folder.join("r.toml"), recipe).unwrap();
+    lissom(folder, &[&words("run")[..], more].concat())
+}
+
+fn report(folder: &Path) -> Value {
+    serde_json::from_slice(&fs::read(folder.join("run/report.json")).unwrap()).unwrap()
+}
+
+fn curve<'a>(report: &'a Value, label: &str, series: &str) -> &'a Value {
+    let list = |value: &'a Value| value.as_array().unwrap().iter();
+    let curve = list(&report["curves"]).find(|curve| curve["label"] == label).unwrap();
+    list(&curve["series"]).find(|own| own["name"] == series).unwrap()
+}
+
+#[test]
+fn a_network_is_trained_from_nothing() {
+    let folder = labelled();
+    let answer = train(folder.path(), SCRATCH, &["--json"]).expect(0);
+    assert_eq!(answer.json()["was_finished"], false);
+    let report = report(folder.path());
+    assert!(report["original"].is_null() && report["comparison"].is_null(), "there is nothing to compare with");
+    let top1 = &report["compressed"]["judgement"];
+    assert!(top1.to_string().contains("per_class"), "{top1}");
+    let accuracy = curve(&report, "Accuracy", "validation")["values"].as_array().unwrap();
+    assert_eq!(accuracy.len(), 12);
+    assert!(accuracy[11].as_f64().unwrap() > 0.85, "{accuracy:?}");
+    assert_eq!(curve(&report, "Loss", "training")["values"].as_array().unwrap().len(), 12 * 30);
+    assert_eq!(curve(&report, "Sparsity", "training")["steps"][0], 0);
+    let page = fs::read_to_string(folder.path().join("run/report.html")).unwrap();
+    assert!(page.contains("What changed with every step of the training"));
+    let files = names(&folder.path().join("run/training"));
+    let has = |part: &str| files.iter().any(|name| name.starts_with("1-fine_tune/") && name.contains(part));
+    assert!(
+        has("metrics.jsonl") && has("checkpoint.safetensors") && has("tensorboard/events.out.tfevents"),
+        "{files:?}"
+    );
+    let eval = lissom(folder.path(), &["eval", "run/model.onnx", "--data", "test.npz", "--json"]).expect(0).json();
+    assert!(eval["judgement"].to_string().len() > 10);
+    let again = train(folder.path(), SCRATCH, &["--json"]).expect(0).json();
+    assert_eq!(again["was_finished"], true);
+}
+
+#[test]
+fn a_pruned_network_learns_again_and_its_zeros_stay() {
+    let folder = labelled();
+    let recipe = "\
+[train]
+epochs = 5
+batch = 20
+optimizer = { name = \"sgd\", learning_rate = 0.2 }
+[[step]]
+method = \"magnitude\"
+sparsity = 0.7
+[[step]]
+method = \"fine_tune\"
+keep_zeros = true
+[step.train]
+epochs = 8
+ema = 0.9
+";
+    fs::write(folder.path().join("r.toml"), recipe).unwrap();
+    let words = ["compress", "tiny.onnx", "--recipe", "r.toml", "--data", "learn.npz", "--eval-data", "test.npz"];
+    lissom(folder.path(), &[&words[..], &["--out", "run", "--bench-seconds", "0"]].concat()).expect(0);
+    let report = report(folder.path());
+    let sparsity = curve(&report, "Sparsity", "training")["values"].as_array().unwrap();
+    assert_eq!(sparsity.len(), 9, "the step's own epochs, and the state before");
+    assert!(sparsity.iter().all(|share| share == &sparsity[0] && share.as_f64().unwrap() > 0.69), "{sparsity:?}");
+    let zeros: Vec<f64> =
+        report["layers"].as_array().unwrap().iter().map(|layer| layer["sparsity"].as_f64().unwrap()).collect();
+    assert!(zeros.iter().any(|share| *share > 0.69), "{zeros:?}");
+    assert!(!report["comparison"].is_null(), "before and after are compared");
+    // `train` goes the same way.
+    let model = || fs::read(folder.path().join("run/model.onnx")).unwrap();
+    let compressed = model();
+    train(folder.path(), recipe, &["--model", "tiny.onnx", "--force"]).expect(0);
+    assert!(model() == compressed, "the same bytes");
+}
+
+#[test]
+fn one_layer_alone_learns() {
+    let folder = labelled();
+    for (settings, changed) in [("linear = true", &["fc2"][..]), ("layers = \"fc1\"", &["fc1"])] {
+        let recipe = format!("[train]\nepochs = 1\n[[step]]\nmethod = \"fine_tune\"\n{settings}\n");
+        train(folder.path(), &recipe, &["--model", "tiny.onnx", "--force"]).expect(0);
+        let report = report(folder.path());
+        let steps = report["steps"][0]["changes"].as_array().unwrap();
+        let layers: Vec<&str> = steps.iter().map(|change| change["layer"].as_str().unwrap()).collect();
+        assert_eq!(layers, changed, "{settings}");
+    }
+}
+
+#[test]
+fn mixed_samples_and_several_losses_are_trained_on() {
+    let folder = labelled();
+    let recipe = SCRATCH.replace(
+        "epochs = 12",
+        "epochs = 1\naugment = [{ name = \"mixup\", alpha = 0.2 }]\nclip_norm = 1.0\nema = 0.9",
+    ) + "loss = [{ name = \"cross_entropy\", weight = 0.5 }, { name = \"cross_entropy\", targets = \"labels\" }]\n";
+    train(folder.path(), &recipe, &[]).expect(0);
+    let report = report(folder.path());
+    assert!(curve(&report, "Gradient norm", "l2")["values"].as_array().unwrap().len() == 30);
+}
+
+#[test]
+fn a_loss_that_breaks_says_where() {
+    let folder = labelled();
+    let recipe = SCRATCH.replace("learning_rate = 0.1", "learning_rate = 1e30");
+    let parts =
+        ["step 1 (fine_tune)", "cause: step ", "not finite is", "made by node", "hint: lower the learning rate"];
+    train(folder.path(), &recipe, &[]).refuses(65, &parts);
+    assert!(!folder.path().join("run/model.onnx").exists());
+}
+
+#[test]
+fn mistakes_are_found_before_any_work() {
+    let folder = labelled();
+    let with =
+        |change: &[(&str, &str)]| change.iter().fold(SCRATCH.to_owned(), |text, (from, to)| text.replace(from, to));
+    for (recipe, parts) in [
+        (with(&[("\"sgd\"", "\"sdg\"")]), &["r.toml:7:", "`train.optimizer`", "did you mean `sgd`?"][..]),
+        (with(&[("epochs", "epoch")]), &["r.toml:5:1", "`train.epoch`", "`epochs`"]),
+        (with(&[("\"mlp\"", "\"mpl\"")]), &["r.toml:2:", "`model.architecture`", "`mlp`"]),
+        (with(&[("[train]", "[trian]")]), &["r.toml:4:2", "did you mean `train`?"]),
+        ("[train]\n[[step]]\nmethod = \"fold_batch_norm\"\n".to_owned(), &["`train`: no step of the recipe trains"]),
+        (
+            "[[step]]\nmethod = \"fold_batch_norm\"\n[step.train]\nepochs = 1\n".to_owned(),
+            &["r.toml:3:", "`train`: this method does not train"],
+        ),
+    ] {
+        train(folder.path(), &recipe, &[]).refuses(65, parts);
+    }
+    train(folder.path(), SCRATCH, &["--model", "tiny.onnx"]).refuses(2, &["names an architecture", "hint: "]);
+    train(folder.path(), "[train]\nepochs = 1\n", &[]).refuses(2, &["nothing to begin with", "architecture"]);
+    fs::write(folder.path().join("r.toml"), SCRATCH).unwrap();
+    lissom(folder.path(), &["train", "r.toml", "--data", "train.npz", "--out", "run"])
+        .refuses(2, &["needs data with labels", "--data PATH"]);
+    assert!(!folder.path().join("run").exists());
+}
