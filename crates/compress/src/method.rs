@@ -6,7 +6,7 @@ use lissom_engine::{EngineError, Session, SessionOptions};
 use lissom_graph::{Layer, LoadError, Model, Node, OpError, ValueId, VerifyError};
 use lissom_recipe::{Interrupt, Interrupted, LayerFilter, MethodCatalog, Settings, SettingsError, UnmatchedPattern};
 use lissom_tensor::{Tensor, TensorError};
-use lissom_train::TrainError;
+use lissom_train::{Technique, TrainError};
 
 use crate::training::{self, TrainSettings, Training};
 use crate::{Calibration, CalibrationError, Changes, Skipped};
@@ -44,9 +44,14 @@ pub trait Method: fmt::Debug + Send + Sync {
         false
     }
 
+    /// What it does while the network trains, for a method that works during training.
+    fn technique(&self) -> Option<Box<dyn Technique>> {
+        None
+    }
+
     /// Whether it trains, so that its step has a `[train]` table and wants data with labels.
     fn is_training(&self) -> bool {
-        false
+        self.technique().is_some()
     }
 
     /// Changes the model. Deterministic: same model, data, seed and settings, same result at any number of threads.

@@ -3,7 +3,7 @@
 use lissom_data::DataError;
 use lissom_engine::EngineError;
 use lissom_graph::{EvaluateError, LoadError, OpError, VerifyError};
-use lissom_recipe::{Interrupted, SettingsError, did_you_mean};
+use lissom_recipe::{Interrupted, SettingsError, UnmatchedPattern, did_you_mean};
 use lissom_tensor::TensorError;
 
 use crate::{CheckpointError, GradientError, WatchError};
@@ -39,6 +39,10 @@ pub enum TrainError {
     OtherTraining { reason: String },
     #[error("an architecture cannot be built: {reason}")]
     Architecture { reason: String },
+    #[error("`{method}` cannot train this network: {reason}")]
+    Technique { method: &'static str, reason: String },
+    #[error(transparent)]
+    Layers(#[from] UnmatchedPattern),
     #[error("the batches: {reason}")]
     Source { reason: String },
     #[error("what looks on at the training failed")]
@@ -73,6 +77,7 @@ impl TrainError {
         match self {
             Self::Gradient(error) => error.hint().map(str::to_owned),
             Self::Settings(error) => error.hint(),
+            Self::Layers(error) => Some(error.hint()),
             Self::Data(error) => error.hint(),
             Self::UnknownValue { nearest, .. } => nearest.as_ref().map(|near| format!("did you mean `{near}`?")),
             Self::Unreached { .. } => Some("leave these parameters out of the training, or choose another loss".into()),

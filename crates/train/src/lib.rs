@@ -11,6 +11,7 @@
 
 pub mod architectures;
 mod checkpoint;
+mod detour;
 mod error;
 mod fit;
 mod forward;
@@ -30,6 +31,7 @@ mod trainer;
 
 pub use architectures::{ARCHITECTURES, Architecture, ArchitectureSpec};
 pub use checkpoint::{Checkpoint, CheckpointError};
+pub use detour::Detour;
 pub use error::{Culprit, TrainError};
 pub use fit::{
     Checkpoints, Evaluated, FitData, FitOptions, Fitted, InMemory, Samples, Source, Unwatched, Watch, WatchError, fit,
@@ -40,6 +42,7 @@ pub use losses::{LOSSES, Loss, LossSpec, Network, Target};
 pub use nodes::{Nodes, floats};
 pub use optimizers::{Length, OPTIMIZERS, Optimizer, OptimizerSpec, Perturbation, Slot, Updated};
 pub use parameters::{Group, Parameter, parameters};
+pub use random::Stream;
 pub use recompute::{Recompute, recompute};
 pub use report::Progress;
 pub use runner::{Evaluation, Evaluator, Named, Runner};

@@ -9,7 +9,7 @@ fn mixed(mut z: u64) -> u64 {
 
 /// One sequence of random numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stream {
+pub struct Stream {
     key: u64,
 }
 
@@ -17,24 +17,25 @@ const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Stream {
     /// The sequence of this number, in this step, of this seed.
-    pub(crate) fn new(seed: u64, step: u64, number: u64) -> Self {
+    pub fn new(seed: u64, step: u64, number: u64) -> Self {
         let key = [step, number].into_iter().fold(mixed(seed.wrapping_add(GOLDEN)), |key, part| {
             mixed(key ^ mixed(part.wrapping_add(1).wrapping_mul(GOLDEN)))
         });
         Self { key }
     }
 
-    fn bits(self, position: u64) -> u64 {
+    /// 64 random bits.
+    pub fn bits(self, position: u64) -> u64 {
         mixed(self.key.wrapping_add(position.wrapping_add(1).wrapping_mul(GOLDEN)))
     }
 
     /// In 0..1.
-    pub(crate) fn uniform(self, position: u64) -> f64 {
+    pub fn uniform(self, position: u64) -> f64 {
         (self.bits(position) >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// Of mean 0 and variance 1 (Box and Muller 1958).
-    pub(crate) fn normal(self, position: u64) -> f64 {
+    pub fn normal(self, position: u64) -> f64 {
         // Never 0, whose logarithm is infinite.
         let radius = (-2.0 * (1.0 - self.uniform(2 * position)).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.uniform(2 * position + 1)).cos()

@@ -86,8 +86,8 @@ pub enum Role {
     Parameter,
     /// A running statistic of a norm.
     Statistic,
-    /// What the optimizer keeps beside a parameter.
-    State,
+    /// What the optimizer keeps beside the parameter of this name.
+    State(String),
     /// The moving average of the parameter of this name.
     Average(String),
     /// 1 where the parameter of this name may be anything, 0 where it stays zero.

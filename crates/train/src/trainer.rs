@@ -3,6 +3,8 @@
 mod carried;
 mod culprit;
 mod feed;
+mod masks;
+mod twice;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +12,12 @@ use lissom_engine::{SessionOptions, StepTime};
 use lissom_graph::{Fact, Model};
 use lissom_tensor::{DType, Tensor};
 
+use twice::{Pass, Twice};
+
 use crate::report::{Progress, Report};
 use crate::runner::not_trainable;
 use crate::{
-    Carried, Evaluator, Forward, ForwardOptions, Missing, Named, Objective, Optimizer, Parameter, Role, Runner,
+    Carried, Detour, Evaluator, Forward, ForwardOptions, Missing, Named, Objective, Optimizer, Parameter, Role, Runner,
     Schedule, Step, StepOptions, TrainError,
 };
 
@@ -38,6 +42,8 @@ pub struct TrainerOptions {
     pub noise: Option<f64>,
     /// Decay d of the moving average of the parameters; early on it is (1 + t) / (10 + t), if that is less.
     pub average: Option<f64>,
+    /// Where the gradient is taken, if not at the weights; goes before what the optimizer says of it.
+    pub detour: Option<Box<dyn Detour>>,
     /// Threads; 0 means one per core. The bytes are the same with any number.
     pub threads: usize,
 }
@@ -60,6 +66,7 @@ impl TrainerOptions {
             step: StepOptions::default(),
             noise: None,
             average: None,
+            detour: None,
             threads: 0,
         }
     }
@@ -72,6 +79,8 @@ pub struct Trainer {
     original: Model,
     forward: Forward,
     passes: Passes,
+    /// Made when somebody asks for gradients alone.
+    gradient: Option<Runner>,
     roles: BTreeMap<String, Role>,
     /// What steps carry, by input name.
     front: BTreeMap<String, Tensor>,
@@ -84,8 +93,26 @@ pub struct Trainer {
 enum Passes {
     /// Everything in one graph.
     One(Box<Runner>),
-    /// Gradients are taken twice: at the weights, and at moved ones.
-    Two { gradient: Box<Runner>, moved: Box<Runner>, update: Box<Runner> },
+    /// The gradient is taken at other weights.
+    Twice(Box<Twice>),
+}
+
+impl Passes {
+    /// What takes the gradient.
+    fn gradient(&self) -> &Runner {
+        match self {
+            Self::One(runner) => runner,
+            Self::Twice(twice) => &twice.gradient,
+        }
+    }
+
+    /// What updates the parameters.
+    fn update(&self) -> &Runner {
+        match self {
+            Self::One(runner) => runner,
+            Self::Twice(twice) => &twice.update,
+        }
+    }
 }
 
 /// The outputs of a step that are carried, with the buffers they go to.
@@ -124,18 +151,25 @@ impl Trainer {
         }
         let optimizer = &*options.optimizer;
         let session = SessionOptions { threads: options.threads, ..SessionOptions::default() };
-        let runner = |step| Runner::new(step, &session).map(Box::new);
-        let passes = match optimizer.perturbation() {
-            None => Passes::One(runner(Step::training(&forward, optimizer, &step)?)?),
-            Some(perturbation) => Passes::Two {
-                gradient: runner(Step::gradient(&forward, &step)?)?,
-                moved: runner(Step::perturbation(&forward, perturbation)?)?,
-                update: runner(Step::update(&forward, optimizer, &step)?)?,
-            },
+        let is_detour = options.detour.is_some();
+        let perturbation = match &options.detour {
+            Some(detour) => detour.perturbation(),
+            None => optimizer.perturbation(),
+        };
+        let passes = if perturbation.is_none() && !is_detour {
+            Passes::One(Box::new(Runner::new(Step::training(&forward, optimizer, &step)?, &session)?))
+        } else {
+            let gradient = Runner::new(Step::gradient(&forward, &step)?, &session)?;
+            let update = Runner::new(Step::update(&forward, optimizer, &step)?, &session)?;
+            let moved = match perturbation {
+                Some(perturbation) => Some(Runner::new(Step::perturbation(&forward, perturbation)?, &session)?),
+                None => None,
+            };
+            Passes::Twice(Box::new(Twice::new([gradient, update], moved, &forward.parameters)?))
         };
         let steps: Vec<&Step> = match &passes {
             Passes::One(runner) => vec![&runner.step],
-            Passes::Two { gradient, update, .. } => vec![&update.step, &gradient.step],
+            Passes::Twice(twice) => vec![&twice.update.step, &twice.gradient.step],
         };
         let (mut roles, mut front, mut back) = (BTreeMap::new(), Named::new(), Named::new());
         for carried in steps.iter().flat_map(|step| &step.carried) {
@@ -146,7 +180,7 @@ impl Trainer {
                 back.insert(carried.input.clone(), zeros);
             }
         }
-        Ok(Self { options, original: model.clone(), forward, passes, roles, front, back, done: 0 })
+        Ok(Self { options, original: model.clone(), forward, passes, gradient: None, roles, front, back, done: 0 })
     }
 
     /// What is trained.
@@ -156,8 +190,7 @@ impl Trainer {
 
     /// Inputs a batch must bring, with their types and shapes.
     pub fn data(&self) -> &[(String, Fact)] {
-        let (Passes::One(runner) | Passes::Two { gradient: runner, .. }) = &self.passes;
-        &runner.step.data
+        &self.passes.gradient().step.data
     }
 
     /// Steps done so far.
@@ -174,10 +207,7 @@ impl Trainer {
     pub fn notes(&self) -> Vec<String> {
         match &self.passes {
             Passes::One(runner) => runner.notes(),
-            Passes::Two { gradient, moved, update } => {
-                let sessions = [gradient, moved, update];
-                sessions.iter().flat_map(|runner| runner.notes()).collect()
-            }
+            Passes::Twice(twice) => twice.runners().flat_map(Runner::notes).collect(),
         }
     }
 
@@ -194,37 +224,20 @@ impl Trainer {
         self.add_random(&mut given)?;
         let learning_rate = self.add_scalars(&mut given)?;
         let mut report = Report::default();
-        match &self.passes {
+        match &mut self.passes {
             Passes::One(runner) => {
                 let mut outputs = carried_outputs(&runner.step, &mut self.back, |_| true);
                 outputs.extend(report.outputs(&runner.step));
                 runner.run(&[&given, &self.front], &mut outputs)?;
             }
-            Passes::Two { gradient, moved, update } => {
-                let mut gradients = self.gradient_buffers(&update.step)?;
-                let mut outputs =
-                    carried_outputs(&gradient.step, &mut self.back, |carried| carried.role == Role::Statistic);
-                outputs.extend(report.outputs(&gradient.step));
-                outputs.extend(tensor_outputs(&gradient.step, &update.step, &mut gradients));
-                gradient.run(&[&given, &self.front], &mut outputs)?;
-                let mut weights: Named = Named::new();
-                for (name, _) in &moved.step.outputs.tensors {
-                    let like = self.front.get(name).ok_or_else(|| TrainError::MissingInput { name: name.clone() })?;
-                    weights.insert(name.clone(), Tensor::zeros(like.dtype(), like.shape())?);
-                }
-                let names: BTreeMap<&str, &str> =
-                    moved.step.outputs.tensors.iter().map(|(name, output)| (name.as_str(), output.as_str())).collect();
-                let mut outputs: Vec<(&str, &mut Tensor)> = weights
-                    .iter_mut()
-                    .filter_map(|(name, tensor)| Some((*names.get(name.as_str())?, tensor)))
-                    .collect();
-                moved.run(&[&gradients, &self.front], &mut outputs)?;
-                let mut outputs = tensor_outputs(&gradient.step, &update.step, &mut gradients);
-                gradient.run(&[&given, &weights, &self.front], &mut outputs)?;
-                let mut outputs = carried_outputs(&update.step, &mut self.back, |_| true);
-                outputs.extend(report.norms(&update.step));
-                update.run(&[&given, &gradients, &self.front], &mut outputs)?;
-            }
+            Passes::Twice(twice) => twice.step(Pass {
+                detour: self.options.detour.as_deref_mut().map(|detour| detour as &mut dyn Detour),
+                step: self.done,
+                given: &given,
+                front: &self.front,
+                back: &mut self.back,
+                report: &mut report,
+            })?,
         }
         let loss = report.number("loss").unwrap_or(f64::NAN);
         if !loss.is_finite() {
@@ -248,27 +261,15 @@ impl Trainer {
         let mut given: Named = batch.iter().map(|(name, tensor)| ((*name).to_owned(), (*tensor).clone())).collect();
         self.add_random(&mut given)?;
         self.add_scalars(&mut given)?;
-        let (Passes::One(runner) | Passes::Two { gradient: runner, .. }) = &self.passes;
-        runner.profile(&[&given, &self.front])
+        self.passes.gradient().profile(&[&given, &self.front])
     }
 
     /// Memory that steps hold beside what they carry: packed weights and arenas, in bytes.
     pub fn peak_bytes(&self) -> usize {
         match &self.passes {
             Passes::One(runner) => runner.peak_bytes(),
-            Passes::Two { gradient, moved, update } => {
-                [gradient, moved, update].iter().map(|runner| runner.peak_bytes()).sum()
-            }
+            Passes::Twice(twice) => twice.runners().map(Runner::peak_bytes).sum(),
         }
-    }
-
-    /// Zeros for the gradients, by the update's input names.
-    fn gradient_buffers(&self, update: &Step) -> Result<Named, TrainError> {
-        let mut buffers = Named::new();
-        for ((_, input), parameter) in update.gradients.iter().zip(&self.forward.parameters) {
-            buffers.insert(input.clone(), Tensor::zeros(parameter.dtype, parameter.shape.clone())?);
-        }
-        Ok(buffers)
     }
 
     /// Judges the network as it is now by the training's objective; later steps do not reach the evaluator.
@@ -279,14 +280,4 @@ impl Trainer {
         let options = SessionOptions { threads: self.options.threads, ..SessionOptions::default() };
         Evaluator::new(&self.model(), &self.options.objective, &options)
     }
-}
-
-/// The gradients a step gives, into the buffers of the update's inputs.
-fn tensor_outputs<'a>(gradient: &'a Step, update: &Step, buffers: &'a mut Named) -> Vec<(&'a str, &'a mut Tensor)> {
-    let mut buffers: BTreeMap<&str, &mut Tensor> =
-        buffers.iter_mut().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    let inputs: BTreeMap<&str, &str> =
-        update.gradients.iter().map(|(name, input)| (name.as_str(), input.as_str())).collect();
-    let mut buffer = |name: &str| buffers.remove(*inputs.get(name)?);
-    gradient.outputs.tensors.iter().filter_map(|(name, output)| Some((output.as_str(), buffer(name)?))).collect()
 }

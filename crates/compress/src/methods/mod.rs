@@ -1,22 +1,52 @@
 //! The methods, one file each.
 
+mod acdc;
 mod bias_correction;
+mod class_dependent;
+mod cram;
 mod cross_layer_equalization;
+mod early_bird;
 mod fine_tune;
 mod fold_batch_norm;
+mod gradual_magnitude;
+mod grasp;
+mod lottery_ticket;
 mod magnitude;
+mod pq_index;
 mod quantize;
 mod reestimate_batch_norm;
+mod rigl;
+mod set;
+mod snip;
+mod sr_ste;
+mod synflow;
+mod trained;
 
 use crate::MethodSpec;
 
 /// All methods, alphabetically.
 pub static METHODS: &[MethodSpec] = &[
+    acdc::SPEC,
     bias_correction::SPEC,
+    class_dependent::SPEC,
+    cram::SPEC,
     cross_layer_equalization::SPEC,
+    early_bird::SPEC,
     fine_tune::SPEC,
     fold_batch_norm::SPEC,
+    gradual_magnitude::SPEC,
+    grasp::SPEC,
+    lottery_ticket::SPEC,
     magnitude::SPEC,
+    pq_index::SPEC,
     quantize::SPEC,
     reestimate_batch_norm::SPEC,
+    rigl::SPEC,
+    set::SPEC,
+    snip::SPEC,
+    sr_ste::SPEC,
+    synflow::SPEC,
 ];
+
+#[cfg(test)]
+mod training_tests;

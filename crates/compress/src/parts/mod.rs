@@ -2,9 +2,13 @@
 
 pub mod allocate;
 pub mod histogram;
+pub mod masks;
 pub mod matrix;
 pub mod pattern;
 pub mod quantizer;
 pub mod range;
+pub mod restart;
+pub mod rewire;
 pub mod score;
+pub mod select;
 pub mod users;

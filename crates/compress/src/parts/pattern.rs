@@ -37,10 +37,23 @@ fn n_of_m(layout: &MatrixLayout, scores: &[f32], kept: usize, group: usize) -> V
     for run in scores.chunks(layout.c_in.max(1)) {
         for group_scores in run.chunks(group) {
             let keep = if group_scores.len() == group { kept } else { (group_scores.len() * kept).div_ceil(group) };
-            mask.extend(top(group_scores, keep));
+            match group_scores.len() {
+                ..=SMALL => mask.extend((0..group_scores.len()).map(|i| rank(group_scores, i) < keep)),
+                _ => mask.extend(top(group_scores, keep)),
+            }
         }
     }
     mask
+}
+
+/// Groups up to this size are ranked by comparing all pairs.
+const SMALL: usize = 16;
+
+/// How many scores come before this one.
+fn rank(scores: &[f32], index: usize) -> usize {
+    let own = scores[index];
+    let before = |(i, score): (usize, &f32)| score.total_cmp(&own).then(index.cmp(&i)).is_gt();
+    scores.iter().enumerate().filter(|&pair| before(pair)).count()
 }
 
 /// Blocks of `rows` output channels by `cols` neighbouring input channels; those at the edges are smaller.

@@ -183,13 +183,14 @@ impl Draft {
         for (index, parameter) in forward.parameters.iter().enumerate() {
             let (weight, states) = (self.weights[index], &inputs.states[index][..]);
             let zeros = Tensor::zeros(parameter.dtype, parameter.shape.clone())?;
+            let state_role = || Role::State(parameter.name.clone());
             if let Some(mask) = inputs.masks[index] {
                 let ones = floats(parameter.dtype, &parameter.shape, &vec![1.0; zeros.len()])?;
                 self.carried.push((mask, None, Role::Mask(parameter.name.clone()), ones));
             }
             let Some(gradient) = gradients[index].and_then(|_| prepared.next()) else {
                 self.fixed_parameter(forward, parameter);
-                self.carried.extend(states.iter().map(|&state| (state, None, Role::State, zeros.clone())));
+                self.carried.extend(states.iter().map(|&state| (state, None, state_role(), zeros.clone())));
                 let average = inputs.averages.get(index);
                 let role = || Role::Average(parameter.name.clone());
                 self.carried.extend(average.map(|&value| (value, None, role(), forward.initial[index].clone())));
@@ -203,7 +204,7 @@ impl Draft {
             let initial = &forward.initial[index];
             self.carried.push((weight, Some(updated.weight), Role::Parameter, initial.clone()));
             for (&state, &new) in states.iter().zip(&updated.states) {
-                self.carried.push((state, Some(new), Role::State, zeros.clone()));
+                self.carried.push((state, Some(new), state_role(), zeros.clone()));
             }
             if let (Some((kept, fresh)), true) = (fresh, options.average) {
                 let average = inputs.averages[index];

@@ -5,17 +5,14 @@ use std::collections::BTreeMap;
 use lissom_graph::{Fact, ValueId, infer_with_inputs};
 use lissom_tensor::Tensor;
 
-use super::{Passes, Trainer};
+use super::Trainer;
 use crate::random::Stream;
 use crate::{Named, TrainError};
 
 impl Trainer {
     /// Masks of dropout and noise of gradients, of this step.
     pub(super) fn add_random(&self, given: &mut Named) -> Result<(), TrainError> {
-        let (dropped, noise) = match &self.passes {
-            Passes::One(runner) => (&runner.step.dropped, &runner.step.noise),
-            Passes::Two { gradient, update, .. } => (&gradient.step.dropped, &update.step.noise),
-        };
+        let (dropped, noise) = (&self.passes.gradient().step.dropped, &self.passes.update().step.noise);
         let mut number = 0;
         let mut stream = || {
             number += 1;
@@ -63,7 +60,7 @@ impl Trainer {
 
     /// The numbers of this step; gives back the learning rate.
     pub(super) fn add_scalars(&self, given: &mut Named) -> Result<f64, TrainError> {
-        let (Passes::One(runner) | Passes::Two { update: runner, .. }) = &self.passes;
+        let runner = self.passes.update();
         let step = self.done + 1;
         let options = &self.options;
         let rate = options.optimizer.learning_rate() * options.schedule.share(self.done, options.total_steps);
