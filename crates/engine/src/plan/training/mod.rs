@@ -3,9 +3,11 @@
 //! Here weights are computed like anything else: they are packed by a step of the plan, into the arena, on every run.
 
 mod activation;
+mod activation_grad;
 mod batch_norm;
 mod conv;
 mod conv_grad;
+mod layer_norm;
 mod pool;
 mod product;
 mod slice;
@@ -30,10 +32,16 @@ pub(crate) struct Lowering {
 /// All of them. An operator that is also known with constant weights gets here in its other forms.
 pub(crate) static LOWERINGS: &[Lowering] = &[
     activation::RELU,
+    activation_grad::FAST_GELU,
+    activation_grad::GELU,
+    activation_grad::SIGMOID,
+    activation_grad::TANH,
     batch_norm::FORWARD,
     batch_norm::GRADIENT,
     conv::CONV,
     conv_grad::GRADIENT,
+    layer_norm::FORWARD,
+    layer_norm::GRADIENT,
     pool::MAX,
     pool::MAX_GRADIENT,
     product::GEMM,
