@@ -92,7 +92,7 @@ pub struct Trainer {
 #[derive(Debug)]
 enum Passes {
     /// Everything in one graph.
-    One(Runner),
+    One(Box<Runner>),
     /// The gradient is taken at other weights.
     Twice(Box<Twice>),
 }
@@ -151,7 +151,7 @@ impl Trainer {
             None => optimizer.perturbation(),
         };
         let passes = if perturbation.is_none() && !is_detour {
-            Passes::One(Runner::new(Step::training(&forward, optimizer, &step)?, &session)?)
+            Passes::One(Box::new(Runner::new(Step::training(&forward, optimizer, &step)?, &session)?))
         } else {
             let gradient = Runner::new(Step::gradient(&forward, &step)?, &session)?;
             let update = Runner::new(Step::update(&forward, optimizer, &step)?, &session)?;

@@ -22,7 +22,7 @@ pub(super) const SPEC: ArchitectureSpec = ArchitectureSpec {
         let counts = [("classes", own.classes), ("channels", own.channels), ("size", own.size)];
         not_zero(settings, &counts)?;
         not_zero(settings, &[("width", own.width), ("blocks", own.blocks)])?;
-        if own.size % 4 != 0 {
+        if !own.size.is_multiple_of(4) {
             return Err(settings.error_at("size", "must be a multiple of 4"));
         }
         Ok(Box::new(own))

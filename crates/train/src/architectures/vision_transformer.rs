@@ -21,10 +21,10 @@ pub(super) const SPEC: ArchitectureSpec = ArchitectureSpec {
         not_zero(settings, &counts)?;
         let counts = [("width", own.width), ("depth", own.depth), ("heads", own.heads), ("expansion", own.expansion)];
         not_zero(settings, &counts)?;
-        if own.size % own.patch != 0 {
+        if !own.size.is_multiple_of(own.patch) {
             return Err(settings.error_at("patch", "must divide the size"));
         }
-        if own.width % own.heads != 0 {
+        if !own.width.is_multiple_of(own.heads) {
             return Err(settings.error_at("heads", "must divide the width"));
         }
         Ok(Box::new(own))

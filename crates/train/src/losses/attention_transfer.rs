@@ -99,6 +99,6 @@ impl Loss for AttentionTransfer {
             let teacher = self.map(nodes, teacher, shape.len())?;
             terms.push(mean_square(nodes, student, teacher)?);
         }
-        Ok(nodes.total(&terms)?.ok_or(TrainError::NoLoss)?)
+        nodes.total(&terms)?.ok_or(TrainError::NoLoss)
     }
 }

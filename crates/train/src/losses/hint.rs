@@ -48,6 +48,6 @@ impl Loss for Hint {
         for (name, &teacher) in self.values.iter().zip(targets) {
             terms.push(mean_square(nodes, network.hidden(name)?, teacher)?);
         }
-        Ok(nodes.total(&terms)?.ok_or(TrainError::NoLoss)?)
+        nodes.total(&terms)?.ok_or(TrainError::NoLoss)
     }
 }

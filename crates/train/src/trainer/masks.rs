@@ -70,7 +70,8 @@ impl Trainer {
         self.add_random(&mut given)?;
         let runner = match (&self.passes, &self.gradient) {
             (Passes::Twice(twice), _) => &twice.gradient,
-            (_, Some(runner)) | (Passes::One(runner), None) => runner,
+            (_, Some(runner)) => runner,
+            (Passes::One(runner), None) => runner,
         };
         let mut gradients = Named::new();
         for parameter in &self.forward.parameters {
