@@ -9,6 +9,12 @@
 //! target_size = "25%"
 //! max_drop = 0.5                      # points
 //!
+//! [model]                             # to train from nothing, instead of a model file
+//! architecture = "resnet20"
+//!
+//! [train]                             # how steps that train do
+//! epochs = 30
+//!
 //! [[step]]
 //! method = "quantize"                 # inherited: only the keys named here change
 //! layers = { exclude = ["head", "re:.*embed.*"] }
@@ -22,10 +28,8 @@
 //! ```
 //!
 //! The n-th step of a method changes the n-th inherited step of that method, key by key, tables
-//! inside likewise; a step with `before` is always a new one.
-//!
-//! `[train]` says how steps that train do, `[step.train]` changes keys of it for one step; a recipe with `[train]` and without steps
-//! trains plainly. `[model]` names what is trained from nothing, instead of a model file.
+//! inside likewise; a step with `before` is always a new one. `[step.train]` changes keys of `[train]` for that step. A recipe
+//! with `[train]` and without steps trains plainly.
 
 mod error;
 mod parse;
