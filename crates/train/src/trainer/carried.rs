@@ -35,7 +35,7 @@ impl Trainer {
     }
 
     /// Gives a parameter a mask, of ones and zeros: it is zero where the mask is, from now on. The training was made with
-    /// [`StepOptions::masks`].
+    /// [`StepOptions::masks`](crate::StepOptions::masks).
     ///
     /// # Errors
     /// As [`set_tensor`](Self::set_tensor).
