@@ -43,8 +43,6 @@ pub(crate) unsafe fn row<V: Lanes>(row: &Row<'_>) {
     // SAFETY: the caller's; the window is as wide as said, and not higher than `ROWS`.
     unsafe {
         match (window.kernel[0], window.dilation[1], window.kernel[1], window.stride[1]) {
-            // Without vectors there is no load worth sharing.
-            _ if V::N == 1 => any::<V>(row),
             (..=ROWS, 1, 3, 1) => known::<V, 3, 1>(row),
             (..=ROWS, 1, 3, 2) => known::<V, 3, 2>(row),
             (..=ROWS, 1, 5, 1) => known::<V, 5, 1>(row),
