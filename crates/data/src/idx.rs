@@ -262,8 +262,9 @@ mod tests {
             let bytes = idx(kind, &dims, &body);
             if let Ok(array) = Idx::parse(Path::new("x"), bytes.clone()) {
                 prop_assert_eq!(array.body, body);
+                let cut = bytes[..bytes.len() - 1].to_vec();
+                prop_assert!(Idx::parse(Path::new("x"), cut).is_err());
             }
-            prop_assert!(Idx::parse(Path::new("x"), bytes[..bytes.len() / 2].to_vec()).is_err() || bytes.len() < 8);
         }
     }
 }
