@@ -107,7 +107,7 @@ pub fn run_selected(
         validation: validation.as_ref().map(|(source, judge)| (source as &dyn Source, judge())),
     };
     let selected = |parameter: &Parameter| job.layers.matches(&parameter.node) && select(parameter);
-    let told = Told::new(job.progress, training.watch);
+    let told = Told::new(settings.metrics_every, job.progress, training.watch);
     let fitted = fit(model.clone(), options, selected, technique, &data, &plan, &told)?;
     let changes = changes(model, &fitted)?;
     *model = fitted.model;

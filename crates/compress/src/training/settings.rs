@@ -30,6 +30,8 @@ pub struct TrainSettings {
     pub gradient_noise: Option<f64>,
     /// Epochs from one evaluation to the next; 0 evaluates after the last one only.
     pub evaluate_every: u64,
+    /// Steps from one line of metrics to the next; the end of an epoch has one anyhow.
+    pub metrics_every: u64,
     /// Seconds from one checkpoint to the next.
     pub checkpoint_seconds: f64,
     /// Which forward values are computed twice rather than kept.
@@ -56,6 +58,7 @@ struct Keys {
     clip_norm: Option<f64>,
     gradient_noise: Option<f64>,
     evaluate_every: u64,
+    metrics_every: u64,
     checkpoint_seconds: f64,
     recompute: Recompute,
     batch_norm: BatchNorm,
@@ -80,6 +83,7 @@ impl Default for Keys {
             clip_norm: None,
             gradient_noise: None,
             evaluate_every: 1,
+            metrics_every: 1,
             checkpoint_seconds: 60.0,
             recompute: Recompute::Nothing,
             batch_norm: BatchNorm::Train,
@@ -117,6 +121,7 @@ impl TrainSettings {
             clip_norm: keys.clip_norm,
             gradient_noise: keys.gradient_noise,
             evaluate_every: keys.evaluate_every,
+            metrics_every: keys.metrics_every,
             checkpoint_seconds: keys.checkpoint_seconds,
             recompute: keys.recompute,
             batch_norm: keys.batch_norm,
@@ -135,6 +140,9 @@ impl TrainSettings {
         let positive = |value: Option<f64>| value.is_none_or(|value| value > 0.0);
         if self.epochs == 0 {
             return wrong("epochs", "at least one is needed");
+        }
+        if self.metrics_every == 0 {
+            return wrong("metrics_every", "must be at least 1");
         }
         if self.batch == 0 {
             return wrong("batch", "at least one sample is needed");
@@ -265,6 +273,7 @@ mod tests {
             ("augment = [\"flop\"]", "unknown word `flop`", "`flip`"),
             ("ema = 1.0", "r.toml:1:7: `ema`", ""),
             ("epochs = 0", "`epochs`: at least one", ""),
+            ("metrics_every = 0", "`metrics_every`: must be", ""),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.to_string().contains(place), "{text}: {error}");

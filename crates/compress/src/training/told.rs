@@ -10,8 +10,10 @@ use crate::Progress;
 /// Share of the old value in the moving averages people are shown.
 const SMOOTHING: f64 = 0.95;
 
-/// Tells progress what happens, and passes everything on to the watch.
+/// Tells progress what happens, and passes on to the watch what is due.
 pub(super) struct Told<'a> {
+    /// Steps from one line of metrics to the next.
+    metrics_every: u64,
     progress: &'a dyn Progress,
     watch: &'a dyn Watch,
     shown: Mutex<Shown>,
@@ -26,9 +28,9 @@ struct Shown {
 }
 
 impl<'a> Told<'a> {
-    pub(super) fn new(progress: &'a dyn Progress, watch: &'a dyn Watch) -> Self {
+    pub(super) fn new(metrics_every: u64, progress: &'a dyn Progress, watch: &'a dyn Watch) -> Self {
         let shown = Shown { loss: None, accuracy: None, validation: None, began: Instant::now(), began_at: 0 };
-        Self { progress, watch, shown: Mutex::new(shown) }
+        Self { metrics_every, progress, watch, shown: Mutex::new(shown) }
     }
 
     fn report(&self, at: &Moment, what: &str) {
@@ -66,7 +68,8 @@ impl Watch for Told<'_> {
             let rate = (at.step - shown.began_at) as f64 / shown.began.elapsed().as_secs_f64().max(1e-9);
             self.report(at, &format!("{what}, {rate:.1} steps/s"));
         }
-        self.watch.step(at, metrics)
+        let is_due = at.step.is_multiple_of(self.metrics_every) || at.begins_epoch();
+        if is_due { self.watch.step(at, metrics) } else { Ok(()) }
     }
 
     fn keep(&self, at: &Moment) -> Result<(), WatchError> {
