@@ -98,6 +98,8 @@ pub struct Fashion {
     pub model: String,
     /// Test images.
     pub test: String,
+    /// Training images.
+    pub training: String,
 }
 
 /// Laid out once for all tests, in the folder cargo keeps for that.
@@ -119,6 +121,7 @@ pub fn fashion() -> &'static Fashion {
         Fashion {
             model: assets.join("fashion_resnet.onnx").display().to_string(),
             test: format!("{}#test", folder.display()),
+            training: format!("{}#train", folder.display()),
         }
     })
 }

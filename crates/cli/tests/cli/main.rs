@@ -12,5 +12,6 @@ mod demo;
 mod documents;
 mod killed;
 mod train;
+mod train_images;
 mod train_killed;
 mod verbs;
