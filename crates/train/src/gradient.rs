@@ -6,6 +6,7 @@ use lissom_graph::{
     Attributes, Dim, Fact, Facts, Graph, NoGradient, Node, OpError, Operators, Patch, ValueId, VerifyError, Vjp,
 };
 use lissom_tensor::{DType, Weight};
+use serde::Deserialize;
 
 use crate::nodes::floats;
 
@@ -25,7 +26,8 @@ pub struct Differentiation<'a> {
 }
 
 /// What to do at a node whose operator has no gradient.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Missing {
     /// An error names the node.
     #[default]
@@ -62,7 +64,7 @@ impl GradientError {
     /// What to do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoGradient { .. } => Some("freeze the layers below this node, or train a network without it"),
+            Self::NoGradient { .. } => Some("`missing_gradient = \"freeze\"` in `[train]` keeps the layers below it as they are"),
             _ => None,
         }
     }

@@ -77,8 +77,7 @@ fn a_network_becomes_sparse_while_it_learns() {
     ] {
         let sparse = trained(folder, step, name);
         assert!(sparse > dense - 0.05, "{name}: {sparse} beside {dense}");
-        let report: Value =
-            serde_json::from_slice(&fs::read(folder.join(name).join("report.json")).unwrap()).unwrap();
+        let report: Value = serde_json::from_slice(&fs::read(folder.join(name).join("report.json")).unwrap()).unwrap();
         let number = |key: &str| report["compressed"][key].as_f64().unwrap();
         // Biases and norms count in both, and are not pruned.
         let kept = number("non_zeros") / number("parameters");

@@ -89,6 +89,7 @@ pub fn run_selected(
     options.forward.batch_norm = settings.batch_norm;
     options.forward.dropout = settings.dropout;
     options.step.clip_norm = settings.clip_norm;
+    options.step.missing = settings.missing_gradient;
     options.step.recompute = settings.recompute.clone();
     (options.noise, options.average) = (settings.gradient_noise, settings.ema);
     let checkpoints = training.checkpoint.map(|(path, identity)| Checkpoints {

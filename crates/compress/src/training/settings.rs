@@ -5,8 +5,8 @@ use std::time::Duration;
 use lissom_data::Augmentations;
 use lissom_recipe::{Named, Settings, SettingsError};
 use lissom_train::{
-    ARCHITECTURES, Architecture, BatchNorm, LOSSES, Loss, OPTIMIZERS, Objective, Optimizer, Recompute, SCHEDULES,
-    Schedule,
+    ARCHITECTURES, Architecture, BatchNorm, LOSSES, Loss, Missing, OPTIMIZERS, Objective, Optimizer, Recompute,
+    SCHEDULES, Schedule,
 };
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -36,6 +36,8 @@ pub struct TrainSettings {
     pub checkpoint_seconds: f64,
     /// Which forward values are computed twice rather than kept.
     pub recompute: Recompute,
+    /// What is done at operators without gradient.
+    pub missing_gradient: Missing,
     /// What batch norms do.
     pub batch_norm: BatchNorm,
     /// Whether dropout drops.
@@ -61,6 +63,7 @@ struct Keys {
     metrics_every: u64,
     checkpoint_seconds: f64,
     recompute: Recompute,
+    missing_gradient: Missing,
     batch_norm: BatchNorm,
     dropout: bool,
     /// Read apart; named here so that these are no unknown keys.
@@ -86,6 +89,7 @@ impl Default for Keys {
             metrics_every: 1,
             checkpoint_seconds: 60.0,
             recompute: Recompute::Nothing,
+            missing_gradient: Missing::Refuse,
             batch_norm: BatchNorm::Train,
             dropout: true,
             _optimizer: IgnoredAny,
@@ -124,6 +128,7 @@ impl TrainSettings {
             metrics_every: keys.metrics_every,
             checkpoint_seconds: keys.checkpoint_seconds,
             recompute: keys.recompute,
+            missing_gradient: keys.missing_gradient,
             batch_norm: keys.batch_norm,
             dropout: keys.dropout,
             optimizer: named("optimizer", "sgd")?,
@@ -252,10 +257,11 @@ mod tests {
         let text = "epochs = 3\nbatch = 16\noptimizer = { name = \"adamw\", learning_rate = 1e-3 }\nschedule = \"linear\"\n\
                     loss = [{ name = \"cross_entropy\", label_smoothing = 0.1, weight = 0.5 }]\naugment = [\"flip\", { name = \"crop\", padding = 4 }]\n\
                     seed = 4\nema = 0.99\nclip_norm = 1\ngradient_noise = 0.01\nevaluate_every = 2\ncheckpoint_seconds = 5\n\
-                    recompute = \"cheap\"\nbatch_norm = \"frozen\"\ndropout = false\n";
+                    recompute = \"cheap\"\nbatch_norm = \"frozen\"\ndropout = false\nmissing_gradient = \"freeze\"\n";
         let all = read(text).unwrap();
         assert_eq!(all.objective().unwrap().terms[0].0, 0.5);
         assert_eq!((all.seed, all.clip_norm, all.batch_norm), (Some(4), Some(1.0), BatchNorm::Frozen));
+        assert_eq!((plain.missing_gradient, all.missing_gradient), (Missing::Refuse, Missing::Freeze));
     }
 
     #[test]
