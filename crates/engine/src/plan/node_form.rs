@@ -1,5 +1,8 @@
 //! Reads a node's attributes and constant inputs.
 
+mod movement;
+mod quantized;
+
 use lissom_graph::{Attribute, Node, ValueId};
 use lissom_kernels::conv::{ConvShape, Window};
 use lissom_kernels::elementwise::{Binary, Unary};
@@ -8,7 +11,6 @@ use lissom_kernels::rows::Reduction;
 use lissom_ops::AutoPad;
 use lissom_tensor::{DType, checked_len};
 
-use super::step::{Elem, Grid};
 use super::training;
 use super::work::{Network, Op};
 
@@ -397,165 +399,5 @@ impl NodeForm<'_, '_> {
             return Some(Op::Softmax { n, is_channels: false });
         }
         (axis == 1 && shape.len() >= 3).then(|| Op::Softmax { n: shape[1], is_channels: true })
-    }
-
-    fn transpose(&self) -> Option<Op> {
-        let rank = self.shape(0)?.len();
-        let perm = match self.ints("perm") {
-            Some(perm) => perm.iter().map(|&axis| self.axis(axis, rank)).collect::<Option<Vec<_>>>()?,
-            None => (0..rank).rev().collect(),
-        };
-        let mut sorted = perm.clone();
-        sorted.sort_unstable();
-        sorted.iter().copied().eq(0..rank).then_some(Op::Transpose { perm })
-    }
-
-    fn concat(&self) -> Option<Op> {
-        let first = self.input(0)?;
-        let all_alike = self.inputs.iter().all(|id| {
-            id.is_some_and(|id| self.network.dtype(id) == self.network.dtype(first) && self.network.shape(id).is_some())
-        });
-        let axis = self.axis(self.int("axis", 1)?, self.shape(0)?.len())?;
-        (all_alike && self.movable(first)).then_some(Op::Concat { axis })
-    }
-
-    fn slice(&self) -> Option<Op> {
-        if self.node.opset >= 10 {
-            return self.slice_of(&self.shape(0)?, 1);
-        }
-        let begin = self.ints("starts")?;
-        let axes = self.ints("axes").unwrap_or_else(|| (0..begin.len() as i64).collect());
-        self.slice_by(&self.shape(0)?, &begin, &axes, &vec![1; begin.len()])
-    }
-
-    /// A slice of `shape` whose starts, ends, axes and steps are inputs from `first` on.
-    pub fn slice_of(&self, shape: &[usize], first: usize) -> Option<Op> {
-        let begin = self.input_ints(first)?;
-        let axes = match self.input(first + 2) {
-            Some(_) => self.input_ints(first + 2)?,
-            None => (0..begin.len() as i64).collect(),
-        };
-        let by = match self.input(first + 3) {
-            Some(_) => self.input_ints(first + 3)?,
-            None => vec![1; begin.len()],
-        };
-        self.slice_by(shape, &begin, &axes, &by)
-    }
-
-    fn slice_by(&self, shape: &[usize], begin: &[i64], axes: &[i64], by: &[i64]) -> Option<Op> {
-        let rank = shape.len();
-        let (mut starts, mut steps) = (vec![0; rank], vec![1; rank]);
-        for ((&axis, &start), &step) in axes.iter().zip(begin).zip(by) {
-            let axis = self.axis(axis, rank).filter(|&axis| axis < rank)?;
-            let length = shape[axis] as i64;
-            let start = if start < 0 { start.saturating_add(length) } else { start };
-            starts[axis] = usize::try_from(start.clamp(0, length)).ok()?;
-            steps[axis] = usize::try_from(step).ok().filter(|&step| step > 0)?;
-        }
-        Some(Op::Slice { starts, steps })
-    }
-
-    fn split(&self) -> Option<Op> {
-        let axis = self.axis(self.int("axis", 0)?, self.shape(0)?.len())?;
-        self.node.outputs.iter().all(Option::is_some).then_some(Op::Split { axis })
-    }
-
-    fn pad(&self) -> Option<Op> {
-        let rank = self.shape(0)?.len();
-        if self.text("mode").is_some_and(|mode| mode != "constant") {
-            return None;
-        }
-        let is_old = self.node.opset < 11;
-        let amounts = if is_old { self.ints("pads")? } else { self.input_ints(1)? };
-        let value = match (is_old, self.input(2)) {
-            (true, _) => self.float("value", 0.0)?,
-            (false, Some(id)) => self.network.scalar(id)?,
-            (false, None) => 0.0,
-        };
-        let axes = match self.input(3) {
-            Some(_) => self.input_ints(3)?.into_iter().map(|axis| self.axis(axis, rank)).collect::<Option<Vec<_>>>()?,
-            None => (0..rank).collect(),
-        };
-        if amounts.len() != 2 * axes.len() {
-            return None;
-        }
-        // Only cut off: the gradient of a padding.
-        if amounts.iter().all(|&n| n <= 0) {
-            let mut starts = vec![0; rank];
-            for (&axis, &amount) in axes.iter().zip(&amounts) {
-                *starts.get_mut(axis)? = usize::try_from(amount.checked_neg()?).ok()?;
-            }
-            let is_within = self.shape(0)?.iter().zip(self.output_shape()?).zip(&starts).all(|((n, m), s)| s + m <= *n);
-            return is_within.then(|| Op::Slice { starts, steps: vec![1; rank] });
-        }
-        if amounts.iter().any(|&n| n < 0) {
-            return None;
-        }
-        let mut begin = vec![0; rank];
-        for (&axis, &amount) in axes.iter().zip(&amounts) {
-            *begin.get_mut(axis)? = amount as usize;
-        }
-        Some(Op::Pad { begin, value })
-    }
-
-    fn gather(&self) -> Option<Op> {
-        let axis = self.axis(self.int("axis", 0)?, self.shape(0)?.len())?;
-        let indices = self.input(1)?;
-        let is_fit = matches!(self.network.dtype(indices), Some(DType::I64 | DType::I32)) && self.shape(1).is_some();
-        (is_fit && axis < self.shape(0)?.len()).then_some(Op::Gather { axis })
-    }
-
-    /// The grid of 8-bit codes of `dtype` whose scale and zero point, for the whole tensor, are inputs from `first` on.
-    fn grid(&self, dtype: Option<DType>, first: usize) -> Option<Grid> {
-        let elem = Elem::of_codes(dtype)?;
-        let scale = self.network.scalar(self.input(first)?)?;
-        let zero_point = match self.input(first + 1) {
-            Some(_) => self.input_ints(first + 1)?,
-            None => vec![0],
-        };
-        let [zero_point] = zero_point[..] else { return None };
-        let is_fit = scale.is_finite() && scale > 0.0 && !self.is_set("block_size");
-        is_fit.then_some(Grid { scale, zero_point: zero_point as i32, elem })
-    }
-
-    fn quantize(&self) -> Option<Op> {
-        let grid = self.grid(self.network.dtype(self.node.output()?), 1)?;
-        self.network.is_f32(self.input(0)?).then_some(Op::Quantize { grid })
-    }
-
-    fn dequantize(&self) -> Option<Op> {
-        let grid = self.grid(self.network.dtype(self.input(0)?), 1)?;
-        self.network.is_f32(self.node.output()?).then_some(Op::Dequantize { grid })
-    }
-
-    /// The grids of what goes in and out; codes of the weight, its scale and zero point are inputs 3 to 5.
-    fn qlinear_grids(&self) -> Option<[Grid; 2]> {
-        let network = self.network;
-        let all_constant = (3..6).all(|index| self.input(index).is_some_and(|id| network.is_constant(id)));
-        let from = self.grid(network.dtype(self.input(0)?), 1)?;
-        let to = self.grid(network.dtype(self.node.output()?), 6)?;
-        Elem::of_codes(network.dtype(self.input(3)?))?;
-        (all_constant && network.is_f32(self.input(4)?)).then_some([from, to])
-    }
-
-    fn qlinear_conv(&self) -> Option<Op> {
-        let [from, to] = self.qlinear_grids()?;
-        let kernel = self.network.shape(self.input(3)?)?.get(2..)?.to_vec();
-        let groups = usize::try_from(self.int("group", 1)?).ok()?;
-        let is_fit = matches!(kernel.len(), 1 | 2) && self.input(8).is_none_or(|id| self.network.is_constant(id));
-        Some(Op::QConv { window: self.window(kernel).filter(|_| is_fit)?, groups, from, to })
-    }
-
-    fn conv_integer(&self) -> Option<Op> {
-        let weight = self.input(1).filter(|&id| self.network.is_constant(id))?;
-        let kernel = self.network.shape(weight)?.get(2..)?.to_vec();
-        let groups = usize::try_from(self.int("group", 1)?).ok()?;
-        let is_fit = matches!(kernel.len(), 1 | 2) && self.output_shape()?.iter().all(|&n| n > 0);
-        Some(Op::ConvInteger { window: self.window(kernel).filter(|_| is_fit)?, groups })
-    }
-
-    fn qlinear_matmul(&self) -> Option<Op> {
-        let [from, to] = self.qlinear_grids()?;
-        (self.network.shape(self.input(3)?)?.len() == 2).then_some(Op::QLinear { from, to })
     }
 }
