@@ -42,6 +42,7 @@
 //! | gradients of biases and embeddings, norms of gradients | [`sums::columns`], [`sums::scatter_rows`], [`sums::squares`] |
 //! | a step of SGD or AdamW | [`optimizer::sgd`], [`optimizer::adamw`] |
 //! | max and average pooling | [`pool::pool`], [`pool::max_pool_bytes`]; [`pool::max_gradient`], [`pool::average_gradient`]; global: [`rows::reduce`] with `[n, h·w, c]` |
+//! | what quantization leaves of f32, in training, and its gradients | [`step_quantize::quantize`], [`step_quantize::gradient`] |
 //! | NCHW to NHWC and back, any `Transpose` | [`permute::transpose`], [`permute::permute`] |
 //!
 //! 1-D convolutions and pools are images with `h = 1`. An [`Activation::Curve`] in an epilogue runs any
@@ -94,6 +95,7 @@ mod simd;
 pub mod softmax;
 pub mod spmm;
 pub mod spmv;
+pub mod step_quantize;
 pub mod sums;
 pub mod threads;
 pub mod wgemm;

@@ -79,7 +79,7 @@ impl Expr {
         attributes: Attributes,
         n_outputs: usize,
     ) -> Vec<Self> {
-        Self::node("", op_type, inputs, attributes, n_outputs)
+        Self::outputs_of("", op_type, inputs, attributes, n_outputs)
     }
 
     /// All outputs of a node of ONNX Runtime's domain.
@@ -89,10 +89,11 @@ impl Expr {
         attributes: Attributes,
         n_outputs: usize,
     ) -> Vec<Self> {
-        Self::node(MICROSOFT, op_type, inputs, attributes, n_outputs)
+        Self::outputs_of(MICROSOFT, op_type, inputs, attributes, n_outputs)
     }
 
-    fn node(
+    /// All outputs of a node of any domain.
+    pub fn outputs_of(
         domain: &'static str,
         op_type: &'static str,
         inputs: Vec<Option<Self>>,

@@ -227,6 +227,8 @@ mod split_to_sequence;
 mod sqrt;
 mod squeeze;
 mod stack;
+mod step_quantize;
+mod step_quantize_grad;
 mod stft;
 mod string_concat;
 mod string_normalizer;
@@ -420,6 +422,8 @@ pub use split::Split;
 pub use split_to_sequence::SplitToSequence;
 pub use sqrt::Sqrt;
 pub use squeeze::Squeeze;
+pub use step_quantize::StepQuantize;
+pub use step_quantize_grad::StepQuantizeGrad;
 pub use string_concat::StringConcat;
 pub use string_normalizer::StringNormalizer;
 pub use string_split::StringSplit;
@@ -698,6 +702,8 @@ pub static OPS: &[OpSpec] = &listed([
     microsoft::softmax_grad::OP,
     microsoft::softmax_grad_13::OP,
     microsoft::tanh_grad::OP,
+    step_quantize::OP,
+    step_quantize_grad::OP,
 ]);
 
 /// A program is a quarter of a megabyte shorter without the samples: they are there for tests, with the feature `samples`.

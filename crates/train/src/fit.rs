@@ -218,7 +218,8 @@ impl Loop<'_> {
         if self.has_average {
             self.trainer.swap_average();
         }
-        let evaluated = evaluated(&self.trainer.model(), *source, objective, self.at.step, self.threads);
+        let model = self.technique.validated(&self.trainer);
+        let evaluated = model.and_then(|model| evaluated(&model, *source, objective, self.at.step, self.threads));
         if self.has_average {
             self.trainer.swap_average();
         }

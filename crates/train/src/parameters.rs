@@ -1,8 +1,8 @@
 //! What can be trained in a network: constants of its layers and norms.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
-use lissom_graph::{Graph, Node, ValueId};
+use lissom_graph::{Fact, Facts, Graph, Node, ValueId};
 use lissom_tensor::{DType, Weight};
 
 /// What a parameter is to its layer; optimizers treat the groups differently.
@@ -14,6 +14,8 @@ pub enum Group {
     Bias,
     /// Scale or bias of a normalization.
     Norm,
+    /// Distance of a quantizer's codes; never decays.
+    Step,
 }
 
 /// A constant that can be trained.
@@ -45,20 +47,14 @@ const NORMS: &[&str] = &[
 
 /// The parameters of a network, in the order of the nodes that use them.
 ///
-/// Weights and biases of layers; scale and bias of norms; slopes of `PRelu`; tables of `Gather`; vectors that are added to a
+/// Weights and biases of layers; scale and bias of norms; steps of `StepQuantize`; slopes of `PRelu`; tables of `Gather`; vectors that are added to a
 /// product's result or multiply it, and larger tensors added to what parameters have touched (embeddings of positions).
 /// Constants of other types than f32 and f64 and quantized ones are none.
 pub fn parameters(graph: &Graph) -> Vec<Parameter> {
-    let mut finder =
-        Finder { graph, found: Vec::new(), known: HashSet::new(), touched: vec![false; graph.values().len()] };
-    let layers: BTreeMap<usize, _> = graph.layers().into_iter().map(|layer| (layer.node, layer)).collect();
-    for (index, node) in graph.nodes().iter().enumerate() {
-        if let Some(layer) = layers.get(&index) {
-            finder.add(layer.weight, Group::Weight, node);
-            if let Some(bias) = layer.bias {
-                finder.add(bias, Group::Bias, node);
-            }
-        }
+    let (found, known, quantized) = (Vec::new(), HashSet::new(), HashSet::new());
+    let mut finder = Finder { graph, found, known, touched: vec![false; graph.values().len()], quantized };
+    for node in graph.nodes() {
+        finder.look_at_layer(node);
         finder.look_at(node);
         if node.uses().any(|used| finder.touched[used.index()]) {
             node.outputs.iter().flatten().for_each(|output| finder.touched[output.index()] = true);
@@ -73,9 +69,26 @@ struct Finder<'a> {
     known: HashSet<ValueId>,
     /// Values that depend on a parameter.
     touched: Vec<bool>,
+    /// Constants behind a quantizer.
+    quantized: HashSet<ValueId>,
 }
 
 impl Finder<'_> {
+    /// Weight and bias; in training the weight may pass a quantizer on its way.
+    fn look_at_layer(&mut self, node: &Node) {
+        let facts: Vec<Option<&Fact>> = node.inputs.iter().map(|id| id.map(|id| &self.graph.value(id).fact)).collect();
+        let Some(axes) = node.op.weight_axes(&Facts(&facts)) else { return };
+        let input = |index: usize| node.inputs.get(index).copied().flatten();
+        let Some(weight) = input(axes.weight_input) else { return };
+        let is_quantized = self.quantized.contains(&weight);
+        self.add(weight, Group::Weight, node);
+        if let Some(bias) = axes.bias_input.and_then(input)
+            && (is_quantized || self.graph.constant(weight).is_some())
+        {
+            self.add(bias, Group::Bias, node);
+        }
+    }
+
     fn look_at(&mut self, node: &Node) {
         let input = |index: usize| node.inputs.get(index).copied().flatten();
         match node.op_type.as_str() {
@@ -87,6 +100,11 @@ impl Finder<'_> {
                 input(4).into_iter().for_each(|value| self.add(value, Group::Bias, node));
             }
             "PRelu" | "BiasGelu" => input(1).into_iter().for_each(|value| self.add(value, Group::Bias, node)),
+            "StepQuantize" => {
+                self.quantized.extend(input(0).and_then(|v| self.graph.constant(v)).and(node.output()));
+                input(0).into_iter().for_each(|value| self.add(value, Group::Weight, node));
+                input(1).into_iter().for_each(|value| self.add(value, Group::Step, node));
+            }
             "Gather" => input(0).into_iter().for_each(|value| self.add(value, Group::Weight, node)),
             "Add" | "Mul" => self.look_at_sum(node),
             _ => {}

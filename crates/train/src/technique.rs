@@ -104,6 +104,14 @@ pub trait Technique: fmt::Debug + Send {
         Ok(())
     }
 
+    /// The network that validation judges while it trains; the trainer's own by default.
+    ///
+    /// # Errors
+    /// [`TrainError`] if it cannot be made.
+    fn validated(&self, trainer: &Trainer) -> Result<Model, TrainError> {
+        Ok(trainer.model())
+    }
+
     /// The trained network as it is to be written; the trainer's own by default.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 mod acdc;
 mod bias_correction;
+mod binary_relax;
 mod class_dependent;
 mod cram;
 mod cross_layer_equalization;
@@ -13,7 +14,9 @@ mod grasp;
 mod lottery_ticket;
 mod magnitude;
 mod pq_index;
+mod qat;
 mod quantize;
+mod quantized_distillation;
 mod reestimate_batch_norm;
 mod rigl;
 mod set;
@@ -28,6 +31,7 @@ use crate::MethodSpec;
 pub static METHODS: &[MethodSpec] = &[
     acdc::SPEC,
     bias_correction::SPEC,
+    binary_relax::SPEC,
     class_dependent::SPEC,
     cram::SPEC,
     cross_layer_equalization::SPEC,
@@ -39,7 +43,9 @@ pub static METHODS: &[MethodSpec] = &[
     lottery_ticket::SPEC,
     magnitude::SPEC,
     pq_index::SPEC,
+    qat::SPEC,
     quantize::SPEC,
+    quantized_distillation::SPEC,
     reestimate_batch_norm::SPEC,
     rigl::SPEC,
     set::SPEC,

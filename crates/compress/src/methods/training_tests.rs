@@ -91,9 +91,12 @@ fn go(
     batch: impl Fn(u64) -> Vec<(String, Tensor)>,
 ) {
     for step in steps {
-        let batch = batch(step);
-        let batch: Vec<(&str, &Tensor)> = batch.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        let mut batch = batch(step);
         let at = |step: u64| Moment { epoch: step / steps_an_epoch, step, steps_an_epoch, epochs };
+        let named: Vec<(&str, &Tensor)> = batch.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        let targets = technique.targets(&at(step), &named).unwrap();
+        batch.extend(targets);
+        let batch: Vec<(&str, &Tensor)> = batch.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
         if step == 0 {
             technique.begin(trainer, &batch).unwrap();
         }
@@ -161,6 +164,8 @@ fn technique(name: &str, text: &str) -> Box<dyn Technique> {
 const CASES: &[(&str, &str, f64)] = &[
     ("acdc", "sparsity = 0.75", 0.75),
     ("acdc", "sparsity = \"2:4\"", 0.5),
+    ("binary_relax", "bits = 1", 0.0),
+    ("binary_relax", "bits = 2\nrelaxed = 0.5\nends = true", 0.0),
     ("class_dependent", "class = 1\nweight = 2.0\nprunings = 2", 0.75),
     ("cram", "sparsities = [0.5, \"2:4\", 0.75]\nradius = 0.01\nmask_every = 3", 0.0),
     ("early_bird", "sparsity = 0.5", 0.5),
@@ -169,6 +174,10 @@ const CASES: &[(&str, &str, f64)] = &[
     ("grasp", "sparsity = 0.5", 0.5),
     ("lottery_ticket", "share = 0.5\nprunings = 2\nrewind = 5", 0.75),
     ("pq_index", "prunings = 2\nscope = \"layer\"", f64::NAN),
+    ("qat", "weight_bits = 4\nactivation_bits = 4", 0.0),
+    ("qat", "learned = false", 0.0),
+    ("quantized_distillation", "bits = 3\nbucket = 64", 0.0),
+    ("quantized_distillation", "bits = 3\npoints = true\nrate = 1e-3\nends = true", 0.0),
     ("rigl", "sparsity = 0.5\nallocate = \"uniform\"\nevery = 10", 0.5),
     ("set", "sparsity = 0.5\nallocate = \"uniform\"", 0.5),
     ("snip", "sparsity = 0.75", 0.75),
@@ -180,7 +189,7 @@ fn sparsity(model: &Model) -> f64 {
     let layers = model.graph.layers();
     let weights = layers.iter().filter_map(|layer| model.graph.dense_constant(layer.weight));
     let (zeros, len) = weights.fold((0, 0), |(zeros, len), weight| (zeros + weight.count_zeros(), len + weight.len()));
-    zeros as f64 / len as f64
+    zeros as f64 / len.max(1) as f64
 }
 
 #[test]

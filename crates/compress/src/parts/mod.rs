@@ -11,4 +11,5 @@ pub mod restart;
 pub mod rewire;
 pub mod score;
 pub mod select;
+pub mod teacher;
 pub mod users;

@@ -314,6 +314,14 @@ mod tests {
             let recipe = lissom_recipe::Recipe::parse(&text, &crate::Methods(crate::METHODS)).unwrap();
             assert!(recipe.model.is_some() && recipe.steps[0].train.is_some());
         }
+        for text in [
+            include_str!("../../../../examples/recipes/resnet20-qat-int8.toml"),
+            include_str!("../../../../examples/recipes/resnet20-qat-int4.toml"),
+        ] {
+            let text = lissom_recipe::RecipeText::new("r.toml", text);
+            let recipe = lissom_recipe::Recipe::parse(&text, &crate::Methods(crate::METHODS)).unwrap();
+            assert!(recipe.steps[0].train.is_some());
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@ use lissom_graph::{OpError, ValueId};
 use serde::Deserialize;
 
 use super::{
-    Checked, Decay, Optimizer, OptimizerSpec, Slot, Updated, Wrong, below_one, descend, kept_index, mixed,
-    not_negative, parse, positive,
+    Checked, Decay, Optimizer, OptimizerSpec, Slot, Updated, Wrong, below_one, decayed, descend, mixed, not_negative,
+    parse, positive,
 };
 use crate::Nodes;
 
@@ -99,7 +99,7 @@ impl Optimizer for AdamW {
     fn update(&self, nodes: &mut Nodes<'_>, slot: &Slot<'_>, scalars: &[ValueId]) -> Result<Updated, OpError> {
         let betas = [self.beta1, self.beta2, self.epsilon];
         let [mean, square, direction] = adam_direction(nodes, slot, betas, [scalars[1], scalars[2]])?;
-        let kept = nodes.mul(slot.weight, scalars[3 + kept_index(slot.parameter.group)])?;
+        let kept = decayed(nodes, slot, &scalars[3..])?;
         Ok(Updated { weight: descend(nodes, kept, scalars[0], direction)?, states: vec![mean, square] })
     }
 }

@@ -6,8 +6,8 @@ use lissom_graph::{OpError, ValueId};
 use serde::Deserialize;
 
 use super::{
-    Checked, Decay, Optimizer, OptimizerSpec, Slot, Updated, Wrong, below_one, descend, kept_index, mixed,
-    not_negative, parse, positive,
+    Checked, Decay, Optimizer, OptimizerSpec, Slot, Updated, Wrong, below_one, decayed, descend, mixed, not_negative,
+    parse, positive,
 };
 use crate::Nodes;
 
@@ -73,7 +73,7 @@ impl Optimizer for Lion {
         let mean = slot.states[0];
         let direction = mixed(nodes, self.beta1, mean, slot.gradient)?;
         let direction = nodes.sign(direction)?;
-        let kept = nodes.mul(slot.weight, scalars[1 + kept_index(slot.parameter.group)])?;
+        let kept = decayed(nodes, slot, &scalars[1..])?;
         let weight = descend(nodes, kept, scalars[0], direction)?;
         Ok(Updated { weight, states: vec![mixed(nodes, self.beta2, mean, slot.gradient)?] })
     }

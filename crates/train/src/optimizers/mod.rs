@@ -116,6 +116,7 @@ impl Decay {
             Group::Weight => self.weight,
             Group::Bias => self.bias,
             Group::Norm => self.norm,
+            Group::Step => 0.0,
         }
     }
 
@@ -125,13 +126,15 @@ impl Decay {
     }
 }
 
-/// Position of a group in [`Decay::kept`].
-fn kept_index(group: Group) -> usize {
-    match group {
+/// What decay apart from the gradient leaves of a weight; `kept` are the scalars of [`Decay::kept`].
+fn decayed(nodes: &mut Nodes<'_>, slot: &Slot<'_>, kept: &[ValueId]) -> Result<ValueId, OpError> {
+    let index = match slot.parameter.group {
         Group::Weight => 0,
         Group::Bias => 1,
         Group::Norm => 2,
-    }
+        Group::Step => return Ok(slot.weight),
+    };
+    nodes.mul(slot.weight, kept[index])
 }
 
 /// A key of the settings, and what is wrong with its value.

@@ -113,7 +113,7 @@ fn only_weights_decay_unless_others_are_asked_to() {
         ("lars", "weight_decay = 0.5"),
     ] {
         let still = |group| run(&*optimizer(name, settings), group, &[4.0, 2.0], &[vec![0.0, 0.0]])[0] == [4.0, 2.0];
-        assert!(!still(Group::Weight) && still(Group::Bias) && still(Group::Norm), "{name}");
+        assert!(!still(Group::Weight) && still(Group::Bias) && still(Group::Norm) && still(Group::Step), "{name}");
     }
 }
 

@@ -19,20 +19,20 @@ const MOVES: [&str; 9] =
 
 /// The activations that become integers.
 #[derive(Debug)]
-pub(super) struct Activations {
+pub(in crate::methods) struct Activations {
     /// Each with the first value of its group: values of a group share scale and zero point.
-    groups: BTreeMap<ValueId, ValueId>,
+    pub(in crate::methods) groups: BTreeMap<ValueId, ValueId>,
     /// Values whose range follows from others of the group.
-    derived: BTreeSet<ValueId>,
+    pub(in crate::methods) derived: BTreeSet<ValueId>,
     /// Values an integer operator makes: everybody uses their quantized form.
-    produced: BTreeSet<ValueId>,
+    pub(in crate::methods) produced: BTreeSet<ValueId>,
     /// Nodes that take integers in.
-    takers: BTreeSet<usize>,
+    pub(in crate::methods) takers: BTreeSet<usize>,
 }
 
 impl Activations {
     /// Decides from the graph alone.
-    pub(super) fn place(graph: &Graph, targets: &[Target], operators: &Operators) -> Self {
+    pub(in crate::methods) fn place(graph: &Graph, targets: &[Target], operators: &Operators) -> Self {
         let consumers = graph.consumers();
         let linear: HashMap<usize, &Target> = targets.iter().map(|target| (target.layer.node, target)).collect();
         let produced = produced(graph, &consumers, &linear, operators);
@@ -73,7 +73,12 @@ impl Activations {
     }
 
     /// Looks at the values on calibration data and fixes their ranges.
-    pub(super) fn calibrate(&self, settings: &Quantize, model: &Model, job: &Job<'_>) -> Result<Pairs, MethodError> {
+    pub(in crate::methods) fn calibrate(
+        &self,
+        settings: &Quantize,
+        model: &Model,
+        job: &Job<'_>,
+    ) -> Result<Pairs, MethodError> {
         let observed: Vec<ValueId> = self.groups.keys().copied().filter(|id| !self.derived.contains(id)).collect();
         let mut seen: Vec<Seen> = vec![Seen::default(); observed.len()];
         job.observe(SPEC.name, model, &observed, settings.samples, |start, tensors| {

@@ -14,17 +14,17 @@ const MIN_LEN: usize = 4096;
 
 /// A lookup in a constant table.
 #[derive(Debug, Clone)]
-pub(super) struct Table {
+pub(in crate::methods) struct Table {
     /// Name of the node.
-    pub(super) name: String,
+    pub(in crate::methods) name: String,
     /// Position of the node.
-    pub(super) node: usize,
+    pub(in crate::methods) node: usize,
     /// The table `[rows, columns]`.
-    pub(super) table: ValueId,
+    pub(in crate::methods) table: ValueId,
 }
 
 /// The lookups in tables that nothing else uses.
-pub(super) fn tables(graph: &Graph) -> Result<Vec<Table>, MethodError> {
+pub(in crate::methods) fn tables(graph: &Graph) -> Result<Vec<Table>, MethodError> {
     let uses = graph.use_counts();
     let mut tables = Vec::new();
     for (index, node) in graph.nodes().iter().enumerate() {
@@ -46,7 +46,7 @@ pub(super) fn tables(graph: &Graph) -> Result<Vec<Table>, MethodError> {
 }
 
 /// The table in 8-bit codes, with a scale for each column if the opset can say that.
-pub(super) fn encode(graph: &Graph, table: &Table, opset: u32) -> Result<Option<Affine>, MethodError> {
+pub(in crate::methods) fn encode(graph: &Graph, table: &Table, opset: u32) -> Result<Option<Affine>, MethodError> {
     let Some(tensor) = graph.dense_constant(table.table) else { return Ok(None) };
     let sharing = if opset >= 13 { Sharing::Channel(1) } else { Sharing::Tensor };
     let grid = WeightGrid { codes: Codes::signed(8), sharing, clips: false };

@@ -12,7 +12,7 @@ use crate::{Changes, LayerChange, MethodError, WeightState};
 
 /// Where the codes of an activation lie.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Grid {
+pub(in crate::methods) enum Grid {
     Static(Quantizer),
     /// Found in each run.
     Dynamic,
@@ -20,23 +20,23 @@ pub(super) enum Grid {
 
 /// An activation that becomes integers.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Pair {
-    pub(super) grid: Grid,
+pub(in crate::methods) struct Pair {
+    pub(in crate::methods) grid: Grid,
     /// Whether float operators, too, see what is left after rounding: where an integer operator makes the value, nothing
     /// else is there.
-    pub(super) is_for_all: bool,
+    pub(in crate::methods) is_for_all: bool,
 }
 
 /// All of them, and the nodes that take them in.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Pairs {
-    pub(super) pairs: BTreeMap<ValueId, Pair>,
-    pub(super) takers: BTreeSet<usize>,
+pub(in crate::methods) struct Pairs {
+    pub(in crate::methods) pairs: BTreeMap<ValueId, Pair>,
+    pub(in crate::methods) takers: BTreeSet<usize>,
 }
 
 impl Pairs {
     /// One range a run for each input of the layers.
-    pub(super) fn dynamic(graph: &Graph, targets: &[Target]) -> Self {
+    pub(in crate::methods) fn dynamic(graph: &Graph, targets: &[Target]) -> Self {
         let mut pairs = Self::default();
         for target in targets.iter().filter(|target| target.is_integer) {
             if graph.value(target.layer.input).fact.dtype.is_none_or(|dtype| dtype == DType::F32) {
@@ -48,7 +48,7 @@ impl Pairs {
     }
 
     /// The scale of a value, if it is known beforehand.
-    pub(super) fn scale(&self, id: ValueId) -> Option<f32> {
+    pub(in crate::methods) fn scale(&self, id: ValueId) -> Option<f32> {
         match self.pairs.get(&id)?.grid {
             Grid::Static(quantizer) => Some(quantizer.scale),
             Grid::Dynamic => None,
@@ -57,7 +57,7 @@ impl Pairs {
 }
 
 /// Rebuilds the graph with everything in place.
-pub(super) fn apply(
+pub(in crate::methods) fn apply(
     model: &mut Model,
     pairs: &Pairs,
     encoded: Encoded,

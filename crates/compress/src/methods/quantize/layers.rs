@@ -13,16 +13,16 @@ use crate::{Changes, LayerChange, MethodError, WeightState};
 
 /// A layer whose weight becomes integers.
 #[derive(Debug, Clone)]
-pub(super) struct Target {
-    pub(super) layer: Layer,
-    pub(super) op_type: String,
+pub(in crate::methods) struct Target {
+    pub(in crate::methods) layer: Layer,
+    pub(in crate::methods) op_type: String,
     /// Whether its product can run in integers, given integer input.
-    pub(super) is_integer: bool,
+    pub(in crate::methods) is_integer: bool,
 }
 
 impl Target {
     /// The layer, or why its weight cannot be quantized.
-    pub(super) fn new(graph: &Graph, layer: &Layer) -> Result<Result<Self, String>, MethodError> {
+    pub(in crate::methods) fn new(graph: &Graph, layer: &Layer) -> Result<Result<Self, String>, MethodError> {
         let Some(tensor) = graph.dense_constant(layer.weight) else {
             return Ok(Err("its weight is quantized already".to_owned()));
         };
@@ -44,17 +44,17 @@ impl Target {
 
 /// New constants: weights, and biases by the node that uses them.
 #[derive(Debug, Default)]
-pub(super) struct Encoded {
-    pub(super) weights: BTreeMap<ValueId, Affine>,
+pub(in crate::methods) struct Encoded {
+    pub(in crate::methods) weights: BTreeMap<ValueId, Affine>,
     /// Node, position of the bias among its inputs, the bias.
-    pub(super) biases: Vec<(usize, usize, Affine)>,
+    pub(in crate::methods) biases: Vec<(usize, usize, Affine)>,
 }
 
 /// Largest magnitude of an integer bias: half of what i32 holds, so that the sum still has room.
 const MAX_BIAS: f64 = (1u32 << 30) as f64;
 
 /// Quantizes weights, and biases where the scale of the input is known.
-pub(super) fn encode(
+pub(in crate::methods) fn encode(
     settings: &Quantize,
     model: &Model,
     targets: &[Target],
@@ -121,7 +121,7 @@ fn layer_sharing(sharing: Sharing, layer: &Layer, shape: &[usize]) -> Sharing {
 }
 
 /// The bias as numbers and its position, if it can be added to the sums of an integer product.
-fn integer_bias(graph: &Graph, layer: &Layer) -> Option<(usize, Vec<f32>)> {
+pub(in crate::methods) fn integer_bias(graph: &Graph, layer: &Layer) -> Option<(usize, Vec<f32>)> {
     let position = layer.axes.bias_input?;
     let bias = graph.dense_constant(layer.bias?)?;
     let weight = graph.dense_constant(layer.weight)?;
@@ -136,7 +136,7 @@ fn is_plain(node: &Node) -> bool {
 }
 
 /// Scales of the weight below which the bias would overflow.
-fn least_scales(input_scale: f32, bias: &[f32], sharing: Sharing) -> Vec<f32> {
+pub(in crate::methods) fn least_scales(input_scale: f32, bias: &[f32], sharing: Sharing) -> Vec<f32> {
     let least = |bias: f32| (f64::from(bias.abs()) / (f64::from(input_scale) * MAX_BIAS)) as f32;
     match sharing {
         Sharing::Channel(_) => bias.iter().map(|&bias| least(bias)).collect(),
@@ -146,7 +146,11 @@ fn least_scales(input_scale: f32, bias: &[f32], sharing: Sharing) -> Vec<f32> {
 }
 
 /// The bias in steps of `input scale · weight scale`; nothing if the steps are per group or it would overflow.
-fn bias_codes(input_scale: f32, bias: &[f32], weight: &Affine) -> Result<Option<Affine>, MethodError> {
+pub(in crate::methods) fn bias_codes(
+    input_scale: f32,
+    bias: &[f32],
+    weight: &Affine,
+) -> Result<Option<Affine>, MethodError> {
     let weight_scales = weight.scale.to_f32_vec()?;
     if weight.block_size != 0 {
         return Ok(None);

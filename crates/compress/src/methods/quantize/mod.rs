@@ -9,11 +9,11 @@
 //!
 //! Tables of embeddings become 8-bit codes with one scale per column, looked up first and scaled after.
 
-mod activations;
-mod embeddings;
-mod insert;
-mod layers;
-mod settings;
+pub(super) mod activations;
+pub(super) mod embeddings;
+pub(super) mod insert;
+pub(super) mod layers;
+pub(super) mod settings;
 
 use std::collections::BTreeMap;
 

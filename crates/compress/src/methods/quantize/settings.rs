@@ -105,18 +105,23 @@ impl Operator {
 
 /// The operators that become integers.
 #[derive(Debug, Clone)]
-pub(super) struct Operators(Vec<Operator>);
+pub(in crate::methods) struct Operators(Vec<Operator>);
 
 impl Operators {
+    /// All that have an integer form.
+    pub(in crate::methods) fn all() -> Self {
+        Self(Operator::ALL.to_vec())
+    }
+
     /// Whether an operator of ONNX's own is one of them.
-    pub(super) fn holds(&self, op_type: &str) -> bool {
+    pub(in crate::methods) fn holds(&self, op_type: &str) -> bool {
         self.0.iter().any(|operator| format!("{operator:?}") == op_type)
     }
 }
 
 /// What happens to activations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Activation {
+pub(in crate::methods) enum Activation {
     /// They stay float.
     Float,
     /// 8 bits over ranges known beforehand.
@@ -127,18 +132,18 @@ pub(super) enum Activation {
 
 /// The method, with its settings checked.
 #[derive(Debug, Clone)]
-pub(super) struct Quantize {
-    pub(super) weight_codes: Codes,
-    pub(super) sharing: Sharing,
-    pub(super) clips_weights: bool,
-    pub(super) activation: Activation,
-    pub(super) rule: RangeRule,
+pub(in crate::methods) struct Quantize {
+    pub(in crate::methods) weight_codes: Codes,
+    pub(in crate::methods) sharing: Sharing,
+    pub(in crate::methods) clips_weights: bool,
+    pub(in crate::methods) activation: Activation,
+    pub(in crate::methods) rule: RangeRule,
     /// Calibration samples that are looked at.
-    pub(super) samples: usize,
+    pub(in crate::methods) samples: usize,
     /// Weight of the past in a moving average of the batches' extremes.
-    pub(super) momentum: Option<f64>,
-    pub(super) operators: Operators,
-    pub(super) embeddings: bool,
+    pub(in crate::methods) momentum: Option<f64>,
+    pub(in crate::methods) operators: Operators,
+    pub(in crate::methods) embeddings: bool,
     bits: u8,
 }
 
@@ -146,7 +151,7 @@ pub(super) struct Quantize {
 const SAMPLES: usize = 512;
 
 impl Quantize {
-    pub(super) fn read(settings: &Settings) -> Result<Self, SettingsError> {
+    pub(in crate::methods) fn read(settings: &Settings) -> Result<Self, SettingsError> {
         let written: Written = settings.parse()?;
         let scheme = written.scheme;
         let bits = written.weights.bits.or(scheme.map(|scheme| scheme.weight_bits)).unwrap_or(8);
@@ -188,7 +193,7 @@ impl Quantize {
     }
 
     /// The opset that can say the encoding: scales per channel exist since 13, groups and 4 bits since 21, 2 bits since 25.
-    pub(super) fn needed_opset(&self) -> u32 {
+    pub(in crate::methods) fn needed_opset(&self) -> u32 {
         match (self.bits, self.sharing) {
             (..=2, _) => 25,
             (..=4, _) | (_, Sharing::Group { .. }) => 21,
@@ -248,7 +253,7 @@ fn operators(settings: &Settings, written: &Written, activation: Activation) -> 
         }
         (Some(operators), _) => Ok(Operators(operators.clone())),
         (None, Activation::Dynamic) => Ok(Operators(vec![Operator::MatMul, Operator::Gemm])),
-        (None, _) => Ok(Operators(Operator::ALL.to_vec())),
+        (None, _) => Ok(Operators::all()),
     }
 }
 

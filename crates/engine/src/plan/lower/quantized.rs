@@ -21,11 +21,11 @@ struct Codes<'a> {
     zero_points: Vec<i32>,
 }
 
-/// The codes of an 8-bit tensor.
+/// The codes of a tensor of 8 bits or less, a byte each.
 pub(super) fn bytes(tensor: &Tensor) -> Option<Bytes<'_>> {
     match tensor.storage() {
-        Storage::U8(values) => Some(Bytes::U8(values)),
-        Storage::I8(values) => Some(Bytes::I8(values)),
+        Storage::U8(values) | Storage::SmallUint(_, values) => Some(Bytes::U8(values)),
+        Storage::I8(values) | Storage::SmallInt(_, values) => Some(Bytes::I8(values)),
         _ => None,
     }
 }

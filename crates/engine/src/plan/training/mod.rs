@@ -12,6 +12,7 @@ mod pool;
 mod product;
 mod slice;
 mod softmax;
+mod step_quantize;
 
 use lissom_graph::Node;
 
@@ -49,6 +50,8 @@ pub(crate) static LOWERINGS: &[Lowering] = &[
     softmax::LOG_SOFTMAX,
     softmax::LOG_SOFTMAX_GRADIENT,
     softmax::SOFTMAX_GRADIENT,
+    step_quantize::FORWARD,
+    step_quantize::GRADIENT,
 ];
 
 /// The lowering of a node's operator.
