@@ -31,6 +31,8 @@ struct Memory {
 
 thread_local! {
     static MEMORY: RefCell<Memory> = RefCell::default();
+    /// Parts of a weight gradient, kept from call to call: fresh pages cost more than what is written to them.
+    static GRADIENTS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Memory {
@@ -185,11 +187,16 @@ impl Call<'_> {
         if kept == 0 || groups == 0 {
             return;
         }
-        let mut parts = vec![0.0f32; groups * bands * kept];
+        let mut parts = GRADIENTS.take();
+        if parts.len() < groups * bands * kept {
+            parts.resize(groups * bands * kept, 0.0);
+        }
         let gradients = Shareable(parts.as_mut_ptr());
         self.threads.run(groups * bands, |task| {
             let (group, band) = (task / bands, part(task % bands, bands, rows));
             let (grid, start) = self.grid(group, [h, w], pass.outputs);
+            // SAFETY: this part's.
+            unsafe { gradients.at(task * kept).write_bytes(0, kept) };
             self.tiles_of(band, pass.outputs, |memory, room| {
                 let at = (&memory.tile[0][..], &memory.tile[1][..]);
                 // SAFETY: the tile has room for all outputs, whose pixels are inside of the image; this CPU can run the kernel.
@@ -206,10 +213,11 @@ impl Call<'_> {
         let to = Shareable(to.as_mut_ptr());
         self.threads.run(kept.div_ceil(CHUNK), |task| {
             for step in task * CHUNK..kept.min((task + 1) * CHUNK) {
-                let sum: f32 = parts[step..].iter().step_by(kept).sum();
+                let sum: f32 = parts[step..groups * bands * kept].iter().step_by(kept).sum();
                 // SAFETY: places of weights differ, and are inside.
                 unsafe { to.at(pattern.places[step] as usize).write(sum * pattern.steps[step].weight) };
             }
         });
+        GRADIENTS.set(parts);
     }
 }
