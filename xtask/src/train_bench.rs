@@ -1,4 +1,4 @@
-//! `cargo xtask train-bench`: how fast lissom trains beside PyTorch, each in a process of its own, in turn.
+//! `cargo xtask train-bench`: how fast lissom trains beside PyTorch, and under masks beside itself, each in a process of its own, in turn.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -12,28 +12,42 @@ use crate::timing::{
     Measured, Quartiles, Worker, cpu, date, in_turn, lissom_version, memory, milliseconds, set_up_python,
 };
 
-/// What is trained: a name, the arguments of `step_time` before the threads, and those of `train_worker.py` before them.
+/// What is trained: a name, the arguments of `step_time` before the threads, and what it is compared with.
 struct Row {
     name: &'static str,
     lissom: [&'static str; 3],
-    pytorch: [&'static str; 2],
+    beside: Beside,
+}
+
+/// The other side of a row.
+#[derive(Clone, Copy)]
+enum Beside {
+    /// PyTorch: the arguments of `train_worker.py` before the threads.
+    PyTorch([&'static str; 2]),
+    /// lissom itself: the row is with this share of each weight masked, the other side without masks.
+    Dense(&'static str),
 }
 
 const TRANSFORMER: &str = "size = 64; height = 32; patch = 4; width = 256; depth = 4; heads = 8; classes = 10";
 
 /// All rows, one line each.
 const ROWS: &[Row] = &[
-    Row { name: "resnet20_f32", lissom: ["resnet20", "", "128"], pytorch: ["resnet20", "128"] },
+    Row { name: "resnet20_f32", lissom: ["resnet20", "", "128"], beside: Beside::PyTorch(["resnet20", "128"]) },
     Row {
         name: "mlp_f32",
         lissom: ["mlp", "shape = [784]; hidden = [1024, 1024]; classes = 10", "256"],
-        pytorch: ["mlp", "256"],
+        beside: Beside::PyTorch(["mlp", "256"]),
     },
-    Row { name: "transformer_f32", lissom: ["vision_transformer", TRANSFORMER, "16"], pytorch: ["transformer", "16"] },
+    Row {
+        name: "transformer_f32",
+        lissom: ["vision_transformer", TRANSFORMER, "16"],
+        beside: Beside::PyTorch(["transformer", "16"]),
+    },
+    Row { name: "masked_90", lissom: ["resnet20", "width = 64; blocks = 1", "128"], beside: Beside::Dense("0.9") },
 ];
 
 const USAGE: &str = "usage: cargo xtask train-bench [options]
-  --rows A,B     of resnet20_f32, mlp_f32, transformer_f32; all by default
+  --rows A,B     of resnet20_f32, mlp_f32, transformer_f32, masked_90; all by default
   --rounds N     turns of each engine; 5 by default
   --seconds S    length of a turn; 2 by default
   --threads N    of both engines; 2 by default
@@ -99,14 +113,16 @@ fn row(name: &str) -> Result<&'static Row, String> {
 struct Timed {
     name: &'static str,
     lissom: Measured,
-    pytorch: Measured,
+    other: Measured,
 }
 
 /// Entry of the task.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     let options = Options::parse(arguments)?;
+    let needs_python = options.rows.iter().any(|row| matches!(row.beside, Beside::PyTorch(_)));
     let python = match &options.python {
         Some(python) => python.clone(),
+        None if !needs_python => PathBuf::new(),
         None => set_up_python(&root().join("target/peers/venv-train"), "requirements-train.txt")?,
     };
     let lissom = match &options.lissom {
@@ -136,20 +152,28 @@ fn measure(row: &Row, options: &Options, python: &Path, lissom: &Path) -> Result
     let mut ours = Command::new(lissom);
     // Two steps before it says what memory it took: the first is the first with momentum.
     ours.args(row.lissom).args([&threads, "2", "serve"]);
-    let mut theirs = Command::new(python);
-    theirs.arg(root().join("benches/peers/train_worker.py")).args(row.pytorch).arg(&threads);
+    let mut theirs = Command::new(if matches!(row.beside, Beside::Dense(_)) { lissom } else { python });
+    match row.beside {
+        Beside::PyTorch(arguments) => {
+            theirs.arg(root().join("benches/peers/train_worker.py")).args(arguments).arg(&threads);
+        }
+        Beside::Dense(share) => {
+            theirs.args(row.lissom).args([&threads, "2", "serve"]);
+            ours.args(["masked", share]);
+        }
+    }
     let workers = vec![Worker::start(&mut ours)?, Worker::start(&mut theirs)?];
     let mut measured = in_turn(workers, options.rounds, options.seconds)?.into_iter();
-    let (Some(lissom), Some(pytorch)) = (measured.next(), measured.next()) else {
+    let (Some(lissom), Some(other)) = (measured.next(), measured.next()) else {
         return Err("nothing was measured".to_owned());
     };
-    Ok(Timed { name: row.name, lissom, pytorch })
+    Ok(Timed { name: row.name, lissom, other })
 }
 
 fn markdown(options: &Options, timed: &[Timed]) -> String {
     let Options { threads, rounds, seconds, .. } = options;
     let version = if options.lissom.is_some() { "from --lissom".to_owned() } else { lissom_version() };
-    let engine = timed.first().map_or("PyTorch", |timed| &timed.pytorch.engine);
+    let engine = timed.first().map_or("PyTorch", |timed| &timed.other.engine);
     format!(
         "# Training beside PyTorch\n\n\
          {}, {}, {threads} threads. lissom {version}, {engine}. Made by `cargo xtask train-bench --rounds {rounds} --seconds \
@@ -157,7 +181,8 @@ fn markdown(options: &Options, timed: &[Timed]) -> String {
          A step is forward, gradient and update: cross entropy, SGD with momentum 0.9 and weight decay 5e-4. Both train the same \
          architecture ([benches/peers/train_worker.py](peers/train_worker.py)) and take turns for {rounds} rounds; times are \
          medians in ms, the ratio is PyTorch's time over ours in the same round. Memory is the peak above what the empty process \
-         takes.\n\n{}",
+         takes. `masked_90` is ours alone: ResNet-20 four times as wide with one block a stage, whose convolutions have 64, 128 and \
+         256 channels, with 90 % of each weight masked, at random, beside the same without masks.\n\n{}",
         date(),
         cpu(),
         table(timed),
@@ -165,17 +190,18 @@ fn markdown(options: &Options, timed: &[Timed]) -> String {
 }
 
 fn table(timed: &[Timed]) -> String {
-    let mut text = String::from("| row | lissom | PyTorch | ratio [quartiles] | lissom memory | PyTorch memory |\n");
+    let mut text =
+        String::from("| row | lissom | beside it | ratio [quartiles] | lissom memory | memory beside it |\n");
     text += &("|---".repeat(6) + "|\n");
-    for Timed { name, lissom, pytorch } in timed {
-        let Quartiles { low, median, high } = lissom.times_as_fast_as(pytorch);
+    for Timed { name, lissom, other } in timed {
+        let Quartiles { low, median, high } = lissom.times_as_fast_as(other);
         let _ = writeln!(
             text,
             "| {name} | {} | {} | {median:.2} [{low:.2}, {high:.2}] | {} | {} |",
             milliseconds(lissom.ms),
-            milliseconds(pytorch.ms),
+            milliseconds(other.ms),
             memory(lissom),
-            memory(pytorch),
+            memory(other),
         );
     }
     text
@@ -183,16 +209,16 @@ fn table(timed: &[Timed]) -> String {
 
 /// `{"row": {"ratio": …}, …}`.
 fn document(timed: &[Timed]) -> Value {
-    let row = |Timed { name, lissom, pytorch }: &Timed| {
-        let Quartiles { low, median, high } = lissom.times_as_fast_as(pytorch);
+    let row = |Timed { name, lissom, other }: &Timed| {
+        let Quartiles { low, median, high } = lissom.times_as_fast_as(other);
         let value = json!({
             "ratio": median,
             "ratio_low": low,
             "ratio_high": high,
             "ours_ms": lissom.ms,
-            "theirs_ms": pytorch.ms,
+            "theirs_ms": other.ms,
             "ours_peak_bytes": lissom.peak_bytes,
-            "theirs_peak_bytes": pytorch.peak_bytes,
+            "theirs_peak_bytes": other.peak_bytes,
         });
         ((*name).to_owned(), value)
     };
@@ -232,7 +258,7 @@ mod tests {
             peak_bytes: Some(8),
         };
         let timed =
-            Timed { name: "mlp_f32", lissom: measured(vec![1.0, 2.0, 4.0]), pytorch: measured(vec![3.0, 4.0, 4.0]) };
+            Timed { name: "mlp_f32", lissom: measured(vec![1.0, 2.0, 4.0]), other: measured(vec![3.0, 4.0, 4.0]) };
         let document = document(&[timed]);
         assert_eq!(document["mlp_f32"]["ratio"], 2.0);
         assert_eq!(document["mlp_f32"]["ours_peak_bytes"], 8);

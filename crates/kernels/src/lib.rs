@@ -27,6 +27,7 @@
 //! | convolution, grouped, depthwise, dilated + the same epilogue | [`conv::conv`] with a [`conv::PackedConv`] |
 //! | the same with a weight that changes, packed into the caller's memory | [`conv::conv_packed`], [`gemm::gemm_packed`] |
 //! | gradients of a convolution | [`conv_grad::conv_input_gradient`], [`conv_grad::conv_weight_gradient`] |
+//! | a convolution whose weight changes and is mostly zeros, and its gradients | [`masked_conv::conv`], [`masked_conv::input_gradient`], [`masked_conv::weight_gradient`] |
 //! | the same products and convolutions in bf16, summed in f32 | [`bgemm::bgemm`], [`bgemm::bconv`] with a [`bgemm::PackedBf16`] |
 //! | integer product, integer convolution | [`qgemm::qgemm`], [`qconv::qconv`] into a [`qgemm::Output`] |
 //! | the same with weights that are mostly zero | [`qspmm::qspmm`] with a [`qspmm::PackedQSpmm`] |
@@ -80,6 +81,7 @@ pub mod error;
 pub mod gemm;
 mod isa;
 pub mod layer_norm;
+pub mod masked_conv;
 pub mod memory;
 pub mod optimizer;
 pub mod peak;

@@ -1,11 +1,13 @@
-//! Times a training step: `step_time NETWORK SETTINGS BATCH THREADS STEPS [parts|serve]`, e.g.
+//! Times a training step: `step_time NETWORK SETTINGS BATCH THREADS STEPS [parts|serve] [masked SHARE]`, e.g.
 //! `step_time resnet20 "" 128 2 10 parts`.
 //!
 //! The network is a file that ends in `.onnx`, or an architecture with its settings: TOML on one line, keys separated by semicolons.
-//! SGD with momentum on random images. `parts` lists what takes longest. `serve` is for `cargo xtask train-bench`, which alternates
+//! SGD with momentum on random images. `masked 0.9` keeps that share of each weight at zero, at random. `parts` lists what takes longest,
+//! and how long all parts of a kind take. `serve` is for `cargo xtask train-bench`, which alternates
 //! it with PyTorch: a line of JSON after `STEPS` steps, then each line `run SECONDS` is answered by a JSON list of the seconds of
 //! each step (after one that does not count).
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{BufRead, Write};
 use std::time::Instant;
@@ -14,7 +16,7 @@ use lissom_graph::Model;
 use lissom_kernels::memory::LargePages;
 use lissom_recipe::Settings;
 use lissom_tensor::Tensor;
-use lissom_train::{ARCHITECTURES, LOSSES, OPTIMIZERS, SCHEDULES, Trainer, TrainerOptions};
+use lissom_train::{ARCHITECTURES, Group, LOSSES, OPTIMIZERS, Parameter, SCHEDULES, Trainer, TrainerOptions};
 
 #[global_allocator]
 static ALLOCATOR: LargePages = LargePages;
@@ -32,7 +34,7 @@ fn network(name: &str, settings: &str) -> Result<Model, Box<dyn Error>> {
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [name, settings, batch, threads, steps, rest @ ..] = &words[..] else {
-        return Err("usage: step_time NETWORK SETTINGS BATCH THREADS STEPS [parts|serve]".into());
+        return Err("usage: step_time NETWORK SETTINGS BATCH THREADS STEPS [parts|serve] [masked SHARE]".into());
     };
     let (batch, steps): (usize, usize) = (batch.parse()?, steps.parse()?);
     let resident = reset_peak().and_then(|()| status_bytes("VmRSS:"));
@@ -59,7 +61,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         steps as u64,
     );
     options.threads = threads.parse()?;
+    let masked = rest.iter().position(|word| word == "masked").and_then(|at| rest.get(at + 1));
+    options.step.masks = masked.is_some();
     let mut trainer = Trainer::new(&model, options, |_| true)?;
+    if let Some(share) = masked {
+        mask(&mut trainer, share.parse()?)?;
+    }
     let batch_tensors = [(input.name.as_str(), &x), ("labels", &labels)];
     if rest.iter().any(|word| word == "serve") {
         trainer.step(&batch_tensors)?;
@@ -87,6 +94,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     if rest.iter().any(|word| word == "parts") {
         let mut parts = trainer.profile(&batch_tensors)?;
         parts.sort_by_key(|part| std::cmp::Reverse(part.time));
+        let mut kinds: BTreeMap<&str, f64> = BTreeMap::new();
+        for part in &parts {
+            *kinds.entry(part.info.kernel).or_default() += part.time.as_secs_f64() * 1e3;
+        }
+        let mut kinds: Vec<(&str, f64)> = kinds.into_iter().collect();
+        kinds.sort_by(|a, b| b.1.total_cmp(&a.1));
+        for (kernel, ms) in kinds {
+            println!("{ms:9.3} ms  all of {kernel}");
+        }
         for part in parts.iter().take(40) {
             println!(
                 "{:9.3} ms  {} ({}, {})",
@@ -98,6 +114,23 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     println!("{} parts run their plain evaluation", trainer.notes().len());
+    Ok(())
+}
+
+/// Keeps `share` of each weight at zero, at random.
+fn mask(trainer: &mut Trainer, share: f64) -> Result<(), Box<dyn Error>> {
+    let weights: Vec<Parameter> =
+        trainer.parameters().iter().filter(|parameter| parameter.group == Group::Weight).cloned().collect();
+    for parameter in weights {
+        let random = |at: usize| {
+            let mut x = (at as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            x = (x ^ x >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            (x ^ x >> 32) as u32 as f64 / f64::from(u32::MAX)
+        };
+        let len = parameter.shape.iter().product::<usize>();
+        let kept = (0..len).map(|at| if random(at) < share { 0.0 } else { 1.0 }).collect::<Vec<f32>>();
+        trainer.set_mask(&parameter.name, Tensor::new(parameter.shape.clone(), kept)?)?;
+    }
     Ok(())
 }
 

@@ -20,6 +20,9 @@ pub struct StepOptions {
     pub average: bool,
     /// Keeps zeros where they are: each weight (no bias, no norm) is multiplied by its mask after every update.
     pub masks: bool,
+    /// Masked weights have gradients too, which their optimizer's states take in. Else these are 0, and where that is faster the engine
+    /// computes only the others. [`Trainer::gradient`](crate::Trainer::gradient) gives all of them either way.
+    pub dense_gradients: bool,
     /// Gives the norms of all gradients together as outputs.
     pub norms: bool,
     /// Which forward values are computed twice rather than kept.
@@ -105,6 +108,7 @@ impl Step {
         let mut patch = Patch::new(&draft.graph, forward.opset);
         let gradients = draft.gradients(forward, options, &mut patch)?;
         let mut nodes = Nodes::new(&mut patch, &forward.operators, forward.dtype);
+        let gradients = updates.masked(&mut nodes, gradients, options)?;
         let gradients = draft.clipped(&mut nodes, gradients, options)?;
         draft.update(&mut nodes, forward, &gradients, &updates, (optimizer, options))?;
         draft.finish(forward, patch, &options.recompute)

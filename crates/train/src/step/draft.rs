@@ -37,6 +37,23 @@ pub(super) struct UpdateInputs {
     noise: Vec<ValueId>,
 }
 
+impl UpdateInputs {
+    /// Gradients of what masks keep, 0 elsewhere, unless all are asked for.
+    pub(super) fn masked(
+        &self,
+        nodes: &mut Nodes<'_>,
+        mut gradients: Gradients,
+        options: &StepOptions,
+    ) -> Result<Gradients, OpError> {
+        for (gradient, mask) in gradients.of.iter_mut().zip(&self.masks).filter(|_| !options.dense_gradients) {
+            if let (Some(gradient), Some(mask)) = (gradient, mask) {
+                *gradient = nodes.mul(*gradient, *mask)?;
+            }
+        }
+        Ok(gradients)
+    }
+}
+
 impl Draft {
     pub(super) fn empty(graph: Graph, weights: Vec<ValueId>, is_forward: bool) -> Self {
         let (carried, scalars, noise) = (Vec::new(), Vec::new(), Vec::new());

@@ -1,9 +1,10 @@
 //! `Conv` with a weight that is computed: packed by a step of its own.
 
 use lissom_kernels::conv::{self, ConvShape, Images};
-use lissom_kernels::{Activation, Epilogue, Threads};
+use lissom_kernels::{Activation, Epilogue, Threads, masked_conv};
 
 use super::Lowering;
+use super::masked::is_masked;
 use crate::EngineError;
 use crate::plan::lower::{Builder, Channels, Layout, images};
 use crate::plan::operands::Operands;
@@ -26,7 +27,8 @@ fn lower(builder: &mut Builder<'_, '_>, index: usize) -> Result<bool, EngineErro
     }
     let packed_len = conv::packed_len(&shape).map_err(|source| builder.kernel_error(index, source))?;
     let source = builder.source(weight, Layout::Plain)?;
-    let packed = builder.compute(builder.info(index, &[], "pack"), Pack { shape }, vec![source], packed_len);
+    let packed =
+        builder.compute(builder.info(index, &[], "pack"), Pack { shape, images }, vec![source.clone()], packed_len);
     let chain = builder.chain(out, shape.c_out, Channels::Second, false);
     let mut inputs = vec![builder.source(x, Layout::Last)?, packed];
     if let Some(id) = bias {
@@ -35,6 +37,7 @@ fn lower(builder: &mut Builder<'_, '_>, index: usize) -> Result<bool, EngineErro
     if let Some(id) = chain.residual {
         inputs.push(builder.source(id, Layout::Last)?);
     }
+    inputs.push(source);
     let step = Conv {
         shape,
         images,
@@ -53,15 +56,20 @@ fn lower(builder: &mut Builder<'_, '_>, index: usize) -> Result<bool, EngineErro
 #[derive(Debug)]
 struct Pack {
     shape: ConvShape,
+    images: Images,
 }
 
 impl Compute for Pack {
     fn run(&self, operands: &Operands<'_>, out: &mut [f32], threads: &Threads) -> Result<(), EngineError> {
-        conv::pack_into(threads, &self.shape, operands.f32(0)?, out).map_err(|error| operands.kernel_error(error))
+        let weight = operands.f32(0)?;
+        if is_masked(&self.shape, self.images, weight) {
+            return Ok(());
+        }
+        conv::pack_into(threads, &self.shape, weight, out).map_err(|error| operands.kernel_error(error))
     }
 }
 
-/// x, packed weight, bias?, residual?
+/// x, packed weight, bias?, residual?, weight
 #[derive(Debug)]
 struct Conv {
     shape: ConvShape,
@@ -78,6 +86,11 @@ impl Compute for Conv {
         let residual = if self.has_residual { Some(operands.f32(at)?) } else { None };
         let epilogue = Epilogue { bias, residual, activation: self.activation };
         let (x, packed) = (operands.f32(0)?, operands.f32(1)?);
+        let weight = operands.f32(at + usize::from(self.has_residual))?;
+        if is_masked(&self.shape, self.images, weight) {
+            return masked_conv::conv(threads, x, self.images, &self.shape, weight, &epilogue, out)
+                .map_err(|error| operands.kernel_error(error));
+        }
         conv::conv_packed(threads, x, self.images, &self.shape, packed, &epilogue, out)
             .map_err(|error| operands.kernel_error(error))
     }

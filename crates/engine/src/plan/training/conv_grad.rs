@@ -1,9 +1,10 @@
 //! `ConvGrad`: the gradients of a convolution by what it read, by its weight and by its bias.
 
 use lissom_kernels::conv::{ConvShape, Images};
-use lissom_kernels::{Activation, Epilogue, Threads, conv_grad};
+use lissom_kernels::{Activation, Epilogue, Threads, conv_grad, masked_conv, sums};
 
 use super::Lowering;
+use super::masked::{self, is_masked};
 use crate::EngineError;
 use crate::plan::lower::{Builder, Channels, Layout, images};
 use crate::plan::operands::Operands;
@@ -30,8 +31,15 @@ fn lower(builder: &mut Builder<'_, '_>, index: usize) -> Result<bool, EngineErro
         let scratch = conv_grad::weight_gradient_scratch_len(&shape, images)
             .map_err(|source| builder.kernel_error(index, source))?;
         let step = WeightGradient { shape, images, has_bias: dbias.is_some() };
-        let info = builder.info(index, &[], "conv weight gradient");
-        let made = builder.compute(info, step, vec![input, gradient.clone()], len + channels + scratch);
+        let (mut dweight, mut inputs, mut works) = (dweight, vec![input, gradient.clone()], Vec::new());
+        if let Some((next, mask, kept)) = dweight.and_then(|id| masked::mask(builder, id)) {
+            builder.is_done[next] = true;
+            inputs.push(builder.source(mask, Layout::Plain)?);
+            works.push(next);
+            dweight = Some(kept);
+        }
+        let info = builder.info(index, &works, "conv weight gradient");
+        let made = builder.compute(info, step, inputs, len + channels + scratch);
         for (id, part) in [(dweight, made.part(0..len)), (dbias, made.part(len..len + channels))] {
             if let (Some(id), Some(part)) = (id, part) {
                 builder.set(id, Layout::Plain, part);
@@ -54,9 +62,10 @@ fn input_gradient(
 ) -> Result<(), EngineError> {
     let len = conv_grad::input_gradient_packed_len(&shape).map_err(|source| builder.kernel_error(index, source))?;
     let source = builder.source(weight, Layout::Plain)?;
-    let packed = builder.compute(builder.info(index, &[], "pack"), Pack { shape }, vec![source], len);
+    let pack = Pack { shape, images };
+    let packed = builder.compute(builder.info(index, &[], "pack"), pack, vec![source.clone()], len);
     let chain = builder.chain(dx, shape.c_in, Channels::Second, false);
-    let mut inputs = vec![gradient, packed];
+    let mut inputs = vec![gradient, packed, source];
     if let Some(id) = chain.residual {
         inputs.push(builder.source(id, Layout::Last)?);
     }
@@ -68,7 +77,7 @@ fn input_gradient(
     Ok(())
 }
 
-/// x, dy; gives the gradient of the weight, that of the bias, and room to work in.
+/// x, dy, a mask?; gives the gradient of the weight, that of the bias, and room to work in.
 #[derive(Debug)]
 struct WeightGradient {
     shape: ConvShape,
@@ -82,8 +91,18 @@ impl Compute for WeightGradient {
         let (dweight, rest) = out.split_at_mut(self.shape.weight_len());
         let (dbias, scratch) = rest.split_at_mut(self.shape.c_out);
         let dbias = if self.has_bias { Some(dbias) } else { None };
+        let mask = if operands.has(2) { Some(operands.f32(2)?) } else { None };
+        let refused = |error| operands.kernel_error(error);
+        if let Some(mask) = mask.filter(|mask| is_masked(&self.shape, self.images, mask)) {
+            if let Some(dbias) = dbias {
+                sums::columns(threads, dy, dbias).map_err(refused)?;
+            }
+            return masked_conv::weight_gradient(threads, x, self.images, &self.shape, dy, mask, dweight)
+                .map_err(refused);
+        }
         conv_grad::conv_weight_gradient(threads, x, self.images, &self.shape, dy, scratch, dweight, dbias)
-            .map_err(|error| operands.kernel_error(error))
+            .map_err(refused)?;
+        mask.map_or(Ok(()), |mask| masked::apply(threads, mask, dweight)).map_err(refused)
     }
 }
 
@@ -91,16 +110,21 @@ impl Compute for WeightGradient {
 #[derive(Debug)]
 struct Pack {
     shape: ConvShape,
+    images: Images,
 }
 
 impl Compute for Pack {
     fn run(&self, operands: &Operands<'_>, out: &mut [f32], threads: &Threads) -> Result<(), EngineError> {
-        conv_grad::pack_input_gradient_into(threads, &self.shape, operands.f32(0)?, out)
+        let weight = operands.f32(0)?;
+        if is_masked(&self.shape, self.images, weight) {
+            return Ok(());
+        }
+        conv_grad::pack_input_gradient_into(threads, &self.shape, weight, out)
             .map_err(|error| operands.kernel_error(error))
     }
 }
 
-/// dy, packed weight, another gradient of the same?
+/// dy, packed weight, weight, another gradient of the same?
 #[derive(Debug)]
 struct InputGradient {
     shape: ConvShape,
@@ -110,9 +134,13 @@ struct InputGradient {
 
 impl Compute for InputGradient {
     fn run(&self, operands: &Operands<'_>, out: &mut [f32], threads: &Threads) -> Result<(), EngineError> {
-        let residual = if operands.has(2) { Some(operands.f32(2)?) } else { None };
+        let residual = if operands.has(3) { Some(operands.f32(3)?) } else { None };
         let epilogue = Epilogue { bias: None, residual, activation: self.activation };
-        let (dy, packed) = (operands.f32(0)?, operands.f32(1)?);
+        let (dy, packed, weight) = (operands.f32(0)?, operands.f32(1)?, operands.f32(2)?);
+        if is_masked(&self.shape, self.images, weight) {
+            return masked_conv::input_gradient(threads, dy, self.images, &self.shape, weight, &epilogue, out)
+                .map_err(|error| operands.kernel_error(error));
+        }
         conv_grad::conv_input_gradient(threads, dy, self.images, &self.shape, packed, &epilogue, out)
             .map_err(|error| operands.kernel_error(error))
     }

@@ -8,6 +8,7 @@ mod batch_norm;
 mod conv;
 mod conv_grad;
 mod layer_norm;
+mod masked;
 mod pool;
 mod product;
 mod slice;
