@@ -71,3 +71,11 @@ pub(super) unsafe fn widen(from: &[f32], to: &mut [f32]) {
     // SAFETY: the caller's.
     unsafe { tile::widen::<F32x8>(from, to) }
 }
+
+/// # Safety
+/// This CPU has AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn pair(first: &[f32], second: &[f32], to: &mut [f32]) {
+    // SAFETY: the caller's.
+    unsafe { tile::pair::<F32x8>(first, second, to) }
+}

@@ -87,3 +87,11 @@ pub(super) unsafe fn widen(from: &[f32], to: &mut [f32]) {
     // SAFETY: the caller's.
     unsafe { tile::widen::<F32x16>(from, to) }
 }
+
+/// # Safety
+/// This CPU has AVX-512 F, BW, DQ, VL, BF16.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")]
+pub(super) unsafe fn pair(first: &[f32], second: &[f32], to: &mut [f32]) {
+    // SAFETY: the caller's.
+    unsafe { tile::pair::<F32x16>(first, second, to) }
+}

@@ -8,6 +8,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512bf16;
 mod bf16;
+mod changing;
 mod images;
 mod packed;
 mod scalar;
@@ -17,6 +18,7 @@ mod tile;
 
 pub(crate) use bf16::pair;
 pub use bf16::{round, widen};
+pub use changing::{bgemm_packed, pack_pairs_into, packed_pairs_len};
 pub use images::{pairs_len, round_into, widen_into};
 pub use packed::PackedBf16;
 
@@ -47,6 +49,8 @@ pub struct Kernel {
     pub(crate) rounded: gemm::Kernel,
     /// Rounds numbers to pairs.
     pub(crate) round: unsafe fn(&[f32], &mut [f32]),
+    /// The pairs of two rows; the second may be empty, zeros.
+    pub(crate) pair: unsafe fn(&[f32], &[f32], &mut [f32]),
     /// Pairs to numbers.
     pub(crate) widen: unsafe fn(&[f32], &mut [f32]),
 }
@@ -113,6 +117,7 @@ pub static KERNELS: &[Kernel] = &[
             ..AVX512
         },
         round: avx512bf16::round,
+        pair: avx512bf16::pair,
         widen: avx512bf16::widen,
     },
     #[cfg(target_arch = "x86_64")]
@@ -123,6 +128,7 @@ pub static KERNELS: &[Kernel] = &[
         product: AVX2,
         rounded: gemm::Kernel { c_bytes: 2, run: avx2::run_rounded, direct: avx2::DIRECT_ROUNDED, ..AVX2 },
         round: avx2::round,
+        pair: avx2::pair,
         widen: avx2::widen,
     },
     Kernel {
@@ -132,6 +138,7 @@ pub static KERNELS: &[Kernel] = &[
         product: SCALAR,
         rounded: gemm::Kernel { c_bytes: 2, run: scalar::run_rounded, ..SCALAR },
         round: scalar::round,
+        pair: scalar::pair,
         widen: scalar::widen,
     },
 ];

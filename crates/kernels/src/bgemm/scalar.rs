@@ -29,3 +29,9 @@ pub(super) fn widen(from: &[f32], to: &mut [f32]) {
     // SAFETY: as above.
     unsafe { tile::widen::<f32>(from, to) }
 }
+
+/// As `tile::pair`.
+pub(super) fn pair(first: &[f32], second: &[f32], to: &mut [f32]) {
+    // SAFETY: as above.
+    unsafe { tile::pair::<f32>(first, second, to) }
+}

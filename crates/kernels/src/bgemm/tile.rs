@@ -137,6 +137,26 @@ pub(super) unsafe fn round<V: Bf16>(from: &[f32], to: &mut [f32]) {
     super::bf16::round_pairs(&from[whole..], &mut to[whole / 2..]);
 }
 
+/// Pairs of the numbers of `first` and `second`, as many as `to` has; an empty second is zeros.
+///
+/// # Safety
+/// As [`Bf16`].
+#[inline(always)]
+pub(super) unsafe fn pair<V: Bf16>(first: &[f32], second: &[f32], to: &mut [f32]) {
+    let first = &first[..to.len()];
+    let has_second = !second.is_empty();
+    let second = if has_second { &second[..to.len()] } else { first };
+    for at in (0..to.len()).step_by(V::N) {
+        let n = (to.len() - at).min(V::N);
+        // SAFETY: the caller's; all have `n` elements from `at` on.
+        unsafe {
+            let (first, second) = (V::load_first(first.as_ptr().add(at), n), V::load_first(second.as_ptr().add(at), n));
+            let second = if has_second { second } else { V::splat(0.0) };
+            first.pair(second).store_first(to.as_mut_ptr().add(at), n);
+        }
+    }
+}
+
 /// The numbers of the pairs `from`, as many as `to` has.
 ///
 /// # Safety

@@ -105,7 +105,7 @@ pub(crate) fn check(shape: &ConvShape) -> Result<(), ShapeError> {
     ShapeError::require(!shape.is_depthwise(), "the groups", shape.groups, "fewer than the channels")
 }
 
-pub(super) fn packed_len_for(kernel: &bgemm::Kernel, shape: &ConvShape) -> Result<usize, ShapeError> {
+pub(crate) fn packed_len_for(kernel: &bgemm::Kernel, shape: &ConvShape) -> Result<usize, ShapeError> {
     check(shape)?;
     Ok(group_len(kernel, shape) * shape.groups)
 }
@@ -120,7 +120,7 @@ fn in_pairs(shape: &ConvShape) -> ConvShape {
     ConvShape { c_in: (shape.c_in / shape.groups).div_ceil(2) * shape.groups, ..*shape }
 }
 
-pub(super) fn pack_for(
+pub(crate) fn pack_for(
     kernel: &bgemm::Kernel,
     threads: &Threads,
     shape: &ConvShape,
@@ -176,7 +176,7 @@ impl Taps<'_> {
 }
 
 #[allow(clippy::too_many_arguments, reason = "the arguments of `conv_pairs` and a kernel")]
-pub(super) fn conv_for(
+pub(crate) fn conv_for(
     kernel: &'static bgemm::Kernel,
     threads: &Threads,
     input: &[f32],

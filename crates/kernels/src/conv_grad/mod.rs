@@ -19,6 +19,8 @@ mod plan;
 mod scalar;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_bf16;
 mod tile;
 mod weight;
 

@@ -123,7 +123,7 @@ pub struct Matrix<'a> {
 }
 
 impl Matrix<'_> {
-    fn check(&self, what: &'static str, rows: usize, cols: usize) -> Result<(), ShapeError> {
+    pub(crate) fn check(&self, what: &'static str, rows: usize, cols: usize) -> Result<(), ShapeError> {
         check_strides(what, self.data.len(), [rows, cols], [self.row_stride, self.col_stride])
     }
 }
