@@ -1,9 +1,9 @@
-//! Times a training step: `step_time NETWORK SETTINGS BATCH THREADS STEPS [parts|serve] [masked SHARE]`, e.g.
-//! `step_time resnet20 "" 128 2 10 parts`.
+//! Times a training step: `step_time NETWORK SETTINGS BATCH THREADS STEPS [bf16] [masked SHARE] [parts|kernels|serve]`, e.g.
+//! `step_time resnet20 "" 128 2 10 bf16 parts`.
 //!
 //! The network is a file that ends in `.onnx`, or an architecture with its settings: TOML on one line, keys separated by semicolons.
 //! SGD with momentum on random images. `masked 0.9` keeps that share of each weight at zero, at random. `parts` lists what takes longest,
-//! and how long all parts of a kind take. `serve` is for `cargo xtask train-bench`, which alternates
+//! `kernels` adds up the parts by what runs them (the least of as many profiles as there are steps, each part by itself). `serve` is for `cargo xtask train-bench`, which alternates
 //! it with PyTorch: a line of JSON after `STEPS` steps, then each line `run SECONDS` is answered by a JSON list of the seconds of
 //! each step (after one that does not count).
 
@@ -16,7 +16,9 @@ use lissom_graph::Model;
 use lissom_kernels::memory::LargePages;
 use lissom_recipe::Settings;
 use lissom_tensor::Tensor;
-use lissom_train::{ARCHITECTURES, Group, LOSSES, OPTIMIZERS, Parameter, SCHEDULES, Trainer, TrainerOptions};
+use lissom_train::{
+    ARCHITECTURES, Group, LOSSES, OPTIMIZERS, Parameter, Precision, SCHEDULES, Trainer, TrainerOptions,
+};
 
 #[global_allocator]
 static ALLOCATOR: LargePages = LargePages;
@@ -34,7 +36,9 @@ fn network(name: &str, settings: &str) -> Result<Model, Box<dyn Error>> {
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [name, settings, batch, threads, steps, rest @ ..] = &words[..] else {
-        return Err("usage: step_time NETWORK SETTINGS BATCH THREADS STEPS [parts|serve] [masked SHARE]".into());
+        return Err(
+            "usage: step_time NETWORK SETTINGS BATCH THREADS STEPS [bf16] [masked SHARE] [parts|kernels|serve]".into(),
+        );
     };
     let (batch, steps): (usize, usize) = (batch.parse()?, steps.parse()?);
     let resident = reset_peak().and_then(|()| status_bytes("VmRSS:"));
@@ -63,12 +67,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     options.threads = threads.parse()?;
     let masked = rest.iter().position(|word| word == "masked").and_then(|at| rest.get(at + 1));
     options.step.masks = masked.is_some();
+    let asks = |word: &str| rest.iter().any(|own| own == word);
+    options.precision = if asks("bf16") { Precision::Bf16 } else { Precision::F32 };
     let mut trainer = Trainer::new(&model, options, |_| true)?;
     if let Some(share) = masked {
         mask(&mut trainer, share.parse()?)?;
     }
     let batch_tensors = [(input.name.as_str(), &x), ("labels", &labels)];
-    if rest.iter().any(|word| word == "serve") {
+    if asks("serve") {
         trainer.step(&batch_tensors)?;
         let load_ms = started.elapsed().as_secs_f64() * 1e3;
         for _ in 1..steps {
@@ -91,18 +97,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (median, least) = (times[times.len() / 2], times[0]);
     println!("median {median:.1} ms, least {least:.1} ms, {:.0} samples/s", batch as f64 * 1e3 / median);
     println!("{:.0} MiB beside parameters", trainer.peak_bytes() as f64 / f64::from(1 << 20));
-    if rest.iter().any(|word| word == "parts") {
+    if asks("parts") || asks("kernels") {
         let mut parts = trainer.profile(&batch_tensors)?;
-        parts.sort_by_key(|part| std::cmp::Reverse(part.time));
-        let mut kinds: BTreeMap<&str, f64> = BTreeMap::new();
+        for _ in 1..steps {
+            let again = trainer.profile(&batch_tensors)?;
+            parts.iter_mut().zip(again).for_each(|(part, again)| part.time = part.time.min(again.time));
+        }
+        let mut kernels: BTreeMap<&str, (f64, usize)> = BTreeMap::new();
         for part in &parts {
-            *kinds.entry(part.info.kernel).or_default() += part.time.as_secs_f64() * 1e3;
+            let (ms, count) = kernels.entry(part.info.kernel).or_default();
+            (*ms, *count) = (*ms + part.time.as_secs_f64() * 1e3, *count + 1);
         }
-        let mut kinds: Vec<(&str, f64)> = kinds.into_iter().collect();
-        kinds.sort_by(|a, b| b.1.total_cmp(&a.1));
-        for (kernel, ms) in kinds {
-            println!("{ms:9.3} ms  all of {kernel}");
+        for (kernel, (ms, count)) in kernels.iter().filter(|_| asks("kernels")) {
+            println!("{ms:9.3} ms  {kernel} ({count})");
         }
+        parts.truncate(if asks("parts") { parts.len() } else { 0 });
+        parts.sort_by_key(|part| std::cmp::Reverse(part.time));
         for part in parts.iter().take(40) {
             println!(
                 "{:9.3} ms  {} ({}, {})",

@@ -64,7 +64,9 @@ impl GradientError {
     /// What to do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoGradient { .. } => Some("`missing_gradient = \"freeze\"` in `[train]` keeps the layers below it as they are"),
+            Self::NoGradient { .. } => {
+                Some("`missing_gradient = \"freeze\"` in `[train]` keeps the layers below it as they are")
+            }
             _ => None,
         }
     }

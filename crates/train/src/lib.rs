@@ -49,4 +49,4 @@ pub use runner::{Evaluation, Evaluator, Named, Runner};
 pub use schedules::{RateNorm, SCHEDULES, Schedule, ScheduleSpec, refine};
 pub use step::{Carried, Role, Step, StepOptions, StepOutputs};
 pub use technique::{Due, Kept, Moment, Plain, Technique};
-pub use trainer::{Trainer, TrainerOptions};
+pub use trainer::{Precision, Trainer, TrainerOptions};

@@ -21,6 +21,18 @@ use crate::{
     Schedule, Step, StepOptions, TrainError,
 };
 
+/// How products compute: convolutions, matrix products, and their gradients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// In f32.
+    #[default]
+    F32,
+    /// Operands are rounded to bf16, sums are f32. Images between convolutions and batch norms are kept in bf16; parameters, statistics,
+    /// losses and optimizers stay f32.
+    Bf16,
+}
+
 /// How a network is trained.
 #[derive(Debug)]
 pub struct TrainerOptions {
@@ -46,6 +58,8 @@ pub struct TrainerOptions {
     pub detour: Option<Box<dyn Detour>>,
     /// Threads; 0 means one per core. The bytes are the same with any number.
     pub threads: usize,
+    /// How products compute.
+    pub precision: Precision,
 }
 
 impl TrainerOptions {
@@ -68,7 +82,14 @@ impl TrainerOptions {
             average: None,
             detour: None,
             threads: 0,
+            precision: Precision::F32,
         }
+    }
+
+    /// How steps are run.
+    fn session(&self) -> SessionOptions {
+        let bf16 = self.precision == Precision::Bf16;
+        SessionOptions { threads: self.threads, bf16, ..SessionOptions::default() }
     }
 }
 
@@ -150,7 +171,7 @@ impl Trainer {
             forward = Forward::new(model, &options.objective, is_reached, &options.forward)?;
         }
         let optimizer = &*options.optimizer;
-        let session = SessionOptions { threads: options.threads, ..SessionOptions::default() };
+        let session = options.session();
         let is_detour = options.detour.is_some();
         let perturbation = match &options.detour {
             Some(detour) => detour.perturbation(),

@@ -86,6 +86,7 @@ pub fn run_selected(
     let mut options = TrainerOptions::new(settings.objective()?, settings.optimizer()?, settings.schedule()?, 0);
     options.seed = settings.seed.unwrap_or(job.seed);
     options.threads = job.threads;
+    options.precision = settings.precision;
     options.forward.batch_norm = settings.batch_norm;
     options.forward.dropout = settings.dropout;
     options.step.clip_norm = settings.clip_norm;

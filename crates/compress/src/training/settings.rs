@@ -5,8 +5,8 @@ use std::time::Duration;
 use lissom_data::Augmentations;
 use lissom_recipe::{Named, Settings, SettingsError};
 use lissom_train::{
-    ARCHITECTURES, Architecture, BatchNorm, LOSSES, Loss, Missing, OPTIMIZERS, Objective, Optimizer, Recompute,
-    SCHEDULES, Schedule,
+    ARCHITECTURES, Architecture, BatchNorm, LOSSES, Loss, Missing, OPTIMIZERS, Objective, Optimizer, Precision,
+    Recompute, SCHEDULES, Schedule,
 };
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -42,6 +42,8 @@ pub struct TrainSettings {
     pub batch_norm: BatchNorm,
     /// Whether dropout drops.
     pub dropout: bool,
+    /// How products compute.
+    pub precision: Precision,
     optimizer: Named,
     schedule: Named,
     losses: Vec<Named>,
@@ -66,6 +68,7 @@ struct Keys {
     missing_gradient: Missing,
     batch_norm: BatchNorm,
     dropout: bool,
+    precision: Precision,
     /// Read apart; named here so that these are no unknown keys.
     #[serde(rename = "optimizer")]
     _optimizer: IgnoredAny,
@@ -92,6 +95,7 @@ impl Default for Keys {
             missing_gradient: Missing::Refuse,
             batch_norm: BatchNorm::Train,
             dropout: true,
+            precision: Precision::F32,
             _optimizer: IgnoredAny,
             _schedule: IgnoredAny,
             _loss: IgnoredAny,
@@ -131,6 +135,7 @@ impl TrainSettings {
             missing_gradient: keys.missing_gradient,
             batch_norm: keys.batch_norm,
             dropout: keys.dropout,
+            precision: keys.precision,
             optimizer: named("optimizer", "sgd")?,
             schedule: named("schedule", "linear")?,
             losses,
@@ -257,11 +262,13 @@ mod tests {
         let text = "epochs = 3\nbatch = 16\noptimizer = { name = \"adamw\", learning_rate = 1e-3 }\nschedule = \"linear\"\n\
                     loss = [{ name = \"cross_entropy\", label_smoothing = 0.1, weight = 0.5 }]\naugment = [\"flip\", { name = \"crop\", padding = 4 }]\n\
                     seed = 4\nema = 0.99\nclip_norm = 1\ngradient_noise = 0.01\nevaluate_every = 2\ncheckpoint_seconds = 5\n\
-                    recompute = \"cheap\"\nbatch_norm = \"frozen\"\ndropout = false\nmissing_gradient = \"freeze\"\n";
+                    recompute = \"cheap\"\nbatch_norm = \"frozen\"\ndropout = false\nmissing_gradient = \"freeze\"\n\
+                    precision = \"bf16\"\n";
         let all = read(text).unwrap();
         assert_eq!(all.objective().unwrap().terms[0].0, 0.5);
         assert_eq!((all.seed, all.clip_norm, all.batch_norm), (Some(4), Some(1.0), BatchNorm::Frozen));
         assert_eq!((plain.missing_gradient, all.missing_gradient), (Missing::Refuse, Missing::Freeze));
+        assert_eq!((plain.precision, all.precision), (Precision::F32, Precision::Bf16));
     }
 
     #[test]
@@ -278,6 +285,7 @@ mod tests {
             ("loss = [\"cross_entropy\", \"hnt\"]", "`loss[1]`: unknown word `hnt`", "`hint`"),
             ("augment = [\"flop\"]", "unknown word `flop`", "`flip`"),
             ("ema = 1.0", "r.toml:1:7: `ema`", ""),
+            ("precision = \"f16\"", "r.toml:1:13: `precision`", ""),
             ("epochs = 0", "`epochs`: at least one", ""),
             ("metrics_every = 0", "`metrics_every`: must be", ""),
         ] {

@@ -1,8 +1,47 @@
 //! Loops over a block of a matrix of channels, written once for all instruction sets.
 //!
-//! Columns are taken four vectors at a time, so that what belongs to a channel stays in registers.
+//! Columns are taken four vectors at a time, so that what belongs to a channel stays in registers. Elements are f32 or bf16, what
+//! belongs to a channel is f32.
 
-use crate::simd::{Lanes, each_vector};
+use super::Half;
+use crate::simd::{Bf16, Lanes, each_vector};
+
+/// Elements in memory that become vectors of f32.
+pub(super) trait Load<V>: Copy {
+    /// # Safety
+    /// `len <= V::N` elements at `from`, `V::N` of them if there are several vectors; as [`Lanes`].
+    unsafe fn load<const R: usize>(from: *const Self, len: usize) -> V;
+
+    /// # Safety
+    /// As [`Self::load`].
+    unsafe fn store<const R: usize>(x: V, to: *mut Self, len: usize);
+}
+
+impl<V: Lanes> Load<V> for f32 {
+    #[inline(always)]
+    unsafe fn load<const R: usize>(from: *const Self, len: usize) -> V {
+        // SAFETY: the caller's.
+        unsafe { load::<V, R>(from, len) }
+    }
+    #[inline(always)]
+    unsafe fn store<const R: usize>(x: V, to: *mut Self, len: usize) {
+        // SAFETY: the caller's.
+        unsafe { store::<V, R>(x, to, len) }
+    }
+}
+
+impl<V: Bf16> Load<V> for Half {
+    #[inline(always)]
+    unsafe fn load<const R: usize>(from: *const Self, len: usize) -> V {
+        // SAFETY: the caller's.
+        unsafe { V::load_bf16(from.cast(), if R > 1 { V::N } else { len }) }
+    }
+    #[inline(always)]
+    unsafe fn store<const R: usize>(x: V, to: *mut Self, len: usize) {
+        // SAFETY: the caller's.
+        unsafe { x.store_bf16(to.cast(), if R > 1 { V::N } else { len }) }
+    }
+}
 
 /// Rows, and how far apart they are.
 #[derive(Clone, Copy)]
@@ -24,10 +63,10 @@ pub(super) const RECOMPUTED: usize = 2;
 
 /// As [`super::Mask`].
 #[derive(Clone, Copy)]
-pub(super) struct Mask {
+pub(super) struct Mask<E> {
     pub kind: usize,
     /// The output, laid out as the gradient.
-    pub y: *const f32,
+    pub y: *const E,
     /// Scale and bias, one a column.
     pub affine: [*const f32; 2],
     /// A gradient counts where `bounds[0] < y` and not `bounds[1] < y`.
@@ -36,39 +75,39 @@ pub(super) struct Mask {
 
 /// What `sums` reads and writes.
 #[derive(Clone, Copy)]
-pub(super) struct Sums {
-    pub dy: *const f32,
-    pub x: *const f32,
+pub(super) struct Sums<E> {
+    pub dy: *const E,
+    pub x: *const E,
     /// One a column.
     pub mean: *const f32,
-    pub mask: Mask,
+    pub mask: Mask<E>,
     /// Where the gradients that count go, zeros between them; null if nobody wants them.
-    pub masked: *mut f32,
+    pub masked: *mut E,
     /// One a column each: the sums of the gradients and of their products with `x - mean`.
     pub out: [*mut f32; 2],
 }
 
 /// What `normalize` reads and writes.
 #[derive(Clone, Copy)]
-pub(super) struct Normalize {
-    pub x: *const f32,
+pub(super) struct Normalize<E> {
+    pub x: *const E,
     /// Scale and bias, one a column.
     pub affine: [*const f32; 2],
     /// Null if there is none.
-    pub residual: *const f32,
+    pub residual: *const E,
     pub clamp: (f32, f32),
-    pub out: *mut f32,
+    pub out: *mut E,
 }
 
 /// What `gradient` reads and writes: `out = dy · of_dy + (x - mean) · of_x + constant`.
 #[derive(Clone, Copy)]
-pub(super) struct Gradient {
-    pub dy: *const f32,
-    pub x: *const f32,
+pub(super) struct Gradient<E> {
+    pub dy: *const E,
+    pub x: *const E,
     /// Mean, then the factors and the constant, one a column each.
     pub columns: [*const f32; 4],
-    pub mask: Mask,
-    pub out: *mut f32,
+    pub mask: Mask<E>,
+    pub out: *mut E,
 }
 
 /// Calls `$strip` for four vectors of columns at a time, then for one, the last of which may be shorter.
@@ -111,11 +150,11 @@ unsafe fn store<V: Lanes, const R: usize>(x: V, to: *mut f32, len: usize) {
 /// # Safety
 /// `width` elements at each row of `x`, at `shift` and at both of `out`; as [`Lanes`].
 #[inline(always)]
-pub(super) unsafe fn statistics<V: Lanes>(at: Rows, x: *const f32, shift: *const f32, out: [*mut f32; 2]) {
+pub(super) unsafe fn statistics<V: Lanes, E: Load<V>>(at: Rows, x: *const E, shift: *const f32, out: [*mut f32; 2]) {
     // SAFETY: the caller's.
     unsafe {
         strips!(V, at.width, |col, len, R| {
-            statistics_strip::<V, R>(at, x.add(col), shift.add(col), [out[0].add(col), out[1].add(col)], len)
+            statistics_strip::<V, E, R>(at, x.add(col), shift.add(col), [out[0].add(col), out[1].add(col)], len)
         });
     }
 }
@@ -123,9 +162,9 @@ pub(super) unsafe fn statistics<V: Lanes>(at: Rows, x: *const f32, shift: *const
 /// # Safety
 /// As [`statistics`].
 #[inline(always)]
-unsafe fn statistics_strip<V: Lanes, const R: usize>(
+unsafe fn statistics_strip<V: Lanes, E: Load<V>, const R: usize>(
     at: Rows,
-    x: *const f32,
+    x: *const E,
     shift: *const f32,
     out: [*mut f32; 2],
     len: usize,
@@ -137,7 +176,7 @@ unsafe fn statistics_strip<V: Lanes, const R: usize>(
         let mut squares = sums;
         for row in 0..at.rows {
             for v in 0..R {
-                let distance = load::<V, R>(x.add(row * at.stride + v * V::N), len).sub(shift[v]);
+                let distance = E::load::<R>(x.add(row * at.stride + v * V::N), len).sub(shift[v]);
                 sums[v] = sums[v].add(distance);
                 squares[v] = distance.mul_add(distance, squares[v]);
             }
@@ -152,7 +191,7 @@ unsafe fn statistics_strip<V: Lanes, const R: usize>(
 /// # Safety
 /// `width` elements at each row of `x`, `out` and, if it is there, the residual, and at both of `affine`; as [`Lanes`].
 #[inline(always)]
-pub(super) unsafe fn normalize<V: Lanes>(at: Rows, of: Normalize) {
+pub(super) unsafe fn normalize<V: Lanes, E: Load<V>>(at: Rows, of: Normalize<E>) {
     // SAFETY: the caller's.
     unsafe {
         strips!(V, at.width, |col, len, R| {
@@ -165,9 +204,9 @@ pub(super) unsafe fn normalize<V: Lanes>(at: Rows, of: Normalize) {
                 ..of
             };
             if has_residual {
-                normalize_strip::<V, R, true>(at, of, len);
+                normalize_strip::<V, E, R, true>(at, of, len);
             } else {
-                normalize_strip::<V, R, false>(at, of, len);
+                normalize_strip::<V, E, R, false>(at, of, len);
             }
         });
     }
@@ -176,7 +215,11 @@ pub(super) unsafe fn normalize<V: Lanes>(at: Rows, of: Normalize) {
 /// # Safety
 /// As [`normalize`].
 #[inline(always)]
-unsafe fn normalize_strip<V: Lanes, const R: usize, const RESIDUAL: bool>(at: Rows, of: Normalize, len: usize) {
+unsafe fn normalize_strip<V: Lanes, E: Load<V>, const R: usize, const RESIDUAL: bool>(
+    at: Rows,
+    of: Normalize<E>,
+    len: usize,
+) {
     // SAFETY: the caller's.
     unsafe {
         let scale = each_vector!(R, |v| load::<V, R>(of.affine[0].add(v * V::N), len));
@@ -185,17 +228,17 @@ unsafe fn normalize_strip<V: Lanes, const R: usize, const RESIDUAL: bool>(at: Ro
         for row in 0..at.rows {
             for v in 0..R {
                 let i = row * at.stride + v * V::N;
-                let mut y = load::<V, R>(of.x.add(i), len).mul_add(scale[v], bias[v]);
+                let mut y = E::load::<R>(of.x.add(i), len).mul_add(scale[v], bias[v]);
                 if RESIDUAL {
-                    y = y.add(load::<V, R>(of.residual.add(i), len));
+                    y = y.add(E::load::<R>(of.residual.add(i), len));
                 }
-                store::<V, R>(y.at_least(min).at_most(max), of.out.add(i), len);
+                E::store::<R>(y.at_least(min).at_most(max), of.out.add(i), len);
             }
         }
     }
 }
 
-impl Mask {
+impl<E> Mask<E> {
     /// From column `col` on.
     ///
     /// # Safety
@@ -224,10 +267,10 @@ unsafe fn columns<V: Lanes, const R: usize, const KIND: usize>(from: *const f32,
 /// # Safety
 /// `len` elements of the output at `y`, if the kind needs them; as [`Lanes`].
 #[inline(always)]
-unsafe fn masked<V: Lanes, const R: usize, const KIND: usize>(
+unsafe fn masked<V: Lanes, E: Load<V>, const R: usize, const KIND: usize>(
     dy: V,
     x: V,
-    y: *const f32,
+    y: *const E,
     len: usize,
     [scale, bias, low, high]: [V; 4],
 ) -> V {
@@ -236,7 +279,7 @@ unsafe fn masked<V: Lanes, const R: usize, const KIND: usize>(
         let zero = V::splat(0.0);
         let y = match KIND {
             ALL => return dy,
-            OUTPUT => load::<V, R>(y, len),
+            OUTPUT => E::load::<R>(y, len),
             _ => x.mul_add(scale, bias),
         };
         high.if_less(y, zero, low.if_less(y, dy, zero))
@@ -247,7 +290,7 @@ unsafe fn masked<V: Lanes, const R: usize, const KIND: usize>(
 /// `width` elements at each row of `dy`, `x`, `masked` (which may be `dy`) and what the mask needs, at `mean` and at both of
 /// `out`; as [`Lanes`].
 #[inline(always)]
-pub(super) unsafe fn sums<V: Lanes>(at: Rows, of: Sums) {
+pub(super) unsafe fn sums<V: Lanes, E: Load<V>>(at: Rows, of: Sums<E>) {
     // SAFETY: the caller's.
     unsafe {
         strips!(V, at.width, |col, len, R| {
@@ -261,12 +304,12 @@ pub(super) unsafe fn sums<V: Lanes>(at: Rows, of: Sums) {
                 out: [of.out[0].add(col), of.out[1].add(col)],
             };
             match (of.mask.kind, is_kept) {
-                (ALL, false) => sums_strip::<V, R, ALL, false>(at, of, len),
-                (ALL, true) => sums_strip::<V, R, ALL, true>(at, of, len),
-                (OUTPUT, false) => sums_strip::<V, R, OUTPUT, false>(at, of, len),
-                (OUTPUT, true) => sums_strip::<V, R, OUTPUT, true>(at, of, len),
-                (_, false) => sums_strip::<V, R, RECOMPUTED, false>(at, of, len),
-                (_, true) => sums_strip::<V, R, RECOMPUTED, true>(at, of, len),
+                (ALL, false) => sums_strip::<V, E, R, ALL, false>(at, of, len),
+                (ALL, true) => sums_strip::<V, E, R, ALL, true>(at, of, len),
+                (OUTPUT, false) => sums_strip::<V, E, R, OUTPUT, false>(at, of, len),
+                (OUTPUT, true) => sums_strip::<V, E, R, OUTPUT, true>(at, of, len),
+                (_, false) => sums_strip::<V, E, R, RECOMPUTED, false>(at, of, len),
+                (_, true) => sums_strip::<V, E, R, RECOMPUTED, true>(at, of, len),
             }
         });
     }
@@ -275,7 +318,11 @@ pub(super) unsafe fn sums<V: Lanes>(at: Rows, of: Sums) {
 /// # Safety
 /// As [`sums`].
 #[inline(always)]
-unsafe fn sums_strip<V: Lanes, const R: usize, const KIND: usize, const KEEP: bool>(at: Rows, of: Sums, len: usize) {
+unsafe fn sums_strip<V: Lanes, E: Load<V>, const R: usize, const KIND: usize, const KEEP: bool>(
+    at: Rows,
+    of: Sums<E>,
+    len: usize,
+) {
     // SAFETY: the caller's.
     unsafe {
         let mean = each_vector!(R, |v| load::<V, R>(of.mean.add(v * V::N), len));
@@ -287,15 +334,15 @@ unsafe fn sums_strip<V: Lanes, const R: usize, const KIND: usize, const KEEP: bo
         for row in 0..at.rows {
             for v in 0..R {
                 let i = row * at.stride + v * V::N;
-                let x = load::<V, R>(of.x.add(i), len);
-                let dy = load::<V, R>(of.dy.add(i), len);
+                let x = E::load::<R>(of.x.add(i), len);
+                let dy = E::load::<R>(of.dy.add(i), len);
                 if KIND != ALL {
-                    V::prefetch(of.dy.wrapping_add(i + AHEAD));
+                    V::prefetch(of.dy.wrapping_add(i + AHEAD).cast());
                 }
                 let y = of.mask.y.wrapping_add(i);
-                let dy = masked::<V, R, KIND>(dy, x, y, len, [scale[v], bias[v], low, high]);
+                let dy = masked::<V, E, R, KIND>(dy, x, y, len, [scale[v], bias[v], low, high]);
                 if KEEP {
-                    store::<V, R>(dy, of.masked.add(i), len);
+                    E::store::<R>(dy, of.masked.add(i), len);
                 }
                 all[v] = all[v].add(dy);
                 products[v] = dy.mul_add(x.sub(mean[v]), products[v]);
@@ -312,7 +359,7 @@ unsafe fn sums_strip<V: Lanes, const R: usize, const KIND: usize, const KEEP: bo
 /// `width` elements at each row of `dy`, `x`, `out` (which may be `dy`) and what the mask needs, and at all of `columns`; as
 /// [`Lanes`].
 #[inline(always)]
-pub(super) unsafe fn gradient<V: Lanes>(at: Rows, of: Gradient) {
+pub(super) unsafe fn gradient<V: Lanes, E: Load<V>>(at: Rows, of: Gradient<E>) {
     // SAFETY: the caller's.
     unsafe {
         strips!(V, at.width, |col, len, R| {
@@ -325,9 +372,9 @@ pub(super) unsafe fn gradient<V: Lanes>(at: Rows, of: Gradient) {
                 out: of.out.add(col),
             };
             match of.mask.kind {
-                ALL => gradient_strip::<V, R, ALL>(at, of, len),
-                OUTPUT => gradient_strip::<V, R, OUTPUT>(at, of, len),
-                _ => gradient_strip::<V, R, RECOMPUTED>(at, of, len),
+                ALL => gradient_strip::<V, E, R, ALL>(at, of, len),
+                OUTPUT => gradient_strip::<V, E, R, OUTPUT>(at, of, len),
+                _ => gradient_strip::<V, E, R, RECOMPUTED>(at, of, len),
             }
         });
     }
@@ -336,7 +383,11 @@ pub(super) unsafe fn gradient<V: Lanes>(at: Rows, of: Gradient) {
 /// # Safety
 /// As [`gradient`].
 #[inline(always)]
-unsafe fn gradient_strip<V: Lanes, const R: usize, const KIND: usize>(at: Rows, of: Gradient, len: usize) {
+unsafe fn gradient_strip<V: Lanes, E: Load<V>, const R: usize, const KIND: usize>(
+    at: Rows,
+    of: Gradient<E>,
+    len: usize,
+) {
     // SAFETY: the caller's.
     unsafe {
         let mean = each_vector!(R, |v| load::<V, R>(of.columns[0].add(v * V::N), len));
@@ -349,15 +400,15 @@ unsafe fn gradient_strip<V: Lanes, const R: usize, const KIND: usize>(at: Rows, 
         for row in 0..at.rows {
             for v in 0..R {
                 let i = row * at.stride + v * V::N;
-                let x = load::<V, R>(of.x.add(i), len);
-                let dy = load::<V, R>(of.dy.add(i), len);
+                let x = E::load::<R>(of.x.add(i), len);
+                let dy = E::load::<R>(of.dy.add(i), len);
                 if KIND != ALL {
-                    V::prefetch(of.dy.wrapping_add(i + AHEAD));
+                    V::prefetch(of.dy.wrapping_add(i + AHEAD).cast());
                 }
                 let y = of.mask.y.wrapping_add(i);
-                let dy = masked::<V, R, KIND>(dy, x, y, len, [scale[v], bias[v], low, high]);
+                let dy = masked::<V, E, R, KIND>(dy, x, y, len, [scale[v], bias[v], low, high]);
                 let dx = dy.mul_add(of_dy[v], x.sub(mean[v]).mul_add(of_x[v], constant[v]));
-                store::<V, R>(dx, of.out.add(i), len);
+                E::store::<R>(dx, of.out.add(i), len);
             }
         }
     }

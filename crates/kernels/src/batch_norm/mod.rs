@@ -6,16 +6,23 @@
 //! [`Mask::Recomputed`] spares reading the output. Where something was, [`gradient_sums_in_place`] leaves the gradient of
 //! the shortcut in place of that of the output, and [`gradient`] goes on from there with [`Mask::All`].
 //!
+//! [`statistics_pairs`] and its kin read and write pairs of bf16, half as many bytes; what belongs to a channel stays f32.
+//!
 //! Sums are made in f32 over a few hundred rows, those in f64, in an order that depends on the shape only.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod bf16;
 mod lanes;
 mod scalar;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_bf16;
+
+pub use bf16::{BF16_KERNELS, Half, gradient_pairs, gradient_sums_pairs, normalize_pairs, statistics_pairs};
 
 use crate::activation::Activation;
 use crate::channels::{Block, Channels};
@@ -23,7 +30,6 @@ use crate::error::ShapeError;
 use crate::gemm::pointer;
 use crate::threads::{Shareable, Threads};
 use lanes::Rows;
-use std::sync::OnceLock;
 
 /// `x · scale + bias`, one number a channel each.
 #[derive(Debug, Clone, Copy)]
@@ -46,11 +52,11 @@ pub struct Saved<'a> {
 /// Which gradients of the output go on to what was before an activation: those where it has a slope. An activation is none, a
 /// ReLU or a clip; its slope at a bound is 0.
 #[derive(Debug, Clone, Copy)]
-pub enum Mask<'a> {
+pub enum Mask<'a, E = f32> {
     /// All: there was no activation.
     All,
     /// By the output of the activation, laid out as the gradient.
-    Output(&'a [f32], Activation),
+    Output(&'a [E], Activation),
     /// By that output, computed again from `x` as [`normalize`] did without a residual.
     Recomputed(Affine<'a>, Activation),
 }
@@ -68,18 +74,49 @@ pub struct Norm<'a> {
     pub dbias: &'a [f32],
 }
 
-type Statistics = unsafe fn(Rows, *const f32, *const f32, [*mut f32; 2]);
+type Statistics<E> = unsafe fn(Rows, *const E, *const f32, [*mut f32; 2]);
+
+/// What matrices are made of: f32, or bf16.
+pub trait Element: Copy + Send + Sync + std::fmt::Debug + 'static {
+    /// Whether an activation may be a curve.
+    const HAS_CURVES: bool;
+
+    /// The number.
+    fn number(self) -> f32;
+
+    /// All variants of the loops, fastest first.
+    fn kernels() -> &'static [Kernel<Self>];
+
+    /// What the bounds of an activation do not express, in place.
+    fn apply(activation: Activation, x: &mut [Self]);
+}
+
+impl Element for f32 {
+    const HAS_CURVES: bool = true;
+
+    fn number(self) -> f32 {
+        self
+    }
+
+    fn kernels() -> &'static [Kernel<Self>] {
+        KERNELS
+    }
+
+    fn apply(activation: Activation, x: &mut [Self]) {
+        activation.apply(x);
+    }
+}
 
 /// A variant of all loops of batch norm.
-pub struct Kernel {
-    /// `batch_norm_f32_{lanes}_{isa}`.
+pub struct Kernel<E: 'static = f32> {
+    /// `batch_norm_{f32|bf16}_{lanes}_{isa}`.
     pub name: &'static str,
     /// Whether this CPU can run it.
     pub is_supported: fn() -> bool,
-    statistics: Statistics,
-    normalize: unsafe fn(Rows, lanes::Normalize),
-    sums: unsafe fn(Rows, lanes::Sums),
-    gradient: unsafe fn(Rows, lanes::Gradient),
+    statistics: Statistics<E>,
+    normalize: unsafe fn(Rows, lanes::Normalize<E>),
+    sums: unsafe fn(Rows, lanes::Sums<E>),
+    gradient: unsafe fn(Rows, lanes::Gradient<E>),
 }
 
 /// All variants, fastest first. Dispatch and tests walk this list.
@@ -121,7 +158,7 @@ impl From<Block> for Rows {
     }
 }
 
-impl Mask<'_> {
+impl<E> Mask<'_, E> {
     fn check(&self, len: usize, c: usize) -> Result<(), ShapeError> {
         let activation = match *self {
             Self::All => return Ok(()),
@@ -138,7 +175,7 @@ impl Mask<'_> {
     }
 
     /// As the loops take it; `wide` keeps the coefficients alive.
-    fn for_loops(&self, channels: &Channels, wide: &mut [Vec<f32>; 2]) -> lanes::Mask {
+    fn for_loops(&self, channels: &Channels, wide: &mut [Vec<f32>; 2]) -> lanes::Mask<E> {
         let (kind, activation) = match *self {
             Self::All | Self::Output(_, Activation::None) | Self::Recomputed(_, Activation::None) => {
                 (lanes::ALL, Activation::None)
@@ -165,13 +202,10 @@ impl Affine<'_> {
     }
 }
 
-impl Kernel {
+impl<E: Element> Kernel<E> {
     /// The first supported variant.
     pub fn best() -> &'static Self {
-        static BEST: OnceLock<&Kernel> = OnceLock::new();
-        BEST.get_or_init(|| {
-            KERNELS.iter().find(|kernel| (kernel.is_supported)()).unwrap_or(&KERNELS[KERNELS.len() - 1])
-        })
+        crate::isa::best(E::kernels(), |kernel| kernel.is_supported)
     }
 
     fn assert_supported(&self) {
@@ -185,7 +219,7 @@ impl Kernel {
     pub fn statistics(
         &self,
         threads: &Threads,
-        x: &[f32],
+        x: &[E],
         mean: &mut [f32],
         variance: &mut [f32],
     ) -> Result<(), ShapeError> {
@@ -221,18 +255,20 @@ impl Kernel {
     pub fn normalize(
         &self,
         threads: &Threads,
-        x: &[f32],
+        x: &[E],
         affine: Affine<'_>,
-        residual: Option<&[f32]>,
+        residual: Option<&[E]>,
         activation: Activation,
-        out: &mut [f32],
+        out: &mut [E],
     ) -> Result<(), ShapeError> {
         self.assert_supported();
         let c = affine.scale.len();
         let channels = Channels::new("the length of `x`", x.len(), c)?;
         affine.check(c)?;
-        ShapeError::expect("residual", residual.map_or(x.len(), <[f32]>::len), x.len())?;
+        ShapeError::expect("residual", residual.map_or(x.len(), <[E]>::len), x.len())?;
         ShapeError::expect("out", out.len(), x.len())?;
+        let fits = E::HAS_CURVES || !activation.is_curve();
+        ShapeError::require(fits, "the curve of an activation", 1, "none, a ReLU or a clip")?;
         let (scale, bias) = (channels.widen(affine.scale), channels.widen(affine.bias));
         let to = Shareable(out.as_mut_ptr());
         channels.map(threads, |block| {
@@ -248,7 +284,7 @@ impl Kernel {
                 (self.normalize)(block.into(), of);
                 if activation.is_curve() {
                     let len = block.rows * block.width;
-                    activation.apply(std::slice::from_raw_parts_mut(to.at(block.start), len));
+                    E::apply(activation, std::slice::from_raw_parts_mut(to.at(block.start), len));
                 }
             }
         });
@@ -263,11 +299,11 @@ impl Kernel {
     unsafe fn sums_at(
         &self,
         threads: &Threads,
-        (dy, len): (*const f32, usize),
-        x: &[f32],
+        (dy, len): (*const E, usize),
+        x: &[E],
         saved: Saved<'_>,
-        mask: Mask<'_>,
-        masked: *mut f32,
+        mask: Mask<'_, E>,
+        masked: *mut E,
         dscale: &mut [f32],
         dbias: &mut [f32],
     ) -> Result<(), ShapeError> {
@@ -312,11 +348,11 @@ impl Kernel {
     unsafe fn gradient_at(
         &self,
         threads: &Threads,
-        (dy, len): (*const f32, usize),
-        x: &[f32],
+        (dy, len): (*const E, usize),
+        x: &[E],
         norm: &Norm<'_>,
-        mask: Mask<'_>,
-        dx: *mut f32,
+        mask: Mask<'_, E>,
+        dx: *mut E,
     ) -> Result<(), ShapeError> {
         self.assert_supported();
         let c = norm.scale.len();
@@ -359,27 +395,27 @@ impl Kernel {
 }
 
 /// A mask that all tasks read.
-struct SharedMask(lanes::Mask);
+struct SharedMask<E>(lanes::Mask<E>);
 
 // SAFETY: it is only read, and what it points to is borrowed for as long as the tasks run.
-unsafe impl Sync for SharedMask {}
+unsafe impl<E> Sync for SharedMask<E> {}
 
-impl SharedMask {
-    fn at(&self, block: Block) -> lanes::Mask {
+impl<E: Copy> SharedMask<E> {
+    fn at(&self, block: Block) -> lanes::Mask<E> {
         let affine = self.0.affine.map(|values| values.wrapping_add(block.col));
         lanes::Mask { y: self.0.y.wrapping_add(block.start), affine, ..self.0 }
     }
 }
 
 /// The median of the means of three groups of a few rows, evenly spread: near the mean, and no single row moves it far.
-fn typical(x: &[f32], rows: usize, c: usize) -> Vec<f32> {
+fn typical<E: Element>(x: &[E], rows: usize, c: usize) -> Vec<f32> {
     let samples = rows.min(SAMPLES);
     let mut means = vec![0.0; 3 * c];
     for sample in 0..samples {
         let (row, group) = (sample * (rows / samples), sample % 3);
         let size = samples / 3 + usize::from(group < samples % 3);
         for (mean, &x) in means[group * c..][..c].iter_mut().zip(&x[row * c..]) {
-            *mean += x / size as f32;
+            *mean += x.number() / size as f32;
         }
     }
     if samples < 3 {

@@ -6,26 +6,26 @@ use super::lanes::{self, Gradient, Normalize, Rows, Sums};
 /// As `lanes::statistics`, on a CPU with any instruction set.
 pub(super) unsafe fn statistics(at: Rows, x: *const f32, shift: *const f32, out: [*mut f32; 2]) {
     // SAFETY: the caller's.
-    unsafe { lanes::statistics::<f32>(at, x, shift, out) }
+    unsafe { lanes::statistics::<f32, f32>(at, x, shift, out) }
 }
 
 /// # Safety
 /// As `lanes::normalize`, on a CPU with any instruction set.
-pub(super) unsafe fn normalize(at: Rows, of: Normalize) {
+pub(super) unsafe fn normalize(at: Rows, of: Normalize<f32>) {
     // SAFETY: the caller's.
-    unsafe { lanes::normalize::<f32>(at, of) }
+    unsafe { lanes::normalize::<f32, f32>(at, of) }
 }
 
 /// # Safety
 /// As `lanes::sums`, on a CPU with any instruction set.
-pub(super) unsafe fn sums(at: Rows, of: Sums) {
+pub(super) unsafe fn sums(at: Rows, of: Sums<f32>) {
     // SAFETY: the caller's.
-    unsafe { lanes::sums::<f32>(at, of) }
+    unsafe { lanes::sums::<f32, f32>(at, of) }
 }
 
 /// # Safety
 /// As `lanes::gradient`, on a CPU with any instruction set.
-pub(super) unsafe fn gradient(at: Rows, of: Gradient) {
+pub(super) unsafe fn gradient(at: Rows, of: Gradient<f32>) {
     // SAFETY: the caller's.
-    unsafe { lanes::gradient::<f32>(at, of) }
+    unsafe { lanes::gradient::<f32, f32>(at, of) }
 }

@@ -1,22 +1,13 @@
 //! The tiles of `gemm::avx512`, with pairs of bf16 for elements.
 
-use super::bf16;
+use super::tile::{self, Pair};
+use crate::conv::direct::{self, Strip};
 use crate::conv::windows::Windows;
+use crate::gemm::RunStrip;
 use crate::gemm::driver::Tiles;
-use crate::gemm::tile::{Run, Terms, Tile, tile};
-use crate::simd::{F32x16, Lanes};
+use crate::gemm::tile::{Run, Tile, tile};
+use crate::simd::F32x16;
 use std::ops::Range;
-
-/// The products of a pair.
-struct Pair;
-
-impl Terms<F32x16> for Pair {
-    #[inline(always)]
-    unsafe fn add(x: F32x16, column: F32x16, sum: F32x16) -> F32x16 {
-        // SAFETY: the caller's.
-        unsafe { x.dot_pairs(column, sum) }
-    }
-}
 
 /// # Safety
 /// As `gemm::avx512::run`, on a CPU that also has AVX-512 BF16.
@@ -38,6 +29,43 @@ pub(super) unsafe fn run(rows: usize, panel: usize, args: &Tile) {
 }
 
 /// # Safety
+/// As [`run`], with bf16 for the elements of C.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")]
+pub(super) unsafe fn run_rounded(rows: usize, panel: usize, args: &Tile) {
+    // SAFETY: the caller's.
+    unsafe { tile::rounded::<F32x16>(rows, panel, args, run) }
+}
+
+/// Strips of outputs side by side.
+pub(super) static DIRECT: &[(usize, RunStrip)] =
+    &[(16, strip::<16>), (8, strip::<8>), (4, strip::<4>), (2, strip::<2>), (1, strip::<1>)];
+
+/// The same with bf16 for outputs.
+pub(super) static DIRECT_ROUNDED: &[(usize, RunStrip)] = &[
+    (16, strip_rounded::<16>),
+    (8, strip_rounded::<8>),
+    (4, strip_rounded::<4>),
+    (2, strip_rounded::<2>),
+    (1, strip_rounded::<1>),
+];
+
+/// # Safety
+/// As `direct::strip`, on a CPU with AVX-512 F, BW, DQ, VL, BF16.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")]
+unsafe fn strip<const R: usize>(args: &Strip<'_>) {
+    // SAFETY: the caller's.
+    unsafe { direct::strip::<F32x16, Pair, R>(args) }
+}
+
+/// # Safety
+/// As [`strip`], with bf16 for outputs.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")]
+unsafe fn strip_rounded<const R: usize>(args: &Strip<'_>) {
+    // SAFETY: the caller's.
+    unsafe { tile::rounded_strip::<F32x16, R>(args, strip::<R>) }
+}
+
+/// # Safety
 /// This CPU has AVX-512 F, BW, DQ, VL, BF16.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")]
 pub(super) unsafe fn locate(windows: &Windows<'_>, tiles: &Tiles, ks: Range<usize>, to: &mut [Run]) {
@@ -48,15 +76,22 @@ pub(super) unsafe fn locate(windows: &Windows<'_>, tiles: &Tiles, ks: Range<usiz
 /// This CPU has AVX-512 F, BW, DQ, VL, BF16.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")]
 pub(super) unsafe fn round(from: &[f32], to: &mut [f32]) {
-    const STEP: usize = 2 * F32x16::N;
-    let (blocks, rest) = from.as_chunks::<STEP>();
-    let (whole, rest_to) = to.split_at_mut(blocks.len() * F32x16::N);
-    for (from, to) in blocks.iter().zip(whole.as_chunks_mut::<{ F32x16::N }>().0) {
-        // SAFETY: a block is two vectors, its pairs are one.
-        unsafe {
-            F32x16::to_pairs(F32x16::load(from.as_ptr()), F32x16::load(from[F32x16::N..].as_ptr()))
-                .store(to.as_mut_ptr());
-        }
-    }
-    bf16::round_pairs(rest, rest_to);
+    // SAFETY: the caller's.
+    unsafe { tile::round::<F32x16>(from, to) }
+}
+
+/// # Safety
+/// This CPU has AVX-512 F, BW, DQ, VL, BF16.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")]
+pub(super) unsafe fn widen(from: &[f32], to: &mut [f32]) {
+    // SAFETY: the caller's.
+    unsafe { tile::widen::<F32x16>(from, to) }
+}
+
+/// # Safety
+/// This CPU has AVX-512 F, BW, DQ, VL, BF16.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")]
+pub(super) unsafe fn pair(first: &[f32], second: &[f32], to: &mut [f32]) {
+    // SAFETY: the caller's.
+    unsafe { tile::pair::<F32x16>(first, second, to) }
 }

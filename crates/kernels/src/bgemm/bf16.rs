@@ -1,6 +1,7 @@
 //! What bf16 is: the upper half of an f32.
 
 /// The nearest bf16, ties to even; subnormal numbers become zeros of their sign, NaN stays NaN. As `vcvtneps2bf16`.
+#[inline(always)]
 pub fn round(x: f32) -> u16 {
     let bits = x.to_bits();
     if x.is_nan() {
@@ -14,12 +15,13 @@ pub fn round(x: f32) -> u16 {
 }
 
 /// The number that `bits` stand for.
+#[inline(always)]
 pub fn widen(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 
 /// Two numbers in the bits of one, the first in the lower half.
-pub(super) fn pair(first: f32, second: f32) -> f32 {
+pub(crate) fn pair(first: f32, second: f32) -> f32 {
     f32::from_bits(u32::from(round(first)) | u32::from(round(second)) << 16)
 }
 

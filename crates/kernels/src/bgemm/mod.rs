@@ -4,14 +4,22 @@
 //! f32. Each element is summed in the order of `k`, two products at a time, so results do not depend on the threads.
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512bf16;
 mod bf16;
+mod changing;
+mod images;
 mod packed;
 mod scalar;
 #[cfg(test)]
 mod tests;
+mod tile;
 
+pub(crate) use bf16::pair;
 pub use bf16::{round, widen};
+pub use changing::{bgemm_packed, pack_pairs_into, packed_pairs_len};
+pub use images::{pairs_len, round_into, widen_into};
 pub use packed::PackedBf16;
 
 use crate::activation::Epilogue;
@@ -27,16 +35,24 @@ use packed::Form;
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// A variant of the inner loop.
+/// A variant of the inner loops.
 pub struct Kernel {
     /// `bgemm_bf16_{rows}x{columns}_{isa}`.
     pub name: &'static str,
     /// Whether this CPU can run it.
     pub is_supported: fn() -> bool,
+    /// Whether it is faster than f32.
+    is_fast: bool,
     /// On pairs.
-    product: gemm::Kernel,
+    pub(crate) product: gemm::Kernel,
+    /// On pairs, with results in bf16.
+    pub(crate) rounded: gemm::Kernel,
     /// Rounds numbers to pairs.
-    round: unsafe fn(&[f32], &mut [f32]),
+    pub(crate) round: unsafe fn(&[f32], &mut [f32]),
+    /// The pairs of two rows; the second may be empty, zeros.
+    pub(crate) pair: unsafe fn(&[f32], &[f32], &mut [f32]),
+    /// Pairs to numbers.
+    pub(crate) widen: unsafe fn(&[f32], &mut [f32]),
 }
 
 impl std::fmt::Debug for Kernel {
@@ -45,40 +61,85 @@ impl std::fmt::Debug for Kernel {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+const AVX512: gemm::Kernel = gemm::Kernel {
+    name: "bgemm_bf16_13x32_avx512bf16",
+    is_supported: crate::isa::has_avx512bf16,
+    tile_rows: 13,
+    narrow_rows: 26,
+    panel: 32,
+    c_bytes: 4,
+    run: avx512bf16::run,
+    locate: avx512bf16::locate,
+    transpose: gemm::avx512::transpose,
+    direct: avx512bf16::DIRECT,
+};
+
+#[cfg(target_arch = "x86_64")]
+const AVX2: gemm::Kernel = gemm::Kernel {
+    name: "bgemm_bf16_4x16_avx2",
+    is_supported: crate::isa::has_avx2,
+    tile_rows: 4,
+    narrow_rows: 4,
+    panel: 16,
+    c_bytes: 4,
+    run: avx2::run,
+    locate: gemm::avx2::locate,
+    transpose: gemm::avx2::transpose,
+    direct: avx2::DIRECT,
+};
+
+const SCALAR: gemm::Kernel = gemm::Kernel {
+    name: "bgemm_bf16_4x8_scalar",
+    is_supported: || true,
+    tile_rows: 4,
+    narrow_rows: 4,
+    panel: 8,
+    c_bytes: 4,
+    run: scalar::run,
+    locate: gemm::scalar::locate,
+    transpose: gemm::scalar::transpose,
+    direct: &[],
+};
+
 /// All variants, fastest first. Dispatch, tests and benches walk this list.
 pub static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     Kernel {
-        name: "bgemm_bf16_13x32_avx512bf16",
-        is_supported: crate::isa::has_avx512bf16,
-        product: gemm::Kernel {
-            name: "bgemm_bf16_13x32_avx512bf16",
-            is_supported: crate::isa::has_avx512bf16,
-            tile_rows: 13,
-            narrow_rows: 26,
-            panel: 32,
-            run: avx512bf16::run,
-            locate: avx512bf16::locate,
-            transpose: gemm::avx512::transpose,
-            direct: &[],
+        name: AVX512.name,
+        is_supported: AVX512.is_supported,
+        is_fast: true,
+        product: AVX512,
+        rounded: gemm::Kernel {
+            c_bytes: 2,
+            run: avx512bf16::run_rounded,
+            direct: avx512bf16::DIRECT_ROUNDED,
+            ..AVX512
         },
         round: avx512bf16::round,
+        pair: avx512bf16::pair,
+        widen: avx512bf16::widen,
+    },
+    #[cfg(target_arch = "x86_64")]
+    Kernel {
+        name: AVX2.name,
+        is_supported: AVX2.is_supported,
+        is_fast: false,
+        product: AVX2,
+        rounded: gemm::Kernel { c_bytes: 2, run: avx2::run_rounded, direct: avx2::DIRECT_ROUNDED, ..AVX2 },
+        round: avx2::round,
+        pair: avx2::pair,
+        widen: avx2::widen,
     },
     Kernel {
-        name: "bgemm_bf16_4x8_scalar",
-        is_supported: || true,
-        product: gemm::Kernel {
-            name: "bgemm_bf16_4x8_scalar",
-            is_supported: || true,
-            tile_rows: 4,
-            narrow_rows: 4,
-            panel: 8,
-            run: scalar::run,
-            locate: gemm::scalar::locate,
-            transpose: gemm::scalar::transpose,
-            direct: &[],
-        },
-        round: bf16::round_pairs,
+        name: SCALAR.name,
+        is_supported: SCALAR.is_supported,
+        is_fast: false,
+        product: SCALAR,
+        rounded: gemm::Kernel { c_bytes: 2, run: scalar::run_rounded, ..SCALAR },
+        round: scalar::round,
+        pair: scalar::pair,
+        widen: scalar::widen,
     },
 ];
 
@@ -88,9 +149,9 @@ impl Kernel {
         crate::isa::best(KERNELS, |kernel| kernel.is_supported)
     }
 
-    /// True if this variant is faster than f32; the plain one is not.
+    /// True if this variant is faster than f32; the plain ones are not.
     pub fn is_fast(&self) -> bool {
-        self.product.panel > 8
+        self.is_fast
     }
 }
 
@@ -161,8 +222,9 @@ pub fn bconv(
     }
     ROUNDED.with_borrow_mut(|rounded| {
         let c_in = shape.c_in / shape.groups;
-        round_image(threads, packed.kernel, input, c_in, rounded);
         let pairs = c_in.div_ceil(2);
+        rounded.resize(input.len() / c_in * pairs, 0.0);
+        images::round_all(threads, packed.kernel, input, c_in, rounded);
         for group in 0..shape.groups {
             let channels = group * pairs..(group + 1) * pairs;
             let rows = Windows::new(rounded, images, shape.window, out_size, shape.groups * pairs, channels);
@@ -176,28 +238,6 @@ pub fn bconv(
 thread_local! {
     /// The image of a convolution in pairs.
     static ROUNDED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Numbers worth a task of rounding.
-const ROUND_TASK: usize = 1 << 14;
-
-/// Rounds groups of `c_in` channels to pairs; an odd one has a partner of 0.
-fn round_image(threads: &Threads, kernel: &Kernel, input: &[f32], c_in: usize, to: &mut Vec<f32>) {
-    let pairs = c_in.div_ceil(2);
-    let n_groups = input.len() / c_in.max(1);
-    to.resize(n_groups * pairs, 0.0);
-    let groups = (ROUND_TASK / c_in.max(1)).max(1);
-    threads.run_chunks(to, groups * pairs, |index, to| {
-        let from = &input[index * groups * c_in..][..to.len() / pairs * c_in];
-        // SAFETY: `packed` holds a kernel that this CPU supports.
-        unsafe {
-            if c_in.is_multiple_of(2) {
-                (kernel.round)(from, to);
-            } else {
-                from.chunks_exact(c_in).zip(to.chunks_exact_mut(pairs)).for_each(|(from, to)| (kernel.round)(from, to));
-            }
-        }
-    });
 }
 
 /// # Safety

@@ -90,6 +90,42 @@ proptest! {
         }
     }
 
+    /// Both sides through strides: as they are, transposed, and with gaps.
+    #[test]
+    fn products_of_two_changing_sides_agree_with_rounded_numbers(
+        m in prop_oneof![0usize..32, 205usize..212], k in prop_oneof![0usize..20, 510usize..515, 1022usize..1026], n in 0usize..70,
+        a_kind in 0usize..3, b_kind in 0usize..3, seed in 0u64..1000,
+    ) {
+        let strides = |kind: usize, rows: usize, cols: usize| match kind {
+            0 => [cols, 1],
+            1 => [1, rows],
+            _ => [2 * cols, 2],
+        };
+        let ([a_row, a_col], [b_row, b_col]) = (strides(a_kind, m, k), strides(b_kind, k, n));
+        let (a, b, bias) = (noise(2 * m * k, seed), noise(2 * k * n, seed + 1), noise(n, seed + 2));
+        let mut expected = Vec::new();
+        for (row, col) in (0..m).flat_map(|row| (0..n).map(move |col| (row, col))) {
+            let products = (0..k).map(|i| rounded(a[row * a_row + i * a_col]) * rounded(b[i * b_row + col * b_col]));
+            expected.push(products.sum::<f64>() + f64::from(bias[col]));
+        }
+        let epilogue = Epilogue { bias: Some(&bias), ..Epilogue::default() };
+        for kernel in KERNELS.iter().filter(|kernel| (kernel.is_supported)()) {
+            let run = |n_threads| {
+                let threads = Threads::new(n_threads);
+                let mut packed = vec![f32::NAN; changing::packed_len_for(kernel, k, n).unwrap()];
+                let b = gemm::Matrix { data: &b, row_stride: b_row, col_stride: b_col };
+                changing::pack_for(kernel, &threads, b, k, n, &mut packed).unwrap();
+                let a = gemm::Matrix { data: &a, row_stride: a_row, col_stride: a_col };
+                let mut out = vec![f32::NAN; m * n];
+                changing::product_for(kernel, &threads, a, [m, k, n], &packed, &epilogue, &mut out).unwrap();
+                out
+            };
+            let out = run(2);
+            prop_assert!(out == run(1), "{}: threads change bytes", kernel.name);
+            assert_close(kernel.name, &out, &expected, k);
+        }
+    }
+
     /// The convolution in f32 of rounded numbers, which has its own oracle.
     #[test]
     fn convolutions_agree_with_those_of_rounded_numbers(

@@ -4,7 +4,7 @@
 use super::Images;
 use super::shape::Window;
 use crate::activation::Epilogue;
-use crate::gemm::tile::{LINE, prefetch};
+use crate::gemm::tile::{LINE, Terms, prefetch};
 use crate::gemm::{Kernel, pointer};
 use crate::simd::{Lanes, unrolled};
 use crate::threads::{Shareable, Threads};
@@ -29,7 +29,7 @@ pub(crate) struct Strip<'a> {
 /// # Safety
 /// The pointers are valid as [`Strip`] says for `R` outputs, `n_cols <= V::N`; as [`Lanes`].
 #[inline(always)]
-pub(crate) unsafe fn strip<V: Lanes, const R: usize>(strip: &Strip<'_>) {
+pub(crate) unsafe fn strip<V: Lanes, T: Terms<V>, const R: usize>(strip: &Strip<'_>) {
     // SAFETY: the caller's.
     unsafe {
         let mut sums = [V::splat(0.0); R];
@@ -40,18 +40,18 @@ pub(crate) unsafe fn strip<V: Lanes, const R: usize>(strip: &Strip<'_>) {
                 let w0 = V::load(weight);
                 let w1 = V::load(weight.add(strip.channels * V::N));
                 let w2 = V::load(weight.add(2 * strip.channels * V::N));
-                sums[0] = V::splat(*left).mul_add(w0, sums[0]);
+                sums[0] = T::add(V::splat(*left), w0, sums[0]);
                 unrolled!(R, |i| {
                     let value = V::splat(*x.add(i * strip.channels));
                     if i + 1 < R {
-                        sums[i + 1] = value.mul_add(w0, sums[i + 1]);
+                        sums[i + 1] = T::add(value, w0, sums[i + 1]);
                     }
-                    sums[i] = value.mul_add(w1, sums[i]);
+                    sums[i] = T::add(value, w1, sums[i]);
                     if i > 0 {
-                        sums[i - 1] = value.mul_add(w2, sums[i - 1]);
+                        sums[i - 1] = T::add(value, w2, sums[i - 1]);
                     }
                 });
-                sums[R - 1] = V::splat(*right).mul_add(w2, sums[R - 1]);
+                sums[R - 1] = T::add(V::splat(*right), w2, sums[R - 1]);
                 (left, x, right) = (left.wrapping_add(1), x.wrapping_add(1), right.wrapping_add(1));
                 weight = weight.wrapping_add(V::N);
             }
@@ -129,7 +129,7 @@ impl Direct<'_> {
         self.threads.run(lines.div_ceil(band.max(1)), |task| {
             for line in task * band..lines.min((task + 1) * band) {
                 // SAFETY: the caller's; lines are disjoint.
-                unsafe { self.line(line, out.at(line * out_w * self.n), residual) };
+                unsafe { self.line(line, self.kernel.element(out.at(0), line * out_w * self.n), residual) };
             }
         });
     }
@@ -140,7 +140,9 @@ impl Direct<'_> {
         let [out_h, out_w] = self.out_size;
         let (h, w, c) = (self.images.h, self.images.w, self.channels);
         let half = half_panel(self.kernel);
-        let residual = pointer(residual.map(|residual| &residual[line * out_w * self.n..]));
+        let residual = pointer(residual).cast_mut();
+        let at_line = if residual.is_null() { 0 } else { line * out_w * self.n };
+        let residual = self.kernel.element(residual, at_line).cast_const();
         let mut x = 0;
         while x < out_w {
             let &(count, run) =
@@ -162,7 +164,7 @@ impl Direct<'_> {
                     self.b.as_ptr().wrapping_add(tap * 3 * c * half),
                     match n_rows {
                         0 => from.wrapping_add(AHEAD * w * c),
-                        1 => out.wrapping_add((x + AHEAD * out_w) * self.n),
+                        1 => self.kernel.element(out, (x + AHEAD * out_w) * self.n),
                         _ => from,
                     },
                 ];
@@ -174,17 +176,19 @@ impl Direct<'_> {
                 let strip = Strip {
                     rows: &rows[..n_rows],
                     channels: c,
-                    out: out.add(at),
+                    out: self.kernel.element(out, at),
                     n_cols: self.n,
                     bias: pointer(self.epilogue.bias),
-                    residual: if residual.is_null() { residual } else { residual.add(at) },
+                    residual: self.kernel.element(residual.cast_mut(), if residual.is_null() { 0 } else { at }),
                     clamp: self.epilogue.activation.clamp(),
                 };
                 run(&strip);
             }
             x += count;
         }
-        // SAFETY: this line is ours.
-        self.epilogue.activation.apply(unsafe { std::slice::from_raw_parts_mut(out, out_w * self.n) });
+        if self.epilogue.activation.is_curve() {
+            // SAFETY: this line is ours, and where there is a curve it is f32.
+            self.epilogue.activation.apply(unsafe { std::slice::from_raw_parts_mut(out, out_w * self.n) });
+        }
     }
 }

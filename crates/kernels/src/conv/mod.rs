@@ -8,6 +8,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub(crate) mod changing;
+pub(crate) mod changing_bf16;
 pub(crate) mod depthwise;
 pub(crate) mod direct;
 pub(crate) mod gather;
@@ -18,6 +19,7 @@ mod tests;
 pub(crate) mod windows;
 
 pub use changing::{conv_packed, pack_into, packed_len};
+pub use changing_bf16::{End, conv_pairs, ends_in_pairs, pack_pairs_into, packed_pairs_len};
 pub use shape::{Channels, ConvShape, Images, Window};
 
 use crate::activation::Epilogue;

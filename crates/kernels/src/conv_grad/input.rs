@@ -12,7 +12,7 @@ use crate::conv::windows::Windows;
 use crate::conv::{Call, ConvShape, Images, Window};
 use crate::error::ShapeError;
 use crate::gemm::driver::{Lines, MatrixRows, Product};
-use crate::gemm::{check_epilogue, packed, pointer};
+use crate::gemm::{self, check_epilogue, packed, pointer};
 use crate::threads::{Shareable, Threads};
 
 /// Elements of the packed weight of an input gradient, for [`pack_input_gradient_into`].
@@ -66,7 +66,7 @@ pub(super) fn packed_len_for(kernels: Kernels, shape: &ConvShape) -> Result<usiz
     if shape.is_depthwise() {
         return Ok((shape.window.taps() + 1) * shape.c_out);
     }
-    let lens = phases(shape).map(|phase| phase.group_len(kernels, shape) * shape.groups);
+    let lens = phases(shape).map(|phase| phase.group_len(kernels.product, shape) * shape.groups);
     Ok(lens.sum())
 }
 
@@ -89,7 +89,7 @@ pub(super) fn pack_for(
     let (c_in, c_out) = (shape.c_in / shape.groups, shape.c_out / shape.groups);
     let mut rest = to;
     for phase in phases(shape) {
-        let (len, taps) = (phase.group_len(kernels, shape), phase.taps(shape));
+        let (len, taps) = (phase.group_len(kernels.product, shape), phase.taps(shape));
         for group in 0..shape.groups {
             let (to, after) = rest.split_at_mut(len);
             rest = after;
@@ -139,17 +139,21 @@ pub(super) fn input_gradient_for(
         run_depthwise(kernel, threads, d_out, images, out_images, shape, packed, epilogue, d_input);
         return Ok(());
     }
-    let call = Gradient { kernels, threads, d_out, out_images, images, shape, epilogue };
+    run(&Gradient { kernel: kernels.product, threads, d_out, out_images, images, shape, epilogue }, packed, d_input);
+    Ok(())
+}
+
+/// All phases, one after the other.
+pub(super) fn run(call: &Gradient<'_>, packed: &[f32], d_input: &mut [f32]) {
     let mut rest = packed;
-    for phase in phases(shape) {
-        let len = phase.group_len(kernels, shape);
-        for group in 0..shape.groups {
+    for phase in phases(call.shape) {
+        let len = phase.group_len(call.kernel, call.shape);
+        for group in 0..call.shape.groups {
             let (b, after) = rest.split_at(len);
             rest = after;
             call.run_phase(&phase, group, b, d_input);
         }
     }
-    Ok(())
 }
 
 /// The window of the gradient where it is one convolution: a stride of 1 and pads that do not exceed the window.
@@ -206,9 +210,9 @@ fn gcd(a: usize, b: usize) -> usize {
 
 /// One phase of the image: `[down, right]`.
 #[derive(Debug, Clone, Copy)]
-struct Phase([Axis; 2]);
+pub(super) struct Phase([Axis; 2]);
 
-fn phases(shape: &ConvShape) -> impl Iterator<Item = Phase> {
+pub(super) fn phases(shape: &ConvShape) -> impl Iterator<Item = Phase> {
     let window = shape.window;
     (0..window.stride[0]).flat_map(move |y| {
         (0..window.stride[1]).map(move |x| Phase([Axis::new(&window, 0, y), Axis::new(&window, 1, x)]))
@@ -217,7 +221,7 @@ fn phases(shape: &ConvShape) -> impl Iterator<Item = Phase> {
 
 impl Phase {
     /// Its taps, from the last to the first, as places in the window.
-    fn taps(&self, shape: &ConvShape) -> Vec<usize> {
+    pub fn taps(&self, shape: &ConvShape) -> Vec<usize> {
         let [down, right] = self.0;
         let tap = |axis: Axis, index: usize| axis.last_tap - index * axis.tap_step;
         let row = |y: usize| (0..right.n_taps).map(move |x| tap(down, y) * shape.window.kernel[1] + tap(right, x));
@@ -229,21 +233,21 @@ impl Phase {
     }
 
     /// Elements of the packed weight of one group.
-    fn group_len(&self, kernels: Kernels, shape: &ConvShape) -> usize {
+    pub fn group_len(&self, kernel: &gemm::Kernel, shape: &ConvShape) -> usize {
         let k = self.n_taps() * (shape.c_out / shape.groups);
-        packed::packed_len(kernels.product.panel, k, shape.c_in / shape.groups)
+        packed::packed_len(kernel.panel, k, shape.c_in / shape.groups)
     }
 }
 
 /// The arguments of an input gradient, checked.
-struct Gradient<'a> {
-    kernels: Kernels,
-    threads: &'a Threads,
-    d_out: &'a [f32],
-    out_images: Images,
-    images: Images,
-    shape: &'a ConvShape,
-    epilogue: &'a Epilogue<'a>,
+pub(super) struct Gradient<'a> {
+    pub kernel: &'static gemm::Kernel,
+    pub threads: &'a Threads,
+    pub d_out: &'a [f32],
+    pub out_images: Images,
+    pub images: Images,
+    pub shape: &'a ConvShape,
+    pub epilogue: &'a Epilogue<'a>,
 }
 
 impl Gradient<'_> {
@@ -261,18 +265,21 @@ impl Gradient<'_> {
         let at = (down.first * images.w + right.first) * shape.c_in + group * n;
         let line = images.w * shape.c_in;
         let lines = Lines { rows: w, stride: stride_y * line, an_image: h, image_stride: images.h * line };
+        let to = Shareable(self.kernel.element(d_input.as_mut_ptr(), at));
+        let residual = pointer(self.epilogue.residual).cast_mut();
+        let residual = self.kernel.element(residual, if residual.is_null() { 0 } else { at });
         let product = Product {
-            kernel: self.kernels.product,
+            kernel: self.kernel,
             m,
             k,
             n,
             rows: &(),
             b,
-            c: Shareable(d_input[at..].as_mut_ptr()),
+            c: to,
             c_stride: stride_x * shape.c_in,
             lines: (shape.window.stride != [1, 1]).then_some(lines),
             bias: pointer(self.epilogue.bias.map(|bias| &bias[group * n..])),
-            residual: pointer(self.epilogue.residual.map(|residual| &residual[at..])),
+            residual: residual.cast_const(),
             activation: self.epilogue.activation,
         };
         let is_point =
@@ -295,7 +302,7 @@ impl Gradient<'_> {
             };
             let pads = [-down.origin, -right.origin];
             let direct = Direct {
-                kernel: self.kernels.product,
+                kernel: self.kernel,
                 threads: self.threads,
                 input: self.d_out,
                 images: out_images,

@@ -11,16 +11,22 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub mod bf16;
 mod depthwise;
 mod input;
+mod input_bf16;
 mod plan;
 mod scalar;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_bf16;
 mod tile;
 mod weight;
 
+pub use bf16::{conv_weight_gradient_pairs, weight_gradient_pairs_scratch_len};
 pub use input::{conv_input_gradient, input_gradient_packed_len, pack_input_gradient_into};
+pub use input_bf16::{conv_input_gradient_pairs, input_gradient_packed_pairs_len, pack_input_gradient_pairs_into};
 pub use weight::{conv_weight_gradient, weight_gradient_scratch_len};
 
 use depthwise::Row;

@@ -8,12 +8,12 @@ use crate::gemm;
 use crate::threads::Threads;
 use proptest::prelude::*;
 
-fn noise(len: usize, seed: u64) -> Vec<f32> {
+pub(super) fn noise(len: usize, seed: u64) -> Vec<f32> {
     (0..len as u64).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.5 - 1.0).collect()
 }
 
 /// Calls `visit(input, weight, out)` with the places of every product of a convolution.
-fn each_product(shape: &ConvShape, images: Images, mut visit: impl FnMut(usize, usize, usize)) {
+pub(super) fn each_product(shape: &ConvShape, images: Images, mut visit: impl FnMut(usize, usize, usize)) {
     let Images { n, h, w } = images;
     let Window { kernel, stride, dilation, pads } = shape.window;
     let [out_h, out_w] = shape.window.output_size(h, w).unwrap();
@@ -39,7 +39,7 @@ fn each_product(shape: &ConvShape, images: Images, mut visit: impl FnMut(usize, 
     }
 }
 
-fn out_len(shape: &ConvShape, images: Images) -> usize {
+pub(super) fn out_len(shape: &ConvShape, images: Images) -> usize {
     let [out_h, out_w] = shape.window.output_size(images.h, images.w).unwrap();
     images.n * out_h * out_w * shape.c_out
 }

@@ -56,5 +56,5 @@ pub(crate) static DIRECT: &[(usize, RunStrip)] = &[(8, strip::<8>), (4, strip::<
 #[target_feature(enable = "avx2,fma")]
 unsafe fn strip<const R: usize>(args: &Strip<'_>) {
     // SAFETY: the caller's.
-    unsafe { direct::strip::<F32x8, R>(args) }
+    unsafe { direct::strip::<F32x8, One, R>(args) }
 }

@@ -57,5 +57,5 @@ pub(crate) static DIRECT: &[(usize, RunStrip)] =
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
 unsafe fn strip<const R: usize>(args: &Strip<'_>) {
     // SAFETY: the caller's.
-    unsafe { direct::strip::<F32x16, R>(args) }
+    unsafe { direct::strip::<F32x16, One, R>(args) }
 }

@@ -261,7 +261,9 @@ impl<R: Rows> Product<'_, R> {
 
     /// Where the block of K that begins at `start` ends: whole runs, or parts of one, of about the same depth.
     fn block_end(&self, start: usize) -> usize {
-        let (run_len, block_len) = (self.rows.run_len(), self.rows.block_len());
+        let is_whole = self.kernel.c_bytes < 4;
+        let block_len = if is_whole { usize::MAX } else { self.rows.block_len() };
+        let run_len = self.rows.run_len();
         if run_len > block_len {
             let in_run = start % run_len;
             let n_blocks = run_len.div_ceil(block_len);
@@ -301,8 +303,8 @@ impl<R: Rows> Product<'_, R> {
         let finish = (ks.end == self.k).then(|| {
             let (min, max) = self.activation.clamp();
             let bias = if self.bias.is_null() { self.bias } else { self.bias.wrapping_add(panel.col) };
-            let residual = if self.residual.is_null() { self.residual } else { self.residual.wrapping_add(at) };
-            Finish { bias, residual, min, max }
+            let residual = self.kernel.element(self.residual.cast_mut(), if self.residual.is_null() { 0 } else { at });
+            Finish { bias, residual: residual.cast_const(), min, max }
         });
         // SAFETY: the caller's.
         unsafe {
@@ -312,7 +314,7 @@ impl<R: Rows> Product<'_, R> {
                 run_len: ks.len() / runs.len(),
                 b: self.b.as_ptr().add(panel.offset + ks.start * panel.width),
                 next,
-                c: self.c.at(at),
+                c: self.kernel.element(self.c.at(0), at),
                 c_stride: self.c_stride,
                 n_cols: panel.n_cols,
                 accumulate: ks.start > 0,

@@ -41,6 +41,8 @@ pub struct Kernel {
     pub narrow_rows: usize,
     /// Columns of a panel of B.
     pub panel: usize,
+    /// Bytes of an element of C and of the residual: 4, or 2 where they are bf16; then all of K is summed at once.
+    pub(crate) c_bytes: usize,
     /// `(rows, width of the panel, tile)`.
     pub(crate) run: unsafe fn(usize, usize, &Tile),
     /// `Windows::locate`, compiled for the same instruction set.
@@ -53,6 +55,13 @@ pub struct Kernel {
 
 /// [`crate::conv::direct::strip`], compiled for an instruction set.
 pub(crate) type RunStrip = unsafe fn(&Strip<'_>);
+
+impl Kernel {
+    /// Where element `index` of C or of the residual is.
+    pub(crate) fn element(&self, from: *mut f32, index: usize) -> *mut f32 {
+        from.wrapping_byte_add(index * self.c_bytes)
+    }
+}
 
 impl std::fmt::Debug for Kernel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -69,6 +78,7 @@ pub static KERNELS: &[Kernel] = &[
         tile_rows: 13,
         narrow_rows: 26,
         panel: 32,
+        c_bytes: 4,
         run: avx512::run,
         locate: avx512::locate,
         transpose: avx512::transpose,
@@ -81,6 +91,7 @@ pub static KERNELS: &[Kernel] = &[
         tile_rows: 6,
         narrow_rows: 12,
         panel: 16,
+        c_bytes: 4,
         run: avx2::run,
         locate: avx2::locate,
         transpose: avx2::transpose,
@@ -92,6 +103,7 @@ pub static KERNELS: &[Kernel] = &[
         tile_rows: 4,
         narrow_rows: 4,
         panel: 8,
+        c_bytes: 4,
         run: scalar::run,
         locate: scalar::locate,
         transpose: scalar::transpose,
@@ -111,7 +123,7 @@ pub struct Matrix<'a> {
 }
 
 impl Matrix<'_> {
-    fn check(&self, what: &'static str, rows: usize, cols: usize) -> Result<(), ShapeError> {
+    pub(crate) fn check(&self, what: &'static str, rows: usize, cols: usize) -> Result<(), ShapeError> {
         check_strides(what, self.data.len(), [rows, cols], [self.row_stride, self.col_stride])
     }
 }

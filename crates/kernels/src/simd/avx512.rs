@@ -19,16 +19,6 @@ impl F32x16 {
             Self(_mm512_dpbf16_ps(sum.0, transmute::<__m512, __m512bh>(self.0), transmute::<__m512, __m512bh>(b.0)))
         }
     }
-
-    /// Two vectors rounded to bf16, in order, two to a lane.
-    ///
-    /// # Safety
-    /// This CPU has AVX-512 F and BF16.
-    #[inline(always)]
-    pub(crate) unsafe fn to_pairs(first: Self, second: Self) -> Self {
-        // SAFETY: the caller's; the types differ in the meaning of their bits only.
-        unsafe { Self(std::mem::transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(second.0, first.0))) }
-    }
 }
 
 #[inline(always)]

@@ -7,10 +7,13 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod bf16;
 pub(crate) mod math;
 mod one;
 pub(crate) mod rows;
 pub(crate) mod slopes;
+
+pub(crate) use bf16::Bf16;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::F32x8;

@@ -1,6 +1,5 @@
 //! What methods ask of a training: masks, the state of the optimizer, gradients, the network's tensors.
 
-use lissom_engine::SessionOptions;
 use lissom_tensor::Tensor;
 
 use super::{Passes, Trainer};
@@ -63,7 +62,7 @@ impl Trainer {
     /// As [`step`](Self::step).
     pub fn gradient_at(&mut self, weights: &Named, batch: &[(&str, &Tensor)]) -> Result<Named, TrainError> {
         if let (Passes::One(_), None) = (&self.passes, &self.gradient) {
-            let session = SessionOptions { threads: self.options.threads, ..SessionOptions::default() };
+            let session = self.options.session();
             self.gradient = Some(Runner::new(Step::gradient(&self.forward, &self.options.step)?, &session)?);
         }
         let mut given: Named = batch.iter().map(|(name, tensor)| ((*name).to_owned(), (*tensor).clone())).collect();

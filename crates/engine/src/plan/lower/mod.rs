@@ -11,6 +11,7 @@ mod few_rows;
 mod linear;
 mod map;
 mod movement;
+mod pairs;
 mod products;
 mod qlinear;
 mod quantized;
@@ -117,6 +118,8 @@ pub(super) struct Record {
     /// The value is this one with zeros around its images (`[top, left, bottom, right]`), not made yet; only
     /// convolutions use it.
     pub padded: Option<(ValueId, [usize; 4])>,
+    /// The value is an image in bf16, two channels to a word, channels last; numbers, if somebody needs them, follow from these.
+    pub pairs: Option<Source>,
     /// The value is the first where the second, what a ReLU gave, is above zero, and 0 elsewhere; not made yet.
     pub masked: Option<(ValueId, ValueId)>,
 }
@@ -324,6 +327,7 @@ impl<'n, 'a> Builder<'n, 'a> {
         match self.record(id) {
             Some(record) if !record.forms.is_empty() => record.forms.layout(),
             Some(Record { codes: Some((forms, _)), .. }) => forms.layout(),
+            Some(Record { pairs: Some(_), .. }) => Layout::Last,
             Some(Record { masked: Some((from, _)), .. }) => self.layout(*from),
             _ => Layout::Plain,
         }
@@ -433,7 +437,7 @@ impl<'n, 'a> Builder<'n, 'a> {
     }
 }
 
-/// True if the activation is one that bounds of codes express.
-pub(super) fn is_clamp(activation: Activation) -> bool {
+/// True if the activation is one that bounds express.
+pub(in crate::plan) fn is_clamp(activation: Activation) -> bool {
     matches!(activation, Activation::None | Activation::Relu | Activation::Clip { .. })
 }

@@ -45,6 +45,9 @@ impl Builder<'_, '_> {
 
     /// Makes a value that was put off.
     fn made(&mut self, id: ValueId, record: &Record, shape: &[usize]) -> Result<Forms, EngineError> {
+        if let Some(pairs) = &record.pairs {
+            return self.widened(id, pairs.clone());
+        }
         let len = shape.iter().product();
         let name = self.network.graph.value(id).name.clone();
         let info = |op: &str, kernel| StepInfo { name: name.clone(), op: op.to_owned(), kernel, ..StepInfo::default() };
@@ -78,7 +81,8 @@ impl Builder<'_, '_> {
 
     /// The gradient and the output of the ReLU that the value is made from, if it is not made yet.
     pub fn relu_gradient(&self, id: ValueId) -> Option<(ValueId, ValueId)> {
-        self.record(id).filter(|record| record.forms.is_empty()).and_then(|record| record.masked)
+        let put_off = self.record(id).filter(|record| record.forms.is_empty() && record.pairs.is_none());
+        put_off.and_then(|record| record.masked)
     }
 
     /// One of the forms in the layout, converted if it must be.

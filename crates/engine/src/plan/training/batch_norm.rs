@@ -7,9 +7,9 @@ use lissom_graph::ValueId;
 use lissom_kernels::batch_norm::{self, Affine, Mask, Norm, Saved};
 use lissom_kernels::{Activation, Threads};
 
-use super::Lowering;
+use super::{Lowering, batch_norm_bf16 as bf16};
 use crate::EngineError;
-use crate::plan::lower::{Builder, Channels, Layout};
+use crate::plan::lower::{Builder, Channels, Layout, is_clamp};
 use crate::plan::operands::Operands;
 use crate::plan::step::{Compute, Source};
 
@@ -49,9 +49,14 @@ fn lower_forward(builder: &mut Builder<'_, '_>, index: usize) -> Result<bool, En
         return Ok(false);
     }
     let (c, layout) = (shape[1], layout(&shape));
-    let source = builder.source(x, layout)?;
+    let is_pairs = is_pairs(builder, x, c);
+    let source = image(builder, x, layout, is_pairs)?;
     let info = builder.info(index, &[], "batch norm statistics");
-    let statistics = builder.compute(info, Statistics, vec![source.clone()], 2 * c);
+    let statistics = if is_pairs {
+        builder.compute(info, bf16::Statistics, vec![source.clone()], 2 * c)
+    } else {
+        builder.compute(info, Statistics, vec![source.clone()], 2 * c)
+    };
     let info = builder.info(index, &[], "batch norm coefficients");
     let inputs = vec![statistics.clone(), builder.source(scale, Layout::Plain)?, builder.source(bias, Layout::Plain)?];
     let coefficients = builder.compute(info, Coefficients { epsilon }, inputs, 3 * c);
@@ -74,13 +79,21 @@ fn lower_forward(builder: &mut Builder<'_, '_>, index: usize) -> Result<bool, En
         let activation = chain.residual.is_none().then_some((chain.output, chain.activation));
         builder.batch_norms.insert(id, Forward { affine, activation });
     }
+    let (len, activation): (usize, _) = (shape.iter().product(), chain.activation);
+    let ends_in_pairs = is_pairs && is_clamp(activation);
+    let source = if is_pairs && !ends_in_pairs { builder.source(x, layout)? } else { source };
     let mut inputs = vec![source, coefficients];
     if let Some(residual) = chain.residual {
-        inputs.push(builder.source(residual, layout)?);
+        inputs.push(image(builder, residual, layout, ends_in_pairs)?);
     }
     let info = builder.info(index, &chain.works, "batch norm");
-    let made = builder.compute(info, Normalize { activation: chain.activation }, inputs, shape.iter().product());
-    builder.end(&chain, layout, made);
+    if ends_in_pairs {
+        let made = builder.compute(info, bf16::Normalize { activation }, inputs, len / 2);
+        builder.end_pairs(&chain, made);
+    } else {
+        let made = builder.compute(info, Normalize { activation }, inputs, len);
+        builder.end(&chain, layout, made);
+    }
     Ok(true)
 }
 
@@ -95,7 +108,9 @@ fn lower_gradient(builder: &mut Builder<'_, '_>, index: usize) -> Result<bool, E
     if shape.len() < 2 || network.shape(dy) != Some(shape.clone()) || !network.is_f32(x) {
         return Ok(false);
     }
-    let (c, layout, len) = (shape[1], layout(&shape), shape.iter().product());
+    let (c, layout, len): (_, _, usize) = (shape[1], layout(&shape), shape.iter().product());
+    let is_pairs = is_pairs(builder, x, c);
+    let len: usize = if is_pairs { len / 2 } else { len };
     // The gradient of an activation that nobody needed so far is taken on the way.
     let masked = builder.relu_gradient(dy);
     let (from, activation, mask) = match masked {
@@ -104,19 +119,22 @@ fn lower_gradient(builder: &mut Builder<'_, '_>, index: usize) -> Result<bool, E
             Some(Forward { affine, activation: Some((own, activation)) }) if *own == output => {
                 (from, *activation, Some((true, affine.clone())))
             }
-            _ => (from, Activation::Relu, Some((false, builder.source(output, layout)?))),
+            _ => (from, Activation::Relu, Some((false, image(builder, output, layout, is_pairs)?))),
         },
     };
     let is_recomputed = mask.as_ref().map(|(is_recomputed, _)| *is_recomputed);
     let writes_masked = masked.is_some() && network.only_consumer(dy).is_none();
-    let x = builder.source(x, layout)?;
+    let x = image(builder, x, layout, is_pairs)?;
     let (mean, inv_std) = (builder.source(mean, Layout::Plain)?, builder.source(inv_std, Layout::Plain)?);
-    let mut inputs = vec![builder.source(from, layout)?, x.clone(), mean.clone(), inv_std.clone()];
+    let mut inputs = vec![image(builder, from, layout, is_pairs)?, x.clone(), mean.clone(), inv_std.clone()];
     inputs.extend(mask.iter().map(|(_, source)| source.clone()));
     let info = builder.info(index, &[], "batch norm gradient sums");
     let start = if writes_masked { len } else { 0 };
-    let sums = Sums { is_recomputed, activation, writes_masked };
-    let made = builder.compute(info, sums, inputs, start + 2 * c);
+    let made = if is_pairs {
+        builder.compute(info, bf16::Sums { is_recomputed, activation, writes_masked }, inputs, start + 2 * c)
+    } else {
+        builder.compute(info, Sums { is_recomputed, activation, writes_masked }, inputs, start + 2 * c)
+    };
     let (Some(own_dscale), Some(own_dbias)) = (made.part(start..start + c), made.part(start + c..start + 2 * c)) else {
         return Ok(false);
     };
@@ -126,9 +144,9 @@ fn lower_gradient(builder: &mut Builder<'_, '_>, index: usize) -> Result<bool, E
         }
     }
     let mut mask = mask;
-    let mut from = builder.source(from, layout)?;
+    let mut from = image(builder, from, layout, is_pairs)?;
     if let (true, Some(part)) = (writes_masked, made.part(0..len)) {
-        builder.set(dy, layout, part.clone());
+        set_image(builder, dy, layout, part.clone(), is_pairs);
         (from, mask) = (part, None);
     }
     if let Some(dx) = dx.filter(|&dx| builder.is_used(dx)) {
@@ -137,10 +155,29 @@ fn lower_gradient(builder: &mut Builder<'_, '_>, index: usize) -> Result<bool, E
         let is_recomputed = mask.as_ref().map(|(is_recomputed, _)| *is_recomputed);
         inputs.extend(mask.map(|(_, source)| source));
         let info = builder.info(index, &[], "batch norm gradient");
-        let made = builder.compute(info, Gradient { is_recomputed, activation }, inputs, len);
-        builder.set(dx, layout, made);
+        let made = if is_pairs {
+            builder.compute(info, bf16::Gradient { is_recomputed, activation }, inputs, len)
+        } else {
+            builder.compute(info, Gradient { is_recomputed, activation }, inputs, len)
+        };
+        set_image(builder, dx, layout, made, is_pairs);
     }
     Ok(true)
+}
+
+/// True if a convolution left `x` in bf16.
+fn is_pairs(builder: &Builder<'_, '_>, x: ValueId, c: usize) -> bool {
+    builder.has_pairs(x) && c.is_multiple_of(2)
+}
+
+/// A value as all of a batch norm are: pairs, or numbers in a layout.
+fn image(builder: &mut Builder<'_, '_>, id: ValueId, layout: Layout, is_pairs: bool) -> Result<Source, EngineError> {
+    if is_pairs { builder.pairs(id) } else { builder.source(id, layout) }
+}
+
+/// What [`image`] reads.
+fn set_image(builder: &mut Builder<'_, '_>, id: ValueId, layout: Layout, source: Source, is_pairs: bool) {
+    if is_pairs { builder.set_pairs(id, source) } else { builder.set(id, layout, source) }
 }
 
 /// x.
@@ -190,7 +227,7 @@ impl Compute for Running {
 }
 
 /// The two halves of `[2, c]`.
-fn affine(values: &[f32]) -> Affine<'_> {
+pub(super) fn affine(values: &[f32]) -> Affine<'_> {
     let (scale, bias) = values.split_at(values.len() / 2);
     Affine { scale, bias }
 }
@@ -212,7 +249,7 @@ impl Compute for Normalize {
 }
 
 /// What the activation let through: by input `at`, the affine map before it or what it gave.
-fn mask<'a>(
+pub(super) fn mask<'a>(
     operands: &Operands<'a>,
     at: usize,
     is_recomputed: Option<bool>,

@@ -25,6 +25,10 @@ fn lower(builder: &mut Builder<'_, '_>, index: usize) -> Result<bool, EngineErro
     if !is_fit || !builder.fits_output(&shape, images, out)? {
         return Ok(false);
     }
+    if builder.rounds() && super::conv_bf16::fits(&shape) {
+        super::conv_bf16::lower(builder, index, (shape, images), [x, weight, out], bias)?;
+        return Ok(true);
+    }
     let packed_len = conv::packed_len(&shape).map_err(|source| builder.kernel_error(index, source))?;
     let source = builder.source(weight, Layout::Plain)?;
     let packed =

@@ -24,6 +24,10 @@ fn lower(builder: &mut Builder<'_, '_>, index: usize) -> Result<bool, EngineErro
     }
     let used = |id: Option<lissom_graph::ValueId>| id.filter(|&id| builder.is_used(id));
     let (dx, dweight, dbias) = (used(dx), used(dweight), used(dbias));
+    if builder.rounds() && super::conv_bf16::fits(&shape) {
+        super::conv_grad_bf16::lower(builder, index, (shape, images), [dy, x, weight], [dx, dweight, dbias])?;
+        return Ok(true);
+    }
     let gradient = builder.source(dy, Layout::Last)?;
     if dweight.is_some() || dbias.is_some() {
         let input = builder.source(x, Layout::Last)?;

@@ -5,12 +5,16 @@
 mod activation;
 mod activation_grad;
 mod batch_norm;
+mod batch_norm_bf16;
 mod conv;
+mod conv_bf16;
 mod conv_grad;
+mod conv_grad_bf16;
 mod layer_norm;
 mod masked;
 mod pool;
 mod product;
+mod product_bf16;
 mod slice;
 mod softmax;
 mod step_quantize;

@@ -3,9 +3,9 @@
 use lissom_graph::ValueId;
 use lissom_kernels::elementwise::Binary;
 use lissom_kernels::gemm::{self, Matrix};
-use lissom_kernels::{Activation, Epilogue, Threads};
+use lissom_kernels::{Activation, Epilogue, Threads, bgemm};
 
-use super::Lowering;
+use super::{Lowering, product_bf16 as bf16};
 use crate::EngineError;
 use crate::plan::lower::{Builder, Channels, Layout, Seen};
 use crate::plan::operands::Operands;
@@ -90,9 +90,16 @@ fn emit(
     out: ValueId,
 ) -> Result<(), EngineError> {
     let Sides { a, b, a_strides, b_strides, size: [m, k, n] } = sides;
-    let packed_len = gemm::packed_len(k, n).map_err(|source| builder.kernel_error(index, source))?;
-    let pack = Pack { strides: b_strides, size: [k, n] };
-    let packed = builder.compute(builder.info(index, &[], "pack"), pack, vec![b], packed_len);
+    let rounds = builder.rounds();
+    let packed_len = if rounds { bgemm::packed_pairs_len(k, n) } else { gemm::packed_len(k, n) };
+    let packed_len = packed_len.map_err(|source| builder.kernel_error(index, source))?;
+    let packed = if rounds {
+        let pack = bf16::Pack { strides: b_strides, size: [k, n] };
+        builder.compute(builder.info(index, &[], "pack bf16"), pack, vec![b], packed_len)
+    } else {
+        let pack = Pack { strides: b_strides, size: [k, n] };
+        builder.compute(builder.info(index, &[], "pack"), pack, vec![b], packed_len)
+    };
     let (mut bias, mut value, mut works) = (bias, out, Vec::new());
     if let (None, Some((next, row, after))) = (bias, added_row(builder, out, n)) {
         (bias, value) = (Some(row), after);
@@ -104,15 +111,15 @@ fn emit(
     for id in bias.into_iter().chain(chain.residual) {
         inputs.push(builder.source(id, Layout::Plain)?);
     }
-    let product = Product {
-        strides: a_strides,
-        size: [m, k, n],
-        has_bias: bias.is_some(),
-        has_residual: chain.residual.is_some(),
-        activation: chain.activation,
+    let (strides, size, activation) = (a_strides, [m, k, n], chain.activation);
+    let (has_bias, has_residual) = (bias.is_some(), chain.residual.is_some());
+    let made = if rounds {
+        let product = bf16::Product { strides, size, has_bias, has_residual, activation };
+        builder.compute(builder.info(index, &works, "gemm bf16"), product, inputs, m * n)
+    } else {
+        let product = Product { strides, size, has_bias, has_residual, activation };
+        builder.compute(builder.info(index, &works, "gemm packed"), product, inputs, m * n)
     };
-    let info = builder.info(index, &works, "gemm packed");
-    let made = builder.compute(info, product, inputs, m * n);
     works.iter().for_each(|&work| builder.is_done[work] = true);
     builder.end(&chain, Layout::Plain, made);
     Ok(())

@@ -1,0 +1,32 @@
+//! The loops of this family on bf16, for any instruction set.
+
+use super::super::Half;
+use super::super::lanes::{self, Gradient, Normalize, Rows, Sums};
+
+/// # Safety
+/// As `lanes::statistics`, on a CPU with any instruction set.
+pub(super) unsafe fn statistics(at: Rows, x: *const Half, shift: *const f32, out: [*mut f32; 2]) {
+    // SAFETY: the caller's.
+    unsafe { lanes::statistics::<f32, Half>(at, x, shift, out) }
+}
+
+/// # Safety
+/// As `lanes::normalize`, on a CPU with any instruction set.
+pub(super) unsafe fn normalize(at: Rows, of: Normalize<Half>) {
+    // SAFETY: the caller's.
+    unsafe { lanes::normalize::<f32, Half>(at, of) }
+}
+
+/// # Safety
+/// As `lanes::sums`, on a CPU with any instruction set.
+pub(super) unsafe fn sums(at: Rows, of: Sums<Half>) {
+    // SAFETY: the caller's.
+    unsafe { lanes::sums::<f32, Half>(at, of) }
+}
+
+/// # Safety
+/// As `lanes::gradient`, on a CPU with any instruction set.
+pub(super) unsafe fn gradient(at: Rows, of: Gradient<Half>) {
+    // SAFETY: the caller's.
+    unsafe { lanes::gradient::<f32, Half>(at, of) }
+}
