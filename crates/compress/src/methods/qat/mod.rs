@@ -224,8 +224,8 @@ impl Technique for QatTechnique {
         teacher::follow(options, settings.teacher_share, 1.0)?;
         self.teacher = if teacher::is_followed(options) { Some(Teacher::new(model, options.threads)?) } else { None };
         let needed = match settings.weight_bits.min(settings.ends) {
-            ..=2 => 25,
-            ..=4 => 21,
+            0..=2 => 25,
+            3..=4 => 21,
             _ => 13,
         };
         upgrade_opset(model, needed).map_err(refused)?;
