@@ -218,8 +218,8 @@ impl Technique for BinaryRelax {
     fn prepare(&mut self, model: &mut Model, options: &mut TrainerOptions) -> Result<(), TrainError> {
         // Larger codes hold fewer bits as well: a network that cannot be brought to a later opset has those.
         let wanted: &[u32] = match self.bits {
-            ..=2 => &[25, 21, 13],
-            ..=4 => &[21, 13],
+            0..=2 => &[25, 21, 13],
+            3..=4 => &[21, 13],
             _ => &[13],
         };
         wanted.iter().any(|&opset| upgrade_opset(model, opset).is_ok());

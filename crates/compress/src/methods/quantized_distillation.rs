@@ -464,7 +464,7 @@ mod tests {
         for start in [Start::Quantiles, Start::Uniform] {
             let points = Points::new(&w, 128, 4, start);
             let gradient = points.gradient(&w, &g, 128);
-            for j in 0..4 {
+            for (j, own) in gradient.iter().enumerate() {
                 // Which weight has which point does not change.
                 let loss = |by: f64| -> f64 {
                     let values = w.chunks(128).zip(g.chunks(128)).map(|(w, g)| {
@@ -478,7 +478,7 @@ mod tests {
                     values.sum()
                 };
                 let difference = (loss(1e-4) - loss(-1e-4)) / 2e-4;
-                assert!((difference - gradient[j]).abs() < 1e-6, "{start:?} {j}");
+                assert!((difference - own).abs() < 1e-6, "{start:?} {j}");
             }
         }
     }

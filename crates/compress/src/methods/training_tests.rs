@@ -175,7 +175,7 @@ const CASES: &[(&str, &str, f64)] = &[
     ("lottery_ticket", "share = 0.5\nprunings = 2\nrewind = 5", 0.75),
     ("pq_index", "prunings = 2\nscope = \"layer\"", f64::NAN),
     ("qat", "weight_bits = 4\nactivation_bits = 4", 0.0),
-    ("qat", "learned = false", 0.0),
+    ("qat", "activation_bits = 32\nlearned = false\nteacher_share = 0", 0.0),
     ("quantized_distillation", "bits = 3\nbucket = 64", 0.0),
     ("quantized_distillation", "bits = 3\npoints = true\nrate = 1e-3\nends = true", 0.0),
     ("rigl", "sparsity = 0.5\nallocate = \"uniform\"\nevery = 10", 0.5),

@@ -65,8 +65,14 @@ impl Trained<'_> {
     }
 }
 
-/// Writes what was trained. `plain` is the network before the quantizers went in, `trained` the one with them.
-pub(super) fn export(plain: &Model, trained: &Model, places: &Places) -> Result<Model, TrainError> {
+/// Writes what was trained. `plain` is the network before the quantizers went in, `trained` the one with them. Biases become multiples of the
+/// product of two steps, as integer sums need them; this rounding is the only one that training does not see, and tests leave it out.
+pub(super) fn export(
+    plain: &Model,
+    trained: &Model,
+    places: &Places,
+    has_integer_biases: bool,
+) -> Result<Model, TrainError> {
     let mut model = plain.clone();
     let constants: Vec<ValueId> = plain.graph.constants().map(|(id, _)| id).collect();
     for id in constants {
@@ -98,6 +104,7 @@ pub(super) fn export(plain: &Model, trained: &Model, places: &Places) -> Result<
         let stride = strides(&shape)[own.layer.axis];
         let scales: Vec<f32> = (0..shape[own.layer.axis]).map(|channel| folded[channel * stride]).collect();
         let input = input_scale(own.layer, places, &trained.graph)?;
+        let input = input.filter(|_| has_integer_biases);
         let bias = input.and_then(|scale| Some((scale, integer_bias(&model.graph, layer)?)));
         let least = match &bias {
             Some((scale, (_, bias))) => least_scales(*scale, bias, Sharing::Channel(own.layer.axis)),

@@ -4,7 +4,7 @@
 //! backward the rounding counts as the identity inside of the range. With `learned` the steps are trained, as learned step size
 //! quantization says (Esser et al.): they begin at `2 · mean|v| / √(largest code)`, activations by the first batch, and their gradients are
 //! scaled by `1 / √(n · largest code)`; n is the number of weights that share a step, or of elements of one sample. Steps never decay
-//! and stay at 1e-8 or more. Without `learned` they are those of least squared error and stay.
+//! and stay at 1e-8 or more. Without `learned` they are those of least squared error and stay; steps of 8 bits begin there in any case.
 //!
 //! What is after a ReLU has unsigned codes; codes of weights are symmetric. The first convolution and the last layer have `ends` bits, additions
 //! and pools 8. Batch norms go on learning, their statistics are the mean over the last steps of the running ones, and they move into the steps at
@@ -24,13 +24,13 @@ use lissom_engine::{Session, SessionOptions};
 use lissom_graph::{Model, ValueId};
 use lissom_passes::upgrade_opset;
 use lissom_recipe::{LayerFilter, Settings, SettingsError};
-use lissom_tensor::Tensor;
+use lissom_tensor::{Tensor, Weight};
 use lissom_train::{Due, Group, Kept, Moment, Technique, TrainError, Trainer, TrainerOptions};
 use serde::Deserialize;
 
 use self::place::{Bits, Places};
 use crate::parts::histogram::Histogram;
-use crate::parts::quantizer::{Sharing, WeightGrid};
+use crate::parts::quantizer::{Codes, Sharing, WeightGrid};
 use crate::parts::range::{Calibrate, RangeRule};
 use crate::parts::teacher::{self, Teacher};
 use crate::{Changes, Job, Method, MethodError, MethodSpec, training};
@@ -144,6 +144,23 @@ impl QatTechnique {
         self.plain.as_ref().ok_or_else(|| refused("it was not prepared"))
     }
 
+    /// The network with its quantizers and the statistics that are written.
+    fn rounded(&self, trainer: &Trainer) -> Result<Model, TrainError> {
+        let mut trained = trainer.model();
+        for (name, sums) in &self.sums {
+            let Some(value) = trained.graph.find_value(name) else { continue };
+            let mean: Vec<f32> = sums.iter().map(|sum| (sum / self.summed.max(1) as f64) as f32).collect();
+            trained.graph.set_constant(value, Weight::Dense(Tensor::vector(mean)));
+        }
+        Ok(trained)
+    }
+
+    /// Whether steps begin as published: with 8 bits that leaves most codes unused, a few epochs do not mend it, and biases are multiples of
+    /// the product of two steps.
+    fn begins_by_mean(&self, codes: Codes) -> bool {
+        self.settings.learned && codes.max < 127
+    }
+
     /// The first steps of weights.
     fn weight_steps(&self, trainer: &mut Trainer) -> Result<(), TrainError> {
         for layer in &self.places.layers {
@@ -153,7 +170,7 @@ impl QatTechnique {
             let (shape, values) = (weight.shape().to_vec(), weight.to_f32_vec()?);
             let channels = shape[layer.axis];
             let grid = WeightGrid { codes: layer.codes, sharing: Sharing::Channel(layer.axis), clips: true };
-            let steps = if self.settings.learned {
+            let steps = if self.begins_by_mean(layer.codes) {
                 let stride = lissom_tensor::strides(&shape)[layer.axis];
                 let all = first_step(&values, layer.codes.max);
                 let mut own = vec![Vec::new(); channels];
@@ -185,7 +202,7 @@ impl QatTechnique {
             group.0.extend_from_slice(tensor.as_slice::<f32>()?);
         }
         for (step, (values, codes)) in seen {
-            let own = if self.settings.learned {
+            let own = if self.begins_by_mean(codes) {
                 first_step(&values, codes.max)
             } else {
                 let mut histogram = Histogram::default();
@@ -207,8 +224,8 @@ impl Technique for QatTechnique {
         teacher::follow(options, settings.teacher_share, 1.0)?;
         self.teacher = if teacher::is_followed(options) { Some(Teacher::new(model, options.threads)?) } else { None };
         let needed = match settings.weight_bits.min(settings.ends) {
-            ..=2 => 25,
-            ..=4 => 21,
+            0..=2 => 25,
+            3..=4 => 21,
             _ => 13,
         };
         upgrade_opset(model, needed).map_err(refused)?;
@@ -272,13 +289,7 @@ impl Technique for QatTechnique {
     }
 
     fn finish(&mut self, trainer: &Trainer) -> Result<Model, TrainError> {
-        let mut trained = trainer.model();
-        for (name, sums) in &self.sums {
-            let Some(value) = trained.graph.find_value(name) else { continue };
-            let mean: Vec<f32> = sums.iter().map(|sum| (sum / self.summed.max(1) as f64) as f32).collect();
-            trained.graph.set_constant(value, lissom_tensor::Weight::Dense(Tensor::vector(mean)));
-        }
-        export::export(self.plain()?, &trained, &self.places)
+        export::export(self.plain()?, &self.rounded(trainer)?, &self.places, true)
     }
 
     fn metrics(&self, trainer: &Trainer) -> Vec<(String, f64)> {
