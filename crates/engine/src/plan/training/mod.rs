@@ -5,8 +5,10 @@
 mod activation;
 mod activation_grad;
 mod batch_norm;
+mod columns;
 mod conv;
 mod conv_grad;
+mod descent;
 mod layer_norm;
 mod masked;
 mod pool;
@@ -17,6 +19,8 @@ mod softmax;
 use lissom_graph::Node;
 
 pub(super) use batch_norm::Forward;
+pub(super) use columns::Columns;
+pub(super) use descent::descent;
 pub(super) use product::by_matrix;
 
 use super::lower::Builder;
