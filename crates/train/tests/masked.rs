@@ -53,7 +53,11 @@ fn step(settings: &str, dense_gradients: bool) -> Step {
 
 #[test]
 fn a_masked_step_is_what_its_graph_says() {
-    let settings = ["momentum = 0.9\nweight_decay = 0.01", "momentum = 0.8\nnesterov = true", "momentum = 0.0"];
+    let settings = [
+        "momentum = 0.9\nweight_decay = 0.01",
+        "momentum = 0.8\nnesterov = true",
+        "momentum = 0.0\nweight_decay = 0.1",
+    ];
     for (settings, dense_gradients) in settings.into_iter().flat_map(|text| [(text, false), (text, true)]) {
         let step = step(settings, dense_gradients);
         let named = inputs(&step);

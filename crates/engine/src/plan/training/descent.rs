@@ -46,7 +46,8 @@ pub(in crate::plan) fn descent(builder: &mut Builder<'_, '_>, index: usize) -> R
     }
     found.works.iter().for_each(|&work| builder.is_done[work] = true);
     let len = builder.shape(found.weight)?.iter().product();
-    if builder.is_used(found.new_velocity) {
+    let (network, velocity) = (builder.network, found.new_velocity.index());
+    if network.is_output[velocity] || network.consumers[velocity].iter().any(|user| !found.works.contains(user)) {
         let info = builder.info(index, &found.works[1..], "velocity");
         let made = builder.compute(info, Velocity { by }, inputs.clone(), len);
         builder.set(found.new_velocity, Layout::Plain, made);
