@@ -51,8 +51,8 @@ pub(super) unsafe fn products<V: Lanes, const ROWS: usize, const COLS: usize>(ru
             let tile = run.tile.add(row.output as usize * ROWS * COLS * V::N);
             let mut sums = [[V::splat(0.0); COLS]; ROWS];
             if !run.is_first {
-                for line in 0..ROWS {
-                    sums[line] = each_vector!(COLS, |col| V::load(tile.add((line * COLS + col) * V::N)));
+                for (line, sums) in sums.iter_mut().enumerate() {
+                    *sums = each_vector!(COLS, |col| V::load(tile.add((line * COLS + col) * V::N)));
                 }
             }
             for _ in 0..row.steps {
@@ -61,16 +61,16 @@ pub(super) unsafe fn products<V: Lanes, const ROWS: usize, const COLS: usize>(ru
                 steps = steps.add(1);
                 let weight = V::splat(step.weight);
                 let from = run.slab.add(step.at as usize);
-                for line in 0..ROWS {
+                for (line, sums) in sums.iter_mut().enumerate() {
                     let from = from.add(line * run.pitch);
-                    for col in 0..COLS {
-                        sums[line][col] = weight.mul_add(V::load(from.add(col * V::N)), sums[line][col]);
+                    for (col, sum) in sums.iter_mut().enumerate() {
+                        *sum = weight.mul_add(V::load(from.add(col * V::N)), *sum);
                     }
                 }
             }
-            for line in 0..ROWS {
-                for col in 0..COLS {
-                    sums[line][col].store(tile.add((line * COLS + col) * V::N));
+            for (line, sums) in sums.iter().enumerate() {
+                for (col, sum) in sums.iter().enumerate() {
+                    sum.store(tile.add((line * COLS + col) * V::N));
                 }
             }
         }
@@ -91,8 +91,8 @@ pub(super) unsafe fn dots<V: Lanes, const ROWS: usize, const COLS: usize>(run: &
             ask(run, index);
             let tile = run.tile.add(row.output as usize * ROWS * COLS * V::N);
             let mut d = [[V::splat(0.0); COLS]; ROWS];
-            for line in 0..ROWS {
-                d[line] = each_vector!(COLS, |col| V::load(tile.add((line * COLS + col) * V::N)));
+            for (line, d) in d.iter_mut().enumerate() {
+                *d = each_vector!(COLS, |col| V::load(tile.add((line * COLS + col) * V::N)));
             }
             for _ in 0..row.steps {
                 let from = run.slab.add(next[0] as usize);
@@ -100,11 +100,10 @@ pub(super) unsafe fn dots<V: Lanes, const ROWS: usize, const COLS: usize>(run: &
                 steps = steps.add(1);
                 // Several chains, or each sum would wait for the one before.
                 let mut sums = [V::splat(0.0); 4];
-                for line in 0..ROWS {
+                for (line, d) in d.iter().enumerate() {
                     let from = from.add(line * run.pitch);
-                    for col in 0..COLS {
-                        let x = V::load(from.add(col * V::N));
-                        sums[col % 4] = d[line][col].mul_add(x, sums[col % 4]);
+                    for (col, d) in d.iter().enumerate() {
+                        sums[col % 4] = d.mul_add(V::load(from.add(col * V::N)), sums[col % 4]);
                     }
                 }
                 *to += sums[0].add(sums[1]).add(sums[2].add(sums[3])).sum();
