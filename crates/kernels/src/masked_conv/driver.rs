@@ -15,6 +15,8 @@ use std::ops::Range;
 const PARTS: usize = 16;
 /// Weights whose parts are added by one task.
 const CHUNK: usize = 1 << 13;
+/// Floats of both images from which on they are too many for the last cache, so that they are asked for ahead of time.
+const FAR: usize = if cfg!(test) { 1 << 10 } else { 6 << 20 };
 
 /// A cache line, for its alignment.
 #[derive(Clone, Copy)]
@@ -27,6 +29,12 @@ struct Memory {
     lines: Vec<Line>,
     read: [Vec<Option<usize>>; 2],
     tile: [Vec<Option<usize>>; 2],
+    /// Those of the next tile.
+    next: [Vec<Option<usize>>; 2],
+    next_tile: [Vec<Option<usize>>; 2],
+    /// Cache lines to ask for while the loops run, `asks` for each row of the pattern.
+    ahead: Vec<*const f32>,
+    asks: usize,
 }
 
 thread_local! {
@@ -47,16 +55,22 @@ impl Memory {
         [start, start.wrapping_add(slab)]
     }
 
-    /// The places of tile `index` along `axis`: what it reads, and what it is.
-    fn place(&mut self, pattern: &Pattern, pass: &Pass, axis: usize, index: usize, length: usize) {
+    /// The places of tile `index` along `axis`: what it reads, and what it is. `is_next`: of the tile after the present one.
+    fn place(&mut self, call: &Call<'_>, axis: usize, index: usize, is_next: bool) {
+        let (pattern, pass, length) = (call.pattern, call.pass, call.kernel.tile[axis]);
+        let (read, tile) = if is_next {
+            (&mut self.next[axis], &mut self.next_tile[axis])
+        } else {
+            (&mut self.read[axis], &mut self.tile[axis])
+        };
         let Axis { n, first, step, size, origin, stride, .. } = pass.axes[axis];
         let start = index * length;
         let inside = |at: i64| usize::try_from(at).ok().filter(|at| *at < size);
         let from = origin + (start * stride) as i64;
-        self.read[axis].clear();
-        self.read[axis].extend(pattern.lines[axis].inputs.iter().map(|&input| inside(from + input as i64)));
-        self.tile[axis].clear();
-        self.tile[axis].extend((start..start + length).map(|at| (at < n).then_some(first + at * step)));
+        read.clear();
+        read.extend(pattern.lines[axis].inputs.iter().map(|&input| inside(from + input as i64)));
+        tile.clear();
+        tile.extend((start..start + length).map(|at| (at < n).then_some(first + at * step)));
     }
 }
 
@@ -101,16 +115,41 @@ impl Call<'_> {
         (Grid { images, image, w, channels }, group * self.lanes() * image)
     }
 
-    /// Runs `work` on each tile of a band, with the slabs' room, the tile's, and the places of both.
-    fn tiles_of(&self, band: Range<usize>, channels: usize, mut work: impl FnMut(&mut Memory, [*mut f32; 2])) {
+    /// Runs `work` on each tile of a band of a group, with the slabs' room, the tile's, and the places of both. The image of the tiles is
+    /// written, or read too.
+    fn tiles_of(
+        &self,
+        (group, band): (usize, Range<usize>),
+        (image, is_read): (*const f32, bool),
+        mut work: impl FnMut(&mut Memory, [*mut f32; 2]),
+    ) {
+        let (tiles, Images { h, w, .. }) = (self.tiles(), self.pass.out);
+        let (reads, start) = self.grid(group, self.pass.size(), self.pass.inputs);
+        let from = self.input[start..].as_ptr();
+        let (grid, start) = self.grid(group, [h, w], self.pass.outputs);
+        let image = image.wrapping_add(start);
+        let rows = self.pattern.rows.len();
+        let is_far = self.pass.out.n * (reads.image + grid.image) >= FAR;
         MEMORY.with_borrow_mut(|memory| {
-            let room = memory.floats(self.pattern.slab_len(self.lanes()), self.tile_len(channels));
-            for down in band.clone() {
-                memory.place(self.pattern, self.pass, 0, down, self.kernel.tile[0]);
-                for right in 0..self.tiles()[1] {
-                    memory.place(self.pattern, self.pass, 1, right, self.kernel.tile[1]);
-                    work(memory, room);
+            let room = memory.floats(self.pattern.slab_len(self.lanes()), self.tile_len(self.pass.outputs));
+            for (down, right) in band.flat_map(|down| (0..tiles[1]).map(move |right| (down, right))) {
+                let next = if right + 1 < tiles[1] { [down, right + 1] } else { [down + 1, 0] };
+                for axis in 0..2 {
+                    memory.place(self, axis, [down, right][axis], false);
+                    memory.place(self, axis, next[axis], true);
                 }
+                let Memory { tile, next, next_tile, ahead, .. } = &mut *memory;
+                ahead.clear();
+                if is_far {
+                    // Lines above these were read by the tiles above.
+                    let first = next[0].len().saturating_sub(self.kernel.tile[0] * self.pass.axes[0].stride);
+                    reads.lines(from, &next[0][first..], &next[1], ahead);
+                    let [down, right] = if is_read { next_tile } else { tile };
+                    grid.lines(image, down, right, ahead);
+                }
+                memory.asks = memory.ahead.len().div_ceil(rows.max(1));
+                memory.ahead.resize(memory.asks * rows, std::ptr::null());
+                work(memory, room);
             }
         });
     }
@@ -132,6 +171,8 @@ impl Call<'_> {
             tile,
             is_first: block.inputs.start == 0,
             gradients: std::ptr::null_mut(),
+            ahead: memory.ahead[block.rows.start * memory.asks..].as_ptr(),
+            asks: memory.asks,
         }
     }
 
@@ -152,7 +193,7 @@ impl Call<'_> {
             let residual = output.end.residual;
             let residual = if residual.is_null() { residual } else { residual.wrapping_add(start) };
             let end = End { residual, ..output.end };
-            self.tiles_of(band, pass.outputs, |memory, room| {
+            self.tiles_of((group, band), (output.to.0, false), |memory, room| {
                 for block in &pattern.blocks {
                     // SAFETY: the room is as large as the largest block; the caller's.
                     unsafe { (self.kernel.products)(&self.fill(group, memory, block, room)) };
@@ -197,7 +238,7 @@ impl Call<'_> {
             let (grid, start) = self.grid(group, [h, w], pass.outputs);
             // SAFETY: this part's.
             unsafe { gradients.at(task * kept).write_bytes(0, kept) };
-            self.tiles_of(band, pass.outputs, |memory, room| {
+            self.tiles_of((group, band), (d_out.as_ptr(), true), |memory, room| {
                 let at = (&memory.tile[0][..], &memory.tile[1][..]);
                 // SAFETY: the tile has room for all outputs, whose pixels are inside of the image; this CPU can run the kernel.
                 unsafe { (self.kernel.gather)(grid, d_out[start..].as_ptr(), at, 0..pass.outputs, room[1]) };

@@ -1,6 +1,7 @@
 //! The loops, written once for all instruction sets: lanes are images, a vector is one pixel of one channel of all of them.
 
 use super::pattern::{AHEAD, Row, Step};
+use crate::gemm::tile::{LINE, prefetch};
 use crate::simd::{Lanes, each_vector};
 
 /// One block of inputs and all outputs, on a tile of pixels.
@@ -18,6 +19,21 @@ pub(super) struct Run<'a> {
     pub is_first: bool,
     /// One for each step, added to.
     pub gradients: *mut f32,
+    /// Cache lines to ask for meanwhile, any addresses, `asks` for each row.
+    pub ahead: *const *const f32,
+    pub asks: usize,
+}
+
+/// Asks for what the next tile reads, a little with every row: all at once would make the loads wait.
+///
+/// # Safety
+/// There are as many addresses as the run says; they need not be valid.
+#[inline(always)]
+unsafe fn ask(run: &Run<'_>, row: usize) {
+    for at in row * run.asks..(row + 1) * run.asks {
+        // SAFETY: the caller's.
+        prefetch(unsafe { *run.ahead.add(at) });
+    }
 }
 
 /// `tile[output] += weight · slab[step]` for the pixels of `ROWS` lines of `COLS`.
@@ -30,12 +46,13 @@ pub(super) unsafe fn products<V: Lanes, const ROWS: usize, const COLS: usize>(ru
     unsafe {
         let mut steps = run.steps;
         let mut next = [*steps, *steps.add(1)];
-        for row in run.rows {
+        for (index, row) in run.rows.iter().enumerate() {
+            ask(run, index);
             let tile = run.tile.add(row.output as usize * ROWS * COLS * V::N);
             let mut sums = [[V::splat(0.0); COLS]; ROWS];
             if !run.is_first {
-                for line in 0..ROWS {
-                    sums[line] = each_vector!(COLS, |col| V::load(tile.add((line * COLS + col) * V::N)));
+                for (line, sums) in sums.iter_mut().enumerate() {
+                    *sums = each_vector!(COLS, |col| V::load(tile.add((line * COLS + col) * V::N)));
                 }
             }
             for _ in 0..row.steps {
@@ -44,16 +61,16 @@ pub(super) unsafe fn products<V: Lanes, const ROWS: usize, const COLS: usize>(ru
                 steps = steps.add(1);
                 let weight = V::splat(step.weight);
                 let from = run.slab.add(step.at as usize);
-                for line in 0..ROWS {
+                for (line, sums) in sums.iter_mut().enumerate() {
                     let from = from.add(line * run.pitch);
-                    for col in 0..COLS {
-                        sums[line][col] = weight.mul_add(V::load(from.add(col * V::N)), sums[line][col]);
+                    for (col, sum) in sums.iter_mut().enumerate() {
+                        *sum = weight.mul_add(V::load(from.add(col * V::N)), *sum);
                     }
                 }
             }
-            for line in 0..ROWS {
-                for col in 0..COLS {
-                    sums[line][col].store(tile.add((line * COLS + col) * V::N));
+            for (line, sums) in sums.iter().enumerate() {
+                for (col, sum) in sums.iter().enumerate() {
+                    sum.store(tile.add((line * COLS + col) * V::N));
                 }
             }
         }
@@ -70,11 +87,12 @@ pub(super) unsafe fn dots<V: Lanes, const ROWS: usize, const COLS: usize>(run: &
     unsafe {
         let (mut steps, mut to) = (run.steps, run.gradients);
         let mut next = [(*steps).at, (*steps.add(1)).at];
-        for row in run.rows {
+        for (index, row) in run.rows.iter().enumerate() {
+            ask(run, index);
             let tile = run.tile.add(row.output as usize * ROWS * COLS * V::N);
             let mut d = [[V::splat(0.0); COLS]; ROWS];
-            for line in 0..ROWS {
-                d[line] = each_vector!(COLS, |col| V::load(tile.add((line * COLS + col) * V::N)));
+            for (line, d) in d.iter_mut().enumerate() {
+                *d = each_vector!(COLS, |col| V::load(tile.add((line * COLS + col) * V::N)));
             }
             for _ in 0..row.steps {
                 let from = run.slab.add(next[0] as usize);
@@ -82,11 +100,10 @@ pub(super) unsafe fn dots<V: Lanes, const ROWS: usize, const COLS: usize>(run: &
                 steps = steps.add(1);
                 // Several chains, or each sum would wait for the one before.
                 let mut sums = [V::splat(0.0); 4];
-                for line in 0..ROWS {
+                for (line, d) in d.iter().enumerate() {
                     let from = from.add(line * run.pitch);
-                    for col in 0..COLS {
-                        let x = V::load(from.add(col * V::N));
-                        sums[col % 4] = d[line][col].mul_add(x, sums[col % 4]);
+                    for (col, d) in d.iter().enumerate() {
+                        sums[col % 4] = d.mul_add(V::load(from.add(col * V::N)), sums[col % 4]);
                     }
                 }
                 *to += sums[0].add(sums[1]).add(sums[2].add(sums[3])).sum();
@@ -105,6 +122,20 @@ pub(super) struct Grid {
     pub image: usize,
     pub w: usize,
     pub channels: usize,
+}
+
+impl Grid {
+    /// The cache lines of all channels of the pixels at `rows` and `cols` of a group of images that begins at `from`.
+    pub fn lines(&self, from: *const f32, rows: &Places, cols: &Places, to: &mut Vec<*const f32>) {
+        let (Some(first), Some(last)) = (cols.iter().flatten().min(), cols.iter().flatten().max()) else { return };
+        for image in 0..self.images {
+            for row in rows.iter().flatten() {
+                let from = from.wrapping_add(image * self.image + (row * self.w + first) * self.channels);
+                let len = (last - first + 1) * self.channels;
+                to.extend((0..len).step_by(LINE).map(|at| from.wrapping_add(at)));
+            }
+        }
+    }
 }
 
 /// Pixels of a tile or slab along one axis: `None` lies outside.

@@ -97,14 +97,26 @@ pub fn nonzeros(weight: &[f32]) -> usize {
     weight.iter().map(|&weight| usize::from(weight != 0.0)).sum()
 }
 
-/// Whether these kernels are faster than the dense ones for a weight with so many that are not zero: a guess from the shape that is
-/// the same on every machine.
+/// Whether these kernels are faster than the dense ones for a weight with so many that are not zero: a guess from the shape, the same on
+/// every machine.
+///
+/// Two things cost time, in units of the dense product: transposing what is read, a tile with its margin at a time, and written, which
+/// matters where there are few channels; and the non-zeros, each of which takes a little longer than in a dense product.
 pub fn is_faster(shape: &ConvShape, images: Images, nonzeros: usize) -> bool {
-    let len = shape.weight_len();
-    // Where there are few channels, transposing what is read and written takes longer than the product.
-    let is_fit = shape.groups == 1 && shape.c_in.min(shape.c_out) >= 16 && images.n >= 8;
-    is_fit && nonzeros as f64 <= 0.3 * len as f64
+    let (taps, len) = (shape.window.taps(), shape.weight_len());
+    if shape.groups != 1 || images.n < LANES / 2 || len == 0 {
+        return false;
+    }
+    let margin = if taps > 1 { 2.5 } else { 1.0 };
+    let transposing = 20.0 * (margin * shape.c_in as f64 + shape.c_out as f64) / len as f64;
+    let multiplying = 1.3 * nonzeros as f64 / len as f64;
+    // Images that do not fill the last vector.
+    let filled = images.n as f64 / images.n.next_multiple_of(LANES) as f64;
+    transposing + multiplying <= 0.8 * filled
 }
+
+/// Lanes of the widest vectors.
+const LANES: usize = 16;
 
 /// `out = activation(conv(input) + bias + residual)` for a weight that is mostly zeros.
 ///

@@ -68,7 +68,8 @@ impl Pattern {
         let mut rows: Vec<(Row, usize)> = Vec::new();
         for start in (0..pass.inputs).step_by(width) {
             let inputs = start..pass.inputs.min(start + width);
-            (unsorted.clear(), rows.clear());
+            unsorted.clear();
+            rows.clear();
             for output in 0..pass.outputs {
                 let mut n = 0;
                 for (index, input) in inputs.clone().enumerate() {

@@ -151,5 +151,17 @@ fn wrong_lengths_and_groups_are_errors() {
     assert!(weight_gradient(threads, &x, images, &shape, &x, &weight, &mut [0.0; 35]).is_err());
     let grouped = ConvShape { groups: 2, ..shape };
     assert!(conv(threads, &x, images, &grouped, &weight[18..], none, &mut out).is_err());
-    assert!(!is_faster(&shape, images, 0) && nonzeros(&[0.0, -0.0, 1.0, f32::NAN]) == 2);
+}
+
+#[test]
+fn zeros_pay_where_there_are_many_channels_and_images() {
+    let images = Images { n: 128, h: 32, w: 32 };
+    let of = |c_in: usize, c_out: usize| ConvShape { window: WINDOW, c_in, c_out, groups: 1 };
+    let (wide, narrow, first) = (of(64, 64), of(16, 16), of(3, 64));
+    assert!(is_faster(&wide, images, wide.weight_len() / 2) && !is_faster(&wide, images, wide.weight_len()));
+    assert!(is_faster(&narrow, images, narrow.weight_len() / 10));
+    assert!(!is_faster(&first, images, 0), "transposing takes longer than the product");
+    assert!(!is_faster(&wide, Images { n: 1, ..images }, 0), "one image in sixteen lanes");
+    assert!(!is_faster(&ConvShape { groups: 2, ..wide }, images, 0));
+    assert_eq!(nonzeros(&[0.0, -0.0, 1.0, f32::NAN]), 2);
 }

@@ -9,8 +9,11 @@ use crate::simd::rows::{load, store};
 pub(super) struct SgdStep {
     pub w: *const f32,
     pub g: *const f32,
-    /// Null without momentum, both.
+    /// Null without momentum.
     pub velocity: *const f32,
+    /// What the new weight is multiplied by, or null.
+    pub mask: *const f32,
+    /// Null where it is not asked for, each.
     pub new_velocity: *mut f32,
     pub new_w: *mut f32,
     pub n: usize,
@@ -58,10 +61,19 @@ unsafe fn sgd_step<V: Lanes, const MOMENTUM: bool, const NESTEROV: bool>(by: &Sg
             let mut step = g;
             if MOMENTUM {
                 let velocity = load::<V>(at.velocity, i, at.n).mul_add(momentum, g);
-                store(velocity, at.new_velocity, i, at.n);
+                if !at.new_velocity.is_null() {
+                    store(velocity, at.new_velocity, i, at.n);
+                }
                 step = if NESTEROV { velocity.mul_add(momentum, g) } else { velocity };
             }
-            store(step.mul_add(rate, w), at.new_w, i, at.n);
+            if at.new_w.is_null() {
+                continue;
+            }
+            let mut w = step.mul_add(rate, w);
+            if !at.mask.is_null() {
+                w = w.mul(load::<V>(at.mask, i, at.n));
+            }
+            store(w, at.new_w, i, at.n);
         }
     }
 }

@@ -129,12 +129,51 @@ impl Kernel {
                     w: w.as_ptr().add(start),
                     g: g.as_ptr().add(start),
                     velocity: old,
+                    mask: std::ptr::null(),
                     new_velocity: new,
                     new_w: new_w.as_mut_ptr(),
                     n: new_w.len(),
                 };
                 (self.sgd)(by, step);
             }
+        });
+        Ok(())
+    }
+
+    /// [`sgd_weight`] or, with `None`, [`sgd_velocity`] with this variant.
+    ///
+    /// # Errors
+    /// As these.
+    fn sgd_part(
+        &self,
+        threads: &Threads,
+        by: &Sgd,
+        [w, g, velocity]: [&[f32]; 3],
+        weight: Option<Option<&[f32]>>,
+        out: &mut [f32],
+    ) -> Result<(), ShapeError> {
+        self.assert_supported();
+        let n = w.len();
+        ShapeError::expect("g", g.len(), n)?;
+        ShapeError::expect("velocity", velocity.len(), n)?;
+        ShapeError::expect("out", out.len(), n)?;
+        let mask = weight.flatten();
+        ShapeError::expect("mask", mask.map_or(n, <[f32]>::len), n)?;
+        threads.run_chunks(out, TASK, |index, out| {
+            let start = index * TASK;
+            let (to, none) = (out.as_mut_ptr(), std::ptr::null_mut());
+            let (new_w, new_velocity) = if weight.is_some() { (to, none) } else { (none, to) };
+            let step = SgdStep {
+                w: w[start..].as_ptr(),
+                g: g[start..].as_ptr(),
+                velocity: velocity[start..].as_ptr(),
+                mask: mask.map_or(std::ptr::null(), |mask| mask[start..].as_ptr()),
+                new_velocity,
+                new_w,
+                n: out.len(),
+            };
+            // SAFETY: the parts are disjoint and all as long as that of `out`; this CPU can run the variant.
+            unsafe { (self.sgd)(by, step) };
         });
         Ok(())
     }
@@ -194,6 +233,28 @@ pub fn sgd(
     velocity: Option<(&[f32], &mut [f32])>,
 ) -> Result<(), ShapeError> {
     Kernel::best().sgd(threads, by, w_and_g, new_w, velocity)
+}
+
+/// The new weights alone of a step of [`Sgd`] with momentum, from `[w, g, velocity]`, times a mask if there is one.
+///
+/// # Errors
+/// [`ShapeError`] if a length differs.
+pub fn sgd_weight(
+    threads: &Threads,
+    by: &Sgd,
+    old: [&[f32]; 3],
+    mask: Option<&[f32]>,
+    new_w: &mut [f32],
+) -> Result<(), ShapeError> {
+    Kernel::best().sgd_part(threads, by, old, Some(mask), new_w)
+}
+
+/// The new velocity alone, to the bit as [`sgd`] gives it: with [`sgd_weight`] both results may be written anywhere.
+///
+/// # Errors
+/// [`ShapeError`] if a length differs.
+pub fn sgd_velocity(threads: &Threads, by: &Sgd, old: [&[f32]; 3], new_velocity: &mut [f32]) -> Result<(), ShapeError> {
+    Kernel::best().sgd_part(threads, by, old, None, new_velocity)
 }
 
 /// One step of [`Adamw`] from `[w, g]` and the moments, `[m, v]`, to `new_w` and `new_moments`.

@@ -30,6 +30,15 @@ proptest! {
                 prop_assert!((f64::from(new_w[i]) - expected).abs() < 1e-6, "{} {i}", kernel.name);
                 prop_assert!(!has_momentum || (f64::from(new_v[i]) - velocity).abs() < 1e-6, "{} {i}", kernel.name);
             }
+            if has_momentum {
+                let (old, mut alone, mut masked) = ([&w[..], &g, &v], vec![9.0; n], vec![9.0; n]);
+                kernel.sgd_part(&Threads::new(2), &by, old, None, &mut alone).unwrap();
+                prop_assert_eq!(&alone, &new_v);
+                kernel.sgd_part(&Threads::new(2), &by, old, Some(None), &mut alone).unwrap();
+                prop_assert_eq!(&alone, &new_w);
+                kernel.sgd_part(&Threads::new(2), &by, old, Some(Some(&v)), &mut masked).unwrap();
+                prop_assert!((0..n).all(|i| masked[i] == new_w[i] * v[i]));
+            }
         }
     }
 
@@ -85,6 +94,8 @@ fn any_number_of_threads_gives_the_same_bytes_and_wrong_lengths_are_errors() {
     assert!(sgd(threads, &sgd_by, [&two, &[1.0]], &mut out, None).is_err());
     assert!(sgd(threads, &sgd_by, [&two, &two], &mut three, None).is_err());
     assert!(sgd(threads, &sgd_by, [&two, &two], &mut out, Some((&two, &mut three))).is_err());
+    assert!(sgd_velocity(threads, &sgd_by, [&two, &two, &[1.0]], &mut out).is_err());
+    assert!(sgd_weight(threads, &sgd_by, [&two; 3], Some(&[1.0]), &mut out).is_err());
     assert!(adamw(threads, &by, [&two, &two], [&two, &[1.0]], &mut out, [&mut other, &mut [0.0; 2]]).is_err());
     assert!(adamw(threads, &by, [&two, &two], [&two, &two], &mut out, [&mut other, &mut three]).is_err());
 }

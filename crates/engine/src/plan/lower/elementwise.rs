@@ -7,6 +7,7 @@ use lissom_tensor::Tensor;
 use super::{Builder, Layout, in_memory, is_same_bytes, strides};
 use crate::EngineError;
 use crate::plan::step::{Elem, Inner, Kind, Source, Spread, Strides};
+use crate::plan::training;
 use crate::plan::work::Op;
 
 impl Builder<'_, '_> {
@@ -28,7 +29,10 @@ impl Builder<'_, '_> {
         let (Some(a), Some(b), Some(out)) = (self.input(index, 0), self.input(index, 1), self.output(index)) else {
             return Ok(false);
         };
-        if (op == Binary::Add && self.masked(index, a, b, out)?) || self.map(index)? {
+        if (op == Binary::Mul && training::descent(self, index)?)
+            || (op == Binary::Add && self.masked(index, a, b, out)?)
+            || self.map(index)?
+        {
             return Ok(true);
         }
         let shape = self.shape(out)?;

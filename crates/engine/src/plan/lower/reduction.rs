@@ -10,6 +10,7 @@ use super::linear::images;
 use super::{Builder, Forms, Layout, Record};
 use crate::EngineError;
 use crate::plan::step::{Elem, Kind};
+use crate::plan::training::Columns;
 
 impl Builder<'_, '_> {
     /// A batch norm that no product before it took.
@@ -124,6 +125,11 @@ impl Builder<'_, '_> {
             return Ok(false);
         };
         let source = self.source(x, layout)?;
+        if op == Reduction::Sum && size[0] == 1 && size[2] > 1 && self.network.is_f32(x) {
+            let made = self.compute(self.info(index, &[], "column sums"), Columns, vec![source], size[2]);
+            self.set(out, Layout::Plain, made);
+            return Ok(true);
+        }
         let info = self.info(index, &[], "reduce");
         let made = self.emit(info, Kind::Reduce { op, shape: size }, vec![source], size[0] * size[2], Elem::F32);
         self.set(out, Layout::Plain, made);

@@ -6,10 +6,12 @@ mod activation;
 mod activation_grad;
 mod batch_norm;
 mod batch_norm_bf16;
+mod columns;
 mod conv;
 mod conv_bf16;
 mod conv_grad;
 mod conv_grad_bf16;
+mod descent;
 mod layer_norm;
 mod masked;
 mod pool;
@@ -22,6 +24,8 @@ mod step_quantize;
 use lissom_graph::Node;
 
 pub(super) use batch_norm::Forward;
+pub(super) use columns::Columns;
+pub(super) use descent::descent;
 pub(super) use product::by_matrix;
 
 use super::lower::Builder;
