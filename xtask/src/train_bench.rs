@@ -12,28 +12,35 @@ use crate::timing::{
     Measured, Quartiles, Worker, cpu, date, in_turn, lissom_version, memory, milliseconds, set_up_python,
 };
 
-/// What is trained: a name, the arguments of `step_time` before the threads, and those of `train_worker.py` before them.
+/// What is trained: a name, the arguments of `step_time` before the threads, and those of `train_worker.py` before them; whether
+/// both compute products in bf16.
 struct Row {
     name: &'static str,
     lissom: [&'static str; 3],
     pytorch: [&'static str; 2],
+    is_bf16: bool,
 }
 
-const TRANSFORMER: &str = "size = 64; height = 32; patch = 4; width = 256; depth = 4; heads = 8; classes = 10";
+const RESNET20: [&str; 3] = ["resnet20", "", "128"];
+const MLP: [&str; 3] = ["mlp", "shape = [784]; hidden = [1024, 1024]; classes = 10", "256"];
+const TRANSFORMER: [&str; 3] = [
+    "vision_transformer",
+    "size = 64; height = 32; patch = 4; width = 256; depth = 4; heads = 8; classes = 10",
+    "16",
+];
 
 /// All rows, one line each.
 const ROWS: &[Row] = &[
-    Row { name: "resnet20_f32", lissom: ["resnet20", "", "128"], pytorch: ["resnet20", "128"] },
-    Row {
-        name: "mlp_f32",
-        lissom: ["mlp", "shape = [784]; hidden = [1024, 1024]; classes = 10", "256"],
-        pytorch: ["mlp", "256"],
-    },
-    Row { name: "transformer_f32", lissom: ["vision_transformer", TRANSFORMER, "16"], pytorch: ["transformer", "16"] },
+    Row { name: "resnet20_f32", lissom: RESNET20, pytorch: ["resnet20", "128"], is_bf16: false },
+    Row { name: "resnet20_bf16", lissom: RESNET20, pytorch: ["resnet20", "128"], is_bf16: true },
+    Row { name: "mlp_f32", lissom: MLP, pytorch: ["mlp", "256"], is_bf16: false },
+    Row { name: "mlp_bf16", lissom: MLP, pytorch: ["mlp", "256"], is_bf16: true },
+    Row { name: "transformer_f32", lissom: TRANSFORMER, pytorch: ["transformer", "16"], is_bf16: false },
+    Row { name: "transformer_bf16", lissom: TRANSFORMER, pytorch: ["transformer", "16"], is_bf16: true },
 ];
 
 const USAGE: &str = "usage: cargo xtask train-bench [options]
-  --rows A,B     of resnet20_f32, mlp_f32, transformer_f32; all by default
+  --rows A,B     of resnet20_f32, resnet20_bf16, mlp_f32, mlp_bf16, transformer_f32, transformer_bf16; all by default
   --rounds N     turns of each engine; 5 by default
   --seconds S    length of a turn; 2 by default
   --threads N    of both engines; 2 by default
@@ -135,9 +142,9 @@ fn measure(row: &Row, options: &Options, python: &Path, lissom: &Path) -> Result
     let threads = options.threads.to_string();
     let mut ours = Command::new(lissom);
     // Two steps before it says what memory it took: the first is the first with momentum.
-    ours.args(row.lissom).args([&threads, "2", "serve"]);
+    ours.args(row.lissom).args([&threads, "2", "serve"]).args(row.is_bf16.then_some("bf16"));
     let mut theirs = Command::new(python);
-    theirs.arg(root().join("benches/peers/train_worker.py")).args(row.pytorch).arg(&threads);
+    theirs.arg(root().join("benches/peers/train_worker.py")).args(row.pytorch).arg(&threads).args(row.is_bf16.then_some("bf16"));
     let workers = vec![Worker::start(&mut ours)?, Worker::start(&mut theirs)?];
     let mut measured = in_turn(workers, options.rounds, options.seconds)?.into_iter();
     let (Some(lissom), Some(pytorch)) = (measured.next(), measured.next()) else {
@@ -155,7 +162,8 @@ fn markdown(options: &Options, timed: &[Timed]) -> String {
          {}, {}, {threads} threads. lissom {version}, {engine}. Made by `cargo xtask train-bench --rounds {rounds} --seconds \
          {seconds} --threads {threads}`.\n\n\
          A step is forward, gradient and update: cross entropy, SGD with momentum 0.9 and weight decay 5e-4. Both train the same \
-         architecture ([benches/peers/train_worker.py](peers/train_worker.py)) and take turns for {rounds} rounds; times are \
+         architecture ([benches/peers/train_worker.py](peers/train_worker.py)), PyTorch images channels last, products of the bf16 \
+         rows in bf16 (`precision = \"bf16\"`, `torch.autocast`), and take turns for {rounds} rounds; times are \
          medians in ms, the ratio is PyTorch's time over ours in the same round. Memory is the peak above what the empty process \
          takes.\n\n{}",
         date(),
