@@ -23,11 +23,8 @@ struct Row {
 
 const RESNET20: [&str; 3] = ["resnet20", "", "128"];
 const MLP: [&str; 3] = ["mlp", "shape = [784]; hidden = [1024, 1024]; classes = 10", "256"];
-const TRANSFORMER: [&str; 3] = [
-    "vision_transformer",
-    "size = 64; height = 32; patch = 4; width = 256; depth = 4; heads = 8; classes = 10",
-    "16",
-];
+const TRANSFORMER: [&str; 3] =
+    ["vision_transformer", "size = 64; height = 32; patch = 4; width = 256; depth = 4; heads = 8; classes = 10", "16"];
 
 /// All rows, one line each.
 const ROWS: &[Row] = &[
@@ -144,7 +141,11 @@ fn measure(row: &Row, options: &Options, python: &Path, lissom: &Path) -> Result
     // Two steps before it says what memory it took: the first is the first with momentum.
     ours.args(row.lissom).args([&threads, "2", "serve"]).args(row.is_bf16.then_some("bf16"));
     let mut theirs = Command::new(python);
-    theirs.arg(root().join("benches/peers/train_worker.py")).args(row.pytorch).arg(&threads).args(row.is_bf16.then_some("bf16"));
+    theirs
+        .arg(root().join("benches/peers/train_worker.py"))
+        .args(row.pytorch)
+        .arg(&threads)
+        .args(row.is_bf16.then_some("bf16"));
     let workers = vec![Worker::start(&mut ours)?, Worker::start(&mut theirs)?];
     let mut measured = in_turn(workers, options.rounds, options.seconds)?.into_iter();
     let (Some(lissom), Some(pytorch)) = (measured.next(), measured.next()) else {

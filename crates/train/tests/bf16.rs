@@ -33,7 +33,11 @@ fn images(n: usize, seed: u64) -> (Tensor, Tensor) {
 fn step(trainer: &mut Trainer) -> f64 {
     let seed = trainer.steps_done() + 50;
     let name = trainer.data()[0].0.clone();
-    let (x, labels) = if name == "input" && trainer.data()[0].1.shape.as_ref().is_some_and(|shape| shape.len() == 2) { clouds(32, 4, 3, seed) } else { images(24, seed) };
+    let (x, labels) = if name == "input" && trainer.data()[0].1.shape.as_ref().is_some_and(|shape| shape.len() == 2) {
+        clouds(32, 4, 3, seed)
+    } else {
+        images(24, seed)
+    };
     trainer.step(&[(&name, &x), ("labels", &labels)]).unwrap().loss
 }
 

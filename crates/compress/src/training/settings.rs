@@ -5,8 +5,8 @@ use std::time::Duration;
 use lissom_data::Augmentations;
 use lissom_recipe::{Named, Settings, SettingsError};
 use lissom_train::{
-    ARCHITECTURES, Architecture, BatchNorm, LOSSES, Loss, OPTIMIZERS, Objective, Optimizer, Recompute, SCHEDULES,
-    Precision, Schedule,
+    ARCHITECTURES, Architecture, BatchNorm, LOSSES, Loss, OPTIMIZERS, Objective, Optimizer, Precision, Recompute,
+    SCHEDULES, Schedule,
 };
 use serde::Deserialize;
 use serde::de::IgnoredAny;

@@ -22,9 +22,7 @@ mod tests;
 #[cfg(test)]
 mod tests_bf16;
 
-pub use bf16::{
-    BF16_KERNELS, Half, gradient_pairs, gradient_sums_pairs, normalize_pairs, statistics_pairs,
-};
+pub use bf16::{BF16_KERNELS, Half, gradient_pairs, gradient_sums_pairs, normalize_pairs, statistics_pairs};
 
 use crate::activation::Activation;
 use crate::channels::{Block, Channels};

@@ -26,9 +26,7 @@ mod weight;
 
 pub use bf16::{conv_weight_gradient_pairs, weight_gradient_pairs_scratch_len};
 pub use input::{conv_input_gradient, input_gradient_packed_len, pack_input_gradient_into};
-pub use input_bf16::{
-    conv_input_gradient_pairs, input_gradient_packed_pairs_len, pack_input_gradient_pairs_into,
-};
+pub use input_bf16::{conv_input_gradient_pairs, input_gradient_packed_pairs_len, pack_input_gradient_pairs_into};
 pub use weight::{conv_weight_gradient, weight_gradient_scratch_len};
 
 use depthwise::Row;

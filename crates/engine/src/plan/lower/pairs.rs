@@ -27,8 +27,10 @@ impl Builder<'_, '_> {
     /// True if the value had better be pairs: convolutions, batch norms and their gradients read it, and additions at most.
     pub fn wants_pairs(&self, id: ValueId) -> bool {
         let network = self.network;
-        let is_reader = |&user: &usize| matches!(network.works[user].op, Op::Training(by) if READERS.contains(&by.op_type));
-        let is_sum = |&user: &usize| matches!(network.works[user].op, Op::Binary(lissom_kernels::elementwise::Binary::Add));
+        let is_reader =
+            |&user: &usize| matches!(network.works[user].op, Op::Training(by) if READERS.contains(&by.op_type));
+        let is_sum =
+            |&user: &usize| matches!(network.works[user].op, Op::Binary(lissom_kernels::elementwise::Binary::Add));
         let users = &network.consumers[id.index()];
         !network.is_output[id.index()]
             && users.iter().any(is_reader)

@@ -51,7 +51,11 @@ pub(super) fn lower(
     let info = builder.info(index, &chain.works, "conv bf16");
     let len = words(end, &builder.shape(out)?);
     let made = builder.compute(info, step, inputs, len);
-    if is_pairs { builder.end_pairs(&chain, made) } else { builder.end(&chain, Layout::Last, made) }
+    if is_pairs {
+        builder.end_pairs(&chain, made)
+    } else {
+        builder.end(&chain, Layout::Last, made)
+    }
     Ok(())
 }
 

@@ -62,7 +62,11 @@ fn input_gradient(
     let info = builder.info(index, &chain.works, "conv input gradient bf16");
     let len = words(end, &builder.shape(dx)?);
     let made = builder.compute(info, step, inputs, len);
-    if is_pairs { builder.end_pairs(&chain, made) } else { builder.end(&chain, Layout::Last, made) }
+    if is_pairs {
+        builder.end_pairs(&chain, made)
+    } else {
+        builder.end(&chain, Layout::Last, made)
+    }
     Ok(())
 }
 

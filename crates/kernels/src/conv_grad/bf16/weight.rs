@@ -246,7 +246,9 @@ impl Plan<'_> {
     fn segments(&self, tap: usize, block: &Block, segments: &mut Vec<Segment>) {
         let window = &self.shape.window;
         segments.clear();
-        for (image, line) in (0..block.images.len()).flat_map(|image| block.lines.clone().map(move |line| (image, line))) {
+        for (image, line) in
+            (0..block.images.len()).flat_map(|image| block.lines.clone().map(move |line| (image, line)))
+        {
             let row = (line * window.stride[0] + tap * window.dilation[0]).wrapping_sub(window.pads[0]);
             if !block.rows.contains(&row) {
                 continue;
