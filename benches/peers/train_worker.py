@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Trains a network in PyTorch when told to, so that `cargo xtask train-bench` can alternate it with lissom.
 
-Use:  train_worker.py NETWORK BATCH THREADS
+Use:  train_worker.py NETWORK BATCH THREADS [bf16]
 
 The networks are those of `crates/train/src/architectures`, with the same loss and optimizer; what PyTorch has a faster way for
-(attention in one call, queries, keys and values by one product, SGD in one kernel) it does that way. Says what `worker.py` says:
+(attention in one call, queries, keys and values by one product, SGD in one kernel) it does that way. With bf16 it runs forward under
+autocast. Says what `worker.py` says:
 a line of JSON after two steps, then answers each line `run SECONDS` with a JSON list of the seconds of each step.
 """
 import json
@@ -90,7 +91,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }
 
 
-def load(network: str, batch: int) -> Callable[[], float]:
+def load(network: str, batch: int, is_bf16: bool) -> Callable[[], float]:
     make, shape = NETWORKS[network]
     torch.manual_seed(0)
     model, x = make().train(), torch.rand(batch, *shape) * 2 - 1
@@ -101,7 +102,8 @@ def load(network: str, batch: int) -> Callable[[], float]:
 
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(model(x), labels)
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_bf16):
+            loss = F.cross_entropy(model(x), labels)
         loss.backward()
         optimizer.step()
         return loss.item()
@@ -109,12 +111,12 @@ def load(network: str, batch: int) -> Callable[[], float]:
     return step
 
 
-def main(network: str, batch: int, threads: int) -> None:
+def main(network: str, batch: int, threads: int, is_bf16: bool) -> None:
     torch.set_num_threads(threads)
     torch.set_num_interop_threads(1)
     reset_peak()
     before, start = status_bytes("VmRSS"), time.perf_counter()
-    step = load(network, batch)
+    step = load(network, batch, is_bf16)
     step()
     load_ms = 1e3 * (time.perf_counter() - start)
     step()
@@ -127,6 +129,6 @@ def main(network: str, batch: int, threads: int) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
+    if len(sys.argv) not in (4, 5) or sys.argv[4:] not in ([], ["bf16"]):
         sys.exit(__doc__)
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), len(sys.argv) == 5)

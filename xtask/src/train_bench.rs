@@ -12,11 +12,13 @@ use crate::timing::{
     Measured, Quartiles, Worker, cpu, date, in_turn, lissom_version, memory, milliseconds, set_up_python,
 };
 
-/// What is trained: a name, the arguments of `step_time` before the threads, and what it is compared with.
+/// What is trained: a name, the arguments of `step_time` before the threads, what it is compared with, and whether both compute products
+/// in bf16.
 struct Row {
     name: &'static str,
     lissom: [&'static str; 3],
     beside: Beside,
+    is_bf16: bool,
 }
 
 /// The other side of a row.
@@ -28,26 +30,25 @@ enum Beside {
     Dense(&'static str),
 }
 
-const TRANSFORMER: &str = "size = 64; height = 32; patch = 4; width = 256; depth = 4; heads = 8; classes = 10";
+const RESNET20: [&str; 3] = ["resnet20", "", "128"];
+const WIDE: [&str; 3] = ["resnet20", "width = 64; blocks = 1", "128"];
+const MLP: [&str; 3] = ["mlp", "shape = [784]; hidden = [1024, 1024]; classes = 10", "256"];
+const TRANSFORMER: [&str; 3] =
+    ["vision_transformer", "size = 64; height = 32; patch = 4; width = 256; depth = 4; heads = 8; classes = 10", "16"];
 
 /// All rows, one line each.
 const ROWS: &[Row] = &[
-    Row { name: "resnet20_f32", lissom: ["resnet20", "", "128"], beside: Beside::PyTorch(["resnet20", "128"]) },
-    Row {
-        name: "mlp_f32",
-        lissom: ["mlp", "shape = [784]; hidden = [1024, 1024]; classes = 10", "256"],
-        beside: Beside::PyTorch(["mlp", "256"]),
-    },
-    Row {
-        name: "transformer_f32",
-        lissom: ["vision_transformer", TRANSFORMER, "16"],
-        beside: Beside::PyTorch(["transformer", "16"]),
-    },
-    Row { name: "masked_90", lissom: ["resnet20", "width = 64; blocks = 1", "128"], beside: Beside::Dense("0.9") },
+    Row { name: "resnet20_f32", lissom: RESNET20, beside: Beside::PyTorch(["resnet20", "128"]), is_bf16: false },
+    Row { name: "resnet20_bf16", lissom: RESNET20, beside: Beside::PyTorch(["resnet20", "128"]), is_bf16: true },
+    Row { name: "mlp_f32", lissom: MLP, beside: Beside::PyTorch(["mlp", "256"]), is_bf16: false },
+    Row { name: "mlp_bf16", lissom: MLP, beside: Beside::PyTorch(["mlp", "256"]), is_bf16: true },
+    Row { name: "transformer_f32", lissom: TRANSFORMER, beside: Beside::PyTorch(["transformer", "16"]), is_bf16: false },
+    Row { name: "transformer_bf16", lissom: TRANSFORMER, beside: Beside::PyTorch(["transformer", "16"]), is_bf16: true },
+    Row { name: "masked_90", lissom: WIDE, beside: Beside::Dense("0.9"), is_bf16: false },
 ];
 
 const USAGE: &str = "usage: cargo xtask train-bench [options]
-  --rows A,B     of resnet20_f32, mlp_f32, transformer_f32, masked_90; all by default
+  --rows A,B     of resnet20_f32, resnet20_bf16, mlp_f32, mlp_bf16, transformer_f32, transformer_bf16, masked_90; all by default
   --rounds N     turns of each engine; 5 by default
   --seconds S    length of a turn; 2 by default
   --threads N    of both engines; 2 by default
@@ -151,11 +152,12 @@ fn measure(row: &Row, options: &Options, python: &Path, lissom: &Path) -> Result
     let threads = options.threads.to_string();
     let mut ours = Command::new(lissom);
     // Two steps before it says what memory it took: the first is the first with momentum.
-    ours.args(row.lissom).args([&threads, "2", "serve"]);
+    ours.args(row.lissom).args([&threads, "2", "serve"]).args(row.is_bf16.then_some("bf16"));
     let mut theirs = Command::new(if matches!(row.beside, Beside::Dense(_)) { lissom } else { python });
     match row.beside {
         Beside::PyTorch(arguments) => {
             theirs.arg(root().join("benches/peers/train_worker.py")).args(arguments).arg(&threads);
+            theirs.args(row.is_bf16.then_some("bf16"));
         }
         Beside::Dense(share) => {
             theirs.args(row.lissom).args([&threads, "2", "serve"]);
@@ -179,7 +181,8 @@ fn markdown(options: &Options, timed: &[Timed]) -> String {
          {}, {}, {threads} threads. lissom {version}, {engine}. Made by `cargo xtask train-bench --rounds {rounds} --seconds \
          {seconds} --threads {threads}`.\n\n\
          A step is forward, gradient and update: cross entropy, SGD with momentum 0.9 and weight decay 5e-4. Both train the same \
-         architecture ([benches/peers/train_worker.py](peers/train_worker.py)) and take turns for {rounds} rounds; times are \
+         architecture ([benches/peers/train_worker.py](peers/train_worker.py)), PyTorch images channels last, products of the bf16 \
+         rows in bf16 (`precision = \"bf16\"`, `torch.autocast`), and take turns for {rounds} rounds; times are \
          medians in ms, the ratio is PyTorch's time over ours in the same round. Memory is the peak above what the empty process \
          takes. `masked_90` is ours alone: ResNet-20 four times as wide with one block a stage, whose convolutions have 64, 128 and \
          256 channels, with 90 % of each weight masked, at random, beside the same without masks.\n\n{}",

@@ -30,7 +30,8 @@ pub struct SessionOptions {
     pub fast: bool,
     /// How the form of each product is chosen: dense, sparse, which kernel.
     pub choosing: Choosing,
-    /// Lets products in f32 round their operands to bf16 (8 bits of precision) where this CPU multiplies those faster.
+    /// Lets products in f32 round their operands to bf16 (8 bits of precision) where this CPU multiplies those faster; products
+    /// with weights that are computed, as in training, round them on every CPU, and images between them may be kept in bf16.
     pub bf16: bool,
 }
 

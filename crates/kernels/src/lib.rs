@@ -9,6 +9,9 @@
 //!   [`qconv::PackedQConv`], [`spmm::PackedSpmm`], [`spmv::PackedSpmv`]. Packing picks the fastest variant of this CPU.
 //!   Weights that change, as in training, are packed into memory of the caller: [`gemm::pack_into`], [`conv::pack_into`],
 //!   [`conv_grad::pack_input_gradient_into`].
+//! - **bf16.** Images and matrices in bf16 are pairs: two channels (columns) in the bits of an f32, the first in the lower half, an
+//!   odd one with a partner of 0 ([`bgemm::round_into`], [`bgemm::widen_into`]). Rounding is to nearest even, subnormals to zero; sums
+//!   are f32, two products at a time.
 //! - **Checked.** Lengths are compared before anything is written; what does not fit is a [`ShapeError`], never a panic.
 //! - **NaN** goes through every f32 function (`relu(NaN)` is NaN), except into integers, where it becomes the smallest.
 //! - Sizes of 0 are fine wherever the mathematics says what the answer is.
@@ -29,6 +32,8 @@
 //! | gradients of a convolution | [`conv_grad::conv_input_gradient`], [`conv_grad::conv_weight_gradient`] |
 //! | a convolution whose weight changes and is mostly zeros, and its gradients | [`masked_conv::conv`], [`masked_conv::input_gradient`], [`masked_conv::weight_gradient`] |
 //! | the same products and convolutions in bf16, summed in f32 | [`bgemm::bgemm`], [`bgemm::bconv`] with a [`bgemm::PackedBf16`] |
+//! | the same with a weight that changes, images as pairs of bf16 | [`bgemm::round_into`], [`conv::conv_pairs`], [`bgemm::bgemm_packed`] |
+//! | gradients of these | [`conv_grad::conv_input_gradient_pairs`], [`conv_grad::conv_weight_gradient_pairs`] |
 //! | integer product, integer convolution | [`qgemm::qgemm`], [`qconv::qconv`] into a [`qgemm::Output`] |
 //! | the same with weights that are mostly zero | [`qspmm::qspmm`] with a [`qspmm::PackedQSpmm`] |
 //! | f32 to u8/i8 and back | [`quantize::quantize`], [`quantize::dequantize`] |
@@ -36,6 +41,7 @@
 //! | add, mul, max, … with broadcast | [`elementwise::binary`], [`elementwise::binary_in_place`] |
 //! | batch norm left over, any affine map of the last axis | [`elementwise::scale_bias`] |
 //! | batch norm of a batch, + residual + ReLU, and its gradients | [`batch_norm::statistics`], [`batch_norm::normalize`], [`batch_norm::gradient`] |
+//! | the same of images that are pairs of bf16 | [`batch_norm::statistics_pairs`], [`batch_norm::normalize_pairs`], [`batch_norm::gradient_pairs`] |
 //! | softmax, layer norm (+ residual), sums, means, maxima | [`rows::softmax`], [`rows::layer_norm`], [`rows::reduce`] |
 //! | layer norm and RMS norm that save what their gradients need, and these | [`layer_norm::normalize`], [`layer_norm::gradient`] |
 //! | log-softmax, gradients of both, cross-entropy | [`softmax::log_softmax`], [`softmax::gradient`], [`softmax::cross_entropy`] |

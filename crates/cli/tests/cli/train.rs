@@ -51,6 +51,24 @@ fn curve<'a>(report: &'a Value, label: &str, series: &str) -> &'a Value {
 }
 
 #[test]
+fn a_recipe_that_asks_for_bf16_gets_about_the_same_network() {
+    let trained = |recipe: &str| {
+        let folder = labelled();
+        train(folder.path(), recipe, &["--json"]).expect(0);
+        let report = report(folder.path());
+        let last = |label: &str, series: &str| {
+            let values = curve(&report, label, series)["values"].as_array().unwrap().clone();
+            values.last().and_then(Value::as_f64).unwrap()
+        };
+        (last("Accuracy", "validation"), last("Loss", "training"))
+    };
+    let rounded = SCRATCH.replace("batch = 20", "batch = 20\nprecision = \"bf16\"");
+    let (exact, rounded) = (trained(SCRATCH), trained(&rounded));
+    assert_ne!(exact.1, rounded.1, "nothing was rounded");
+    assert!(rounded.0 > 0.85 && (exact.0 - rounded.0).abs() < 0.03, "{exact:?} {rounded:?}");
+}
+
+#[test]
 fn a_network_is_trained_from_nothing() {
     let folder = labelled();
     let answer = train(folder.path(), SCRATCH, &["--json"]).expect(0);

@@ -189,13 +189,15 @@ impl Rows for RoundedMatrix<'_> {
         to: &mut [Run],
         copies: &mut Copies<'_>,
     ) {
-        if ks.is_empty() || tiles.range.is_empty() {
+        if tiles.range.is_empty() {
             return;
         }
         let Matrix { data, row_stride, col_stride } = self.a;
         let rows = tiles.rows(tiles.range.start).start..tiles.rows(tiles.range.end - 1).end;
         let room = copies.take(rows.len() * ROW_STRIDE);
-        if row_stride == 1 && col_stride != 1 {
+        if ks.is_empty() {
+            // Nothing to sum; the runs still begin somewhere.
+        } else if row_stride == 1 && col_stride != 1 {
             PAIRS.with_borrow_mut(|pairs| {
                 pairs.resize(ks.len() * rows.len(), 0.0);
                 for (pair, to) in ks.clone().zip(pairs.chunks_exact_mut(rows.len())) {

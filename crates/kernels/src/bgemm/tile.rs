@@ -45,6 +45,15 @@ impl Rows<'_> {
         // SAFETY: the caller's.
         unsafe {
             let (min, max) = (V::splat(self.clamp.0), V::splat(self.clamp.1));
+            if self.bias.is_null() && self.residual.is_null() && self.n_cols.is_multiple_of(V::N) {
+                for row in 0..self.rows {
+                    for col in (0..self.n_cols).step_by(V::N) {
+                        let sum = V::load(self.sums.as_ptr().add(row * self.width + col));
+                        sum.at_least(min).at_most(max).store_bf16(self.to.add(row * self.stride + col), V::N);
+                    }
+                }
+                return;
+            }
             for col in (0..self.n_cols).step_by(V::N) {
                 let n = (self.n_cols - col).min(V::N);
                 let bias = if self.bias.is_null() { V::splat(0.0) } else { V::load_first(self.bias.add(col), n) };

@@ -13,6 +13,21 @@ pub(crate) trait Bf16: Lanes {
     unsafe fn pair(self, second: Self) -> Self;
     /// Lane `i` is the pair of number `i` of both rows, which have `n[0]` and `n[1]` numbers, at most `N`; the others are 0.
     unsafe fn load_pairs(first: *const u16, second: *const u16, n: [usize; 2]) -> Self;
+    /// [`Self::load_pairs`] of `2 N` numbers of both rows: pairs of the first `N`, then of the others.
+    #[inline(always)]
+    unsafe fn load_pairs_twice(first: *const u16, second: *const u16) -> [Self; 2] {
+        // SAFETY: the caller's.
+        unsafe {
+            let whole = [Self::N; 2];
+            [Self::load_pairs(first, second, whole), Self::load_pairs(first.add(Self::N), second.add(Self::N), whole)]
+        }
+    }
+    /// [`Self::load_pairs`] of `N` numbers and the `N` that follow.
+    #[inline(always)]
+    unsafe fn load_pairs_in_one(from: *const u16) -> Self {
+        // SAFETY: the caller's.
+        unsafe { Self::load_pairs(from, from.add(Self::N), [Self::N; 2]) }
+    }
     /// `sum` and the products of both halves of each lane.
     unsafe fn add_pairs(self, b: Self, sum: Self) -> Self;
 }
@@ -53,6 +68,19 @@ mod x86 {
     use crate::simd::{F32x8, F32x16, Lanes};
     use std::arch::x86_64::*;
 
+    /// Places of pairs: `i` and `i + DISTANCE` in lane `i`.
+    ///
+    /// # Safety
+    /// This CPU has AVX-512 F.
+    #[inline(always)]
+    unsafe fn places<const DISTANCE: i32>() -> __m512i {
+        // SAFETY: the caller's.
+        unsafe {
+            let low = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+            _mm512_or_si512(low, _mm512_slli_epi32::<16>(_mm512_add_epi32(low, _mm512_set1_epi32(DISTANCE))))
+        }
+    }
+
     // SAFETY of all the blocks below: the contract of `Bf16`; for `F32x16` the CPU also has AVX-512 BF16.
     #[allow(clippy::undocumented_unsafe_blocks, reason = "one contract, stated at the trait")]
     impl Bf16 for F32x16 {
@@ -76,11 +104,7 @@ mod x86 {
         unsafe fn pair(self, second: Self) -> Self {
             unsafe {
                 let all = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(second.0, self.0));
-                // Number `i` of the first, then of the second.
-                let low = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-                let places =
-                    _mm512_or_si512(low, _mm512_slli_epi32::<16>(_mm512_add_epi32(low, _mm512_set1_epi32(16))));
-                Self(_mm512_castsi512_ps(_mm512_permutexvar_epi16(places, all)))
+                Self(_mm512_castsi512_ps(_mm512_permutexvar_epi16(places::<16>(), all)))
             }
         }
         #[inline(always)]
@@ -90,6 +114,24 @@ mod x86 {
                 let first = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(low, first.cast()));
                 let second = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(high, second.cast()));
                 Self(_mm512_castsi512_ps(_mm512_or_si512(first, _mm512_slli_epi32::<16>(second))))
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_pairs_twice(first: *const u16, second: *const u16) -> [Self; 2] {
+            unsafe {
+                let (first, second) = (_mm512_loadu_si512(first.cast()), _mm512_loadu_si512(second.cast()));
+                let low = places::<32>();
+                let high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
+                let low = _mm512_permutex2var_epi16(first, low, second);
+                let high = _mm512_permutex2var_epi16(first, high, second);
+                [Self(_mm512_castsi512_ps(low)), Self(_mm512_castsi512_ps(high))]
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_pairs_in_one(from: *const u16) -> Self {
+            unsafe {
+                let both = _mm512_loadu_si512(from.cast());
+                Self(_mm512_castsi512_ps(_mm512_permutexvar_epi16(places::<16>(), both)))
             }
         }
         #[inline(always)]

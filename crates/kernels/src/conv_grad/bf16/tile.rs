@@ -68,33 +68,93 @@ pub(in crate::conv_grad) struct PairLine {
     pub width: usize,
 }
 
+impl PairLine {
+    /// The pixels of an entry.
+    #[inline(always)]
+    fn pair(&self, entry: usize) -> [i64; 2] {
+        let first = self.first + (2 * entry * self.stride) as i64;
+        [first, first + self.stride as i64]
+    }
+
+    /// Where a pixel is, inside of the line or not.
+    #[inline(always)]
+    fn at(&self, pixel: i64) -> *const u16 {
+        self.from.wrapping_offset(pixel as isize * self.step as isize)
+    }
+
+    /// The entries both of whose pixels are inside.
+    #[inline(always)]
+    fn whole(&self) -> (usize, usize) {
+        let start = ((-self.first).max(0) as usize).div_ceil(2 * self.stride);
+        let room = self.pixels as i64 - self.first - self.stride as i64;
+        let end = if room > 0 { (room as usize).div_ceil(2 * self.stride) } else { 0 };
+        let start = start.min(self.entries);
+        (start, end.min(self.entries).max(start))
+    }
+}
+
 /// # Safety
 /// The pointers have as many elements as the fields say; as [`Bf16`].
 #[inline(always)]
 pub(super) unsafe fn pack<V: Bf16>(line: &PairLine) {
-    let pixels = line.pixels as i64;
-    for entry in 0..line.entries {
-        let first = line.first + (2 * entry * line.stride) as i64;
-        let pair = [first, first + line.stride as i64];
-        let is_inside = [(0..pixels).contains(&pair[0]), (0..pixels).contains(&pair[1])];
-        let step = line.step as isize;
-        let from =
-            [line.from.wrapping_offset(pair[0] as isize * step), line.from.wrapping_offset(pair[1] as isize * step)];
-        let to = line.to.wrapping_add(entry * line.width);
-        let mut channel = 0;
-        while channel < line.width {
-            let n = line.channels.saturating_sub(channel).min(V::N);
-            let n = [if is_inside[0] { n } else { 0 }, if is_inside[1] { n } else { 0 }];
-            // SAFETY: the caller's; pixels outside are not read.
-            unsafe {
-                let pairs = V::load_pairs(from[0].wrapping_add(channel), from[1].wrapping_add(channel), n);
-                if channel + V::N <= line.width {
-                    pairs.store(to.add(channel));
-                } else {
-                    pairs.store_first(to.add(channel), line.width - channel);
-                }
-            }
-            channel += V::N;
+    let (start, end) = line.whole();
+    let is_whole = line.width == line.channels;
+    // SAFETY, all: the caller's.
+    if is_whole && line.channels == V::N && line.step == V::N && line.stride == 1 {
+        for entry in start..end {
+            // SAFETY: above; both pixels are inside, one after the other.
+            unsafe { V::load_pairs_in_one(line.at(line.pair(entry)[0])).store(line.to.add(entry * line.width)) };
         }
+    } else if is_whole && line.channels.is_multiple_of(2 * V::N) {
+        for entry in start..end {
+            let [first, second] = line.pair(entry);
+            let (first, second, to) = (line.at(first), line.at(second), line.to.wrapping_add(entry * line.width));
+            let mut channel = 0;
+            while channel < line.channels {
+                // SAFETY: above; both pixels are inside.
+                unsafe {
+                    let [low, high] = V::load_pairs_twice(first.add(channel), second.add(channel));
+                    low.store(to.add(channel));
+                    high.store(to.add(channel + V::N));
+                }
+                channel += 2 * V::N;
+            }
+        }
+    } else {
+        for entry in start..end {
+            // SAFETY: above.
+            unsafe { pack_entry::<V>(line, entry) };
+        }
+    }
+    for entry in (0..start).chain(end..line.entries) {
+        // SAFETY: above.
+        unsafe { pack_entry::<V>(line, entry) };
+    }
+}
+
+/// # Safety
+/// As [`pack`].
+#[inline(always)]
+unsafe fn pack_entry<V: Bf16>(line: &PairLine, entry: usize) {
+    let [first, second] = line.pair(entry);
+    let inside = 0..line.pixels as i64;
+    let limits = [
+        if inside.contains(&first) { line.channels } else { 0 },
+        if inside.contains(&second) { line.channels } else { 0 },
+    ];
+    let (first, second, to) = (line.at(first), line.at(second), line.to.wrapping_add(entry * line.width));
+    let mut channel = 0;
+    while channel < line.width {
+        let n = [limits[0].saturating_sub(channel).min(V::N), limits[1].saturating_sub(channel).min(V::N)];
+        // SAFETY: the caller's; pixels outside are not read.
+        unsafe {
+            let pairs = V::load_pairs(first.wrapping_add(channel), second.wrapping_add(channel), n);
+            if channel + V::N <= line.width {
+                pairs.store(to.add(channel));
+            } else {
+                pairs.store_first(to.add(channel), line.width - channel);
+            }
+        }
+        channel += V::N;
     }
 }
