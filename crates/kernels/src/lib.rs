@@ -6,7 +6,7 @@
 //!   session). Tasks write disjoint outputs and no sum is ever split by threads, so results are the same bytes at any number of
 //!   threads. They may differ between instruction sets; integer kernels are equal on all.
 //! - **Constants are packed once**: [`gemm::PackedB`], [`conv::PackedConv`], [`bgemm::PackedBf16`], [`qgemm::PackedQB`],
-//!   [`qconv::PackedQConv`], [`spmm::PackedSpmm`], [`spmv::PackedSpmv`]. Packing picks the fastest variant of this CPU.
+//!   [`qconv::PackedQConv`], [`spmm::PackedSpmm`], [`spmv::PackedSpmv`], [`gemm24::Packed24`]. Packing picks the fastest variant of this CPU.
 //!   Weights that change, as in training, are packed into memory of the caller: [`gemm::pack_into`], [`conv::pack_into`],
 //!   [`conv_grad::pack_input_gradient_into`].
 //! - **Checked.** Lengths are compared before anything is written; what does not fit is a [`ShapeError`], never a panic.
@@ -21,6 +21,7 @@
 //! | `[m, k] · constant [k, n]` + bias + residual, activation | [`gemm::gemm`] with a [`gemm::PackedB`], an [`Epilogue`] |
 //! | few rows times a constant in 8- or 4-bit codes | [`wgemm::wgemm`] with a [`wgemm::PackedW`] |
 //! | a constant that is mostly zeros | [`spmm::spmm`] with a [`spmm::PackedSpmm`]; few rows: [`spmv::spmv`]; integers: [`qspmm::qspmm`] |
+//! | a constant that is 2:4 | [`gemm24::gemm24`] with a [`gemm24::Packed24`]; integers: [`qspmm::Form::TwoOfFour`] |
 //! | many products of two variable sides, any strides | [`gemm::batched`] with a [`gemm::Batch`] |
 //! | softmax(scale · Q Kᵀ + mask) · V of many heads | [`attention::attention`] with an [`attention::Attention`] |
 //! | the same of codes, in integers | [`qattention::attention`] |
@@ -77,6 +78,7 @@ pub mod conv_grad;
 pub mod elementwise;
 pub mod error;
 pub mod gemm;
+pub mod gemm24;
 mod isa;
 pub mod layer_norm;
 pub mod memory;

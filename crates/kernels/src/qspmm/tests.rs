@@ -5,7 +5,7 @@ use crate::qgemm::{Dequantize, QResidual, Requantize};
 use crate::quantize::BytesMut;
 use proptest::prelude::*;
 
-const FORMS: [Form; 2] = [Form::Blocks, Form::Gather];
+const FORMS: [Form; 4] = [Form::Blocks, Form::Blocks4x1, Form::Gather, Form::TwoOfFour];
 
 fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;

@@ -9,6 +9,7 @@ mod avx2;
 mod avx512;
 pub(crate) mod math;
 mod one;
+pub(crate) mod quads;
 pub(crate) mod rows;
 pub(crate) mod slopes;
 
