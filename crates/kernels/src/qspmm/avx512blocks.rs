@@ -2,6 +2,7 @@
 
 use super::blocks::BlockTile;
 use super::blocks4x1::{LINE, ROWS, Tile4x1};
+use super::gather::BLOCK;
 use super::tiles::RowBytes;
 use crate::simd::unrolled;
 use std::arch::x86_64::*;
@@ -106,7 +107,7 @@ unsafe fn groups_4x1<const V: usize>(t: &Tile4x1) {
                 ];
                 unrolled!(V, at most 4, |vector| {
                     let [ab, cd] = pairs[vector / 2];
-                    let x = if vector % 2 == 0 { _mm512_unpacklo_epi16(ab, cd) } else { _mm512_unpackhi_epi16(ab, cd) };
+                    let x = if vector & 1 == 0 { _mm512_unpacklo_epi16(ab, cd) } else { _mm512_unpackhi_epi16(ab, cd) };
                     unrolled!(ROWS, at most 4, |row| {
                         let weights = (*step).weights.as_ptr().add(row).cast::<i32>().read_unaligned();
                         sums[row][vector] = _mm512_dpbusd_epi32(sums[row][vector], x, _mm512_set1_epi32(weights));
@@ -159,7 +160,7 @@ pub(super) unsafe fn take_apart(from: *const u32, to: *mut u8, groups: usize) {
     }
 }
 
-/// Does what `finish::finish` does for bytes without a residual, to the same bits, to the sums of one output.
+/// Does what `finish::finish` does for bytes, to the same bits, to the sums of one output.
 ///
 /// # Safety
 /// As [`blocks`].
@@ -172,15 +173,31 @@ unsafe fn requantize_row<const V: usize>(sums: &[__m512i; V], row: usize, bytes:
         let multiplier = _mm512_set1_ps(*bytes.multipliers.add(row));
         let (min, max) = (_mm512_set1_ps(bytes.min), _mm512_set1_ps(bytes.max));
         let (shift, flip) = (_mm512_set1_epi16(bytes.shift), _mm512_set1_epi8(bytes.flip as i8));
+        let (lowest, highest) = (_mm512_set1_epi8(bytes.low as i8), _mm512_set1_epi8(bytes.high as i8));
+        let (zero, by) = (_mm512_set1_ps(bytes.residual_zero), _mm512_set1_ps(bytes.residual_multiplier));
+        // Four bytes of each line of 16, as four bytes each.
+        let spread = _mm512_broadcast_i32x4(_mm_setr_epi32(-256, -255, -254, -253));
         for (part, sums) in sums.chunks(4).enumerate() {
             let mut rounded = [_mm512_setzero_si512(); 4];
-            for (rounded, &sum) in rounded.iter_mut().zip(sums) {
-                let y = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(sum, offset)), multiplier);
-                *rounded = _mm512_cvtps_epi32(_mm512_min_ps(max, _mm512_max_ps(min, y)));
+            let mut residual = _mm512_setzero_si512();
+            if !bytes.residual.is_null() {
+                residual = _mm512_loadu_si512(bytes.residual.add((part * BLOCK + row) * 64).cast());
+            }
+            for (vector, (rounded, &sum)) in rounded.iter_mut().zip(sums).enumerate() {
+                let mut y = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(sum, offset)), multiplier);
+                if !bytes.residual.is_null() {
+                    let spread = _mm512_add_epi32(spread, _mm512_set1_epi32(4 * vector as i32));
+                    let r = _mm512_cvtepi32_ps(_mm512_shuffle_epi8(residual, spread));
+                    y = _mm512_add_ps(y, _mm512_mul_ps(_mm512_sub_ps(r, zero), by));
+                }
+                // What is small can be clamped as bytes.
+                let y = if bytes.is_small { y } else { _mm512_min_ps(max, _mm512_max_ps(min, y)) };
+                *rounded = _mm512_cvtps_epi32(y);
             }
             let low = _mm512_adds_epi16(_mm512_packs_epi32(rounded[0], rounded[1]), shift);
             let high = _mm512_adds_epi16(_mm512_packs_epi32(rounded[2], rounded[3]), shift);
-            let packed = _mm512_xor_si512(_mm512_packus_epi16(low, high), flip);
+            let packed = _mm512_min_epu8(highest, _mm512_max_epu8(lowest, _mm512_packus_epi16(low, high)));
+            let packed = _mm512_xor_si512(packed, flip);
             let to = bytes.to.add((row * V.div_ceil(4) + part) * 64);
             _mm512_storeu_si512(to.cast(), packed);
         }

@@ -28,7 +28,7 @@ pub(super) struct Sums {
     pub bytes: Option<RowBytes>,
 }
 
-/// What makes bytes of the sums of each row: `finish::Requantized` without a residual.
+/// What makes bytes of the sums of each row, as `finish::Requantized` says.
 #[derive(Clone, Copy)]
 pub(super) struct RowBytes {
     pub offsets: *const i32,
@@ -36,9 +36,17 @@ pub(super) struct RowBytes {
     pub min: f32,
     pub max: f32,
     pub shift: i16,
+    /// The clamp as bytes, and if it is enough: no value before it leaves i32.
+    pub low: u8,
+    pub high: u8,
+    pub is_small: bool,
     pub flip: u8,
     /// `[rows][parts of four vectors][64]`; of each four vectors, four pixels in turn.
     pub to: *mut u8,
+    /// What is added, or null: `[parts of four vectors][BLOCK][64]` in the order of `take_apart`, unsigned.
+    pub residual: *const u8,
+    pub residual_zero: f32,
+    pub residual_multiplier: f32,
 }
 
 #[derive(Default)]
@@ -48,6 +56,7 @@ struct Scratch {
     sums: Vec<Line<i32, 16>>,
     block_sums: Vec<Line<i32, 16>>,
     bytes: Vec<Line<u8, 64>>,
+    residual: Vec<Line<u8, 64>>,
 }
 
 thread_local! {
@@ -112,12 +121,17 @@ impl Job<'_> {
             for block in blocks.clone() {
                 let at = block * n_parts + index;
                 let to = bytes[(block - blocks.start) * BLOCK * bytes_stride..].as_mut_ptr();
+                let mut bytes = self.row_bytes(block, to).filter(|_| index + 1 == n_parts);
+                if let Some(bytes) = bytes.as_mut().filter(|bytes| !bytes.residual.is_null()) {
+                    // SAFETY: the caller's.
+                    unsafe { self.transpose_residual(bytes, rows.clone(), block_sums, &mut scratch.residual) };
+                }
                 let sums = Sums {
                     slab: scratch.slab.as_ptr(),
                     rows: BLOCK.min(self.n - block * BLOCK),
                     sums: sums[(block - blocks.start) * BLOCK * pixels..].as_mut_ptr(),
                     accumulate: index > 0,
-                    bytes: self.row_bytes(block, to).filter(|_| index + 1 == n_parts),
+                    bytes,
                 };
                 // SAFETY: the caller's; slab and sums are as large as `Sums` says.
                 unsafe {
@@ -166,14 +180,64 @@ impl Job<'_> {
     /// What makes bytes of the sums of `block`, if that is wanted and possible.
     fn row_bytes(&self, block: usize, to: *mut u8) -> Option<RowBytes> {
         let finish = self.finish.at(0, block * BLOCK);
-        match finish.kind {
-            Kind::Bytes(kind)
-                if self.kernel.transpose_bytes.is_some() && kind.residual.is_null() && super::is_small(&kind) =>
-            {
-                let Requantized { multipliers, min, max, shift, flip, .. } = kind;
-                Some(RowBytes { offsets: finish.offsets, multipliers, min, max, shift: shift as i16, flip, to })
-            }
-            _ => None,
+        let Kind::Bytes(kind) = finish.kind else { return None };
+        // A residual is read in whole lines of 64 outputs.
+        let can_add = kind.residual.is_null() || kind.is_small && (block + 1) * BLOCK <= self.n;
+        if self.kernel.transpose_bytes.is_none() || !super::is_small(&kind) || !can_add {
+            return None;
         }
+        let Requantized { multipliers, residual, residual_multiplier, min, max, shift, flip, is_small, .. } = kind;
+        let [low, high] = kind.bytes_clamp();
+        let (offsets, shift) = (finish.offsets, shift as i16);
+        // Signed ones are made 128 higher.
+        let residual_zero = kind.residual_zero + if kind.residual_flip == 0 { 0.0 } else { 128.0 };
+        Some(RowBytes {
+            offsets,
+            multipliers,
+            min,
+            max,
+            shift,
+            low,
+            high,
+            is_small,
+            flip,
+            to,
+            residual,
+            residual_zero,
+            residual_multiplier,
+        })
+    }
+
+    /// Turns the residual of the first output pixel and of a block of outputs, where `bytes` has it, into that of some pixels by
+    /// outputs.
+    ///
+    /// # Safety
+    /// As [`Self::run_tiles`], and `some` holds 64 pixels of a block.
+    unsafe fn transpose_residual(
+        &self,
+        bytes: &mut RowBytes,
+        pixels: Range<usize>,
+        some: &mut [i32],
+        memory: &mut Vec<Line<u8, 64>>,
+    ) {
+        let parts = pixels.len().div_ceil(64);
+        let to = lines::grow(memory, parts * BLOCK * 64);
+        for (part, to) in to.chunks_exact_mut(BLOCK * 64).enumerate().take(parts) {
+            let first = pixels.start + part * 64;
+            for vector in (first..pixels.end.min(first + 64)).step_by(16) {
+                let row = |index: usize| bytes.residual.wrapping_add((vector + index).min(pixels.end - 1) * self.n);
+                let to = some[vector - first..].as_mut_ptr().cast();
+                // SAFETY: the caller's; the block has 64 outputs.
+                unsafe { (self.kernel.transpose)(&std::array::from_fn(row), to, 64) };
+            }
+            // SAFETY: both hold 64 pixels of 64 outputs.
+            unsafe { (self.kernel.take_apart)(some.as_ptr().cast(), to.as_mut_ptr(), BLOCK / 4) };
+        }
+        if let Kind::Bytes(kind) = self.finish.kind
+            && kind.residual_flip != 0
+        {
+            to[..parts * BLOCK * 64].iter_mut().for_each(|byte| *byte ^= kind.residual_flip);
+        }
+        bytes.residual = to.as_ptr();
     }
 }
