@@ -247,9 +247,9 @@ unsafe fn group_4x1<const IS_HIGH: bool>(
         let mut sums = [[_mm256_setzero_si256(); 2]; ROWS];
         if t.to.accumulate {
             unrolled!(ROWS, at most 4, |row| {
-            unrolled!(2, at most 4, |half| {
-                            sums[row][half] = _mm256_loadu_si256(to.add(row * vectors * 16 + half * 8).cast());
-                        });
+                unrolled!(2, at most 4, |half| {
+                    sums[row][half] = _mm256_loadu_si256(to.add(row * vectors * 16 + half * 8).cast());
+                });
             });
         }
         for at in start..end {
@@ -271,9 +271,9 @@ unsafe fn group_4x1<const IS_HIGH: bool>(
             });
         }
         unrolled!(ROWS, at most 4, |row| {
-        unrolled!(2, at most 4, |half| {
-                    _mm256_storeu_si256(to.add(row * vectors * 16 + half * 8).cast(), sums[row][half]);
-                });
+            unrolled!(2, at most 4, |half| {
+                _mm256_storeu_si256(to.add(row * vectors * 16 + half * 8).cast(), sums[row][half]);
+            });
         });
     }
 }

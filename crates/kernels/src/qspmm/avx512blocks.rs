@@ -16,7 +16,8 @@ pub(super) unsafe fn blocks(vectors: usize, t: &BlockTile) {
             // SAFETY: the caller's.
             unsafe {
                 match vectors {
-                    $($n => block_rows::<$n>(t),)*
+                    $($n if t.to.has_residual() => block_rows::<$n, true>(t),
+                    $n => block_rows::<$n, false>(t),)*
                     _ => unreachable!("{vectors} vectors"),
                 }
             }
@@ -26,10 +27,10 @@ pub(super) unsafe fn blocks(vectors: usize, t: &BlockTile) {
 }
 
 /// # Safety
-/// As [`blocks`], for `V` vectors.
+/// As [`blocks`], for `V` vectors; there is a residual if `RESIDUAL`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn block_rows<const V: usize>(t: &BlockTile) {
+unsafe fn block_rows<const V: usize, const RESIDUAL: bool>(t: &BlockTile) {
     // SAFETY: the caller's.
     unsafe {
         let mut block = *t.bounds as usize;
@@ -50,7 +51,7 @@ unsafe fn block_rows<const V: usize>(t: &BlockTile) {
                 block += 1;
             }
             if let Some(bytes) = &t.to.bytes {
-                requantize_row(&sums, usize::from(*t.order.add(index)), bytes);
+                requantize_row::<V, RESIDUAL>(&sums, usize::from(*t.order.add(index)), bytes);
                 continue;
             }
             unrolled!(V, at most 8, |vector| _mm512_storeu_si512(to.add(vector * 16).cast(), sums[vector]));
@@ -65,20 +66,24 @@ pub(super) unsafe fn blocks_4x1(vectors: usize, t: &Tile4x1) {
     // SAFETY: the caller's.
     unsafe {
         match vectors {
-            1 => groups_4x1::<1>(t),
-            2 => groups_4x1::<2>(t),
-            3 => groups_4x1::<3>(t),
-            4 => groups_4x1::<4>(t),
+            1 if t.to.has_residual() => groups_4x1::<1, true>(t),
+            1 => groups_4x1::<1, false>(t),
+            2 if t.to.has_residual() => groups_4x1::<2, true>(t),
+            2 => groups_4x1::<2, false>(t),
+            3 if t.to.has_residual() => groups_4x1::<3, true>(t),
+            3 => groups_4x1::<3, false>(t),
+            4 if t.to.has_residual() => groups_4x1::<4, true>(t),
+            4 => groups_4x1::<4, false>(t),
             _ => unreachable!("{vectors} vectors"),
         }
     }
 }
 
 /// # Safety
-/// As [`blocks_4x1`], for `V` vectors.
+/// As [`blocks_4x1`], for `V` vectors; there is a residual if `RESIDUAL`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn groups_4x1<const V: usize>(t: &Tile4x1) {
+unsafe fn groups_4x1<const V: usize, const RESIDUAL: bool>(t: &Tile4x1) {
     // SAFETY: the caller's.
     unsafe {
         let slab = t.to.slab.cast::<u8>();
@@ -89,9 +94,9 @@ unsafe fn groups_4x1<const V: usize>(t: &Tile4x1) {
             let mut sums = [[_mm512_setzero_si512(); V]; ROWS];
             if t.to.accumulate {
                 unrolled!(ROWS, at most 4, |row| {
-                unrolled!(V, at most 4, |vector| {
-                                    sums[row][vector] = _mm512_loadu_si512(to.add((row * V + vector) * 16).cast());
-                                });
+                    unrolled!(V, at most 4, |vector| {
+                        sums[row][vector] = _mm512_loadu_si512(to.add((row * V + vector) * 16).cast());
+                    });
                 });
             }
             let end = t.steps.add(*t.bounds.add(index + 1) as usize);
@@ -116,14 +121,17 @@ unsafe fn groups_4x1<const V: usize>(t: &Tile4x1) {
                 step = step.add(1);
             }
             unrolled!(ROWS, at most 4, |row| match &t.to.bytes {
-                           // Outputs that are missing in the last group have no multipliers.
-                           Some(bytes) if first + row < t.to.rows => requantize_row(&sums[row], first + row, bytes),
-                           Some(_) => {}
-                           None => {
-            unrolled!(V, at most 4, |vector| {
-                               _mm512_storeu_si512(to.add((row * V + vector) * 16).cast(), sums[row][vector]);
-                           }); }
-                       });
+                // Outputs that are missing in the last group have no multipliers.
+                Some(bytes) if first + row < t.to.rows => {
+                    requantize_row::<V, RESIDUAL>(&sums[row], first + row, bytes);
+                }
+                Some(_) => {}
+                None => {
+                    unrolled!(V, at most 4, |vector| {
+                        _mm512_storeu_si512(to.add((row * V + vector) * 16).cast(), sums[row][vector]);
+                    });
+                }
+            });
         }
     }
 }
@@ -163,10 +171,10 @@ pub(super) unsafe fn take_apart(from: *const u32, to: *mut u8, groups: usize) {
 /// Does what `finish::finish` does for bytes, to the same bits, to the sums of one output.
 ///
 /// # Safety
-/// As [`blocks`].
+/// As [`blocks`]; there is a residual if `RESIDUAL`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn requantize_row<const V: usize>(sums: &[__m512i; V], row: usize, bytes: &RowBytes) {
+unsafe fn requantize_row<const V: usize, const RESIDUAL: bool>(sums: &[__m512i; V], row: usize, bytes: &RowBytes) {
     // SAFETY: the caller's.
     unsafe {
         let offset = _mm512_set1_epi32(*bytes.offsets.add(row));
@@ -177,30 +185,31 @@ unsafe fn requantize_row<const V: usize>(sums: &[__m512i; V], row: usize, bytes:
         let (zero, by) = (_mm512_set1_ps(bytes.residual_zero), _mm512_set1_ps(bytes.residual_multiplier));
         // Four bytes of each line of 16, as four bytes each.
         let spread = _mm512_broadcast_i32x4(_mm_setr_epi32(-256, -255, -254, -253));
-        for (part, sums) in sums.chunks(4).enumerate() {
+        unrolled!(2, at most 4, |part| if part * 4 < V {
             let mut rounded = [_mm512_setzero_si512(); 4];
             let mut residual = _mm512_setzero_si512();
-            if !bytes.residual.is_null() {
+            if RESIDUAL {
                 residual = _mm512_loadu_si512(bytes.residual.add((part * BLOCK + row) * 64).cast());
             }
-            for (vector, (rounded, &sum)) in rounded.iter_mut().zip(sums).enumerate() {
-                let mut y = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(sum, offset)), multiplier);
-                if !bytes.residual.is_null() {
+            unrolled!(4, at most 4, |vector| if part * 4 + vector < V {
+                let sum = _mm512_cvtepi32_ps(_mm512_add_epi32(sums[part * 4 + vector], offset));
+                let mut y = _mm512_mul_ps(sum, multiplier);
+                if RESIDUAL {
                     let spread = _mm512_add_epi32(spread, _mm512_set1_epi32(4 * vector as i32));
                     let r = _mm512_cvtepi32_ps(_mm512_shuffle_epi8(residual, spread));
                     y = _mm512_add_ps(y, _mm512_mul_ps(_mm512_sub_ps(r, zero), by));
                 }
                 // What is small can be clamped as bytes.
                 let y = if bytes.is_small { y } else { _mm512_min_ps(max, _mm512_max_ps(min, y)) };
-                *rounded = _mm512_cvtps_epi32(y);
-            }
+                rounded[vector] = _mm512_cvtps_epi32(y);
+            });
             let low = _mm512_adds_epi16(_mm512_packs_epi32(rounded[0], rounded[1]), shift);
             let high = _mm512_adds_epi16(_mm512_packs_epi32(rounded[2], rounded[3]), shift);
             let packed = _mm512_min_epu8(highest, _mm512_max_epu8(lowest, _mm512_packus_epi16(low, high)));
             let packed = _mm512_xor_si512(packed, flip);
             let to = bytes.to.add((row * V.div_ceil(4) + part) * 64);
             _mm512_storeu_si512(to.cast(), packed);
-        }
+        });
     }
 }
 

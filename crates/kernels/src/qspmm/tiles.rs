@@ -28,6 +28,13 @@ pub(super) struct Sums {
     pub bytes: Option<RowBytes>,
 }
 
+impl Sums {
+    /// True if bytes are made here, to which a residual is added.
+    pub fn has_residual(&self) -> bool {
+        self.bytes.as_ref().is_some_and(|bytes| !bytes.residual.is_null())
+    }
+}
+
 /// What makes bytes of the sums of each row, as `finish::Requantized` says.
 #[derive(Clone, Copy)]
 pub(super) struct RowBytes {
