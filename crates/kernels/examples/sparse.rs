@@ -1,6 +1,6 @@
 //! Times of the sparse f32 kernels against the dense ones in the layers of five networks, batch 1, random zeros.
 //!
-//! `cargo run --release -p lissom-kernels --example sparse -- [threads] [network] [density] [4x1]`, all networks and
+//! `cargo run --release -p lissom-kernels --example sparse -- [threads] [network] [density] [4x1|1x4]`, all networks and
 //! densities by default. Layers run one after the other, each with its own weights, so that caches are as warm as in
 //! use; a figure is the best of several rounds. `peak` is the time against this core's dense f32 peak.
 
@@ -33,7 +33,11 @@ fn main() {
     let n_threads = args.next().and_then(|n| n.parse().ok()).unwrap_or(2);
     let network = args.next().unwrap_or_else(|| "all".into());
     let density: Option<f64> = args.next().and_then(|density| density.parse().ok());
-    let block = if args.next().is_some() { 4 } else { 1 };
+    let block = match args.next().as_deref() {
+        Some("4x1") => [4, 1],
+        Some("1x4") => [1, 4],
+        _ => [1, 1],
+    };
     let threads = &Threads::new(n_threads);
     if network == "all" || network == "mlp" {
         few_rows(threads, density.unwrap_or(0.1));
@@ -50,7 +54,7 @@ fn main() {
 fn few_rows(threads: &Threads, density: f64) {
     println!("\none row, density {density}, {} threads: us", threads.count());
     for (seed, (k, n)) in [(784, 1024), (1024, 1024), (1024, 10), (1024, 1000), (2048, 1000)].into_iter().enumerate() {
-        let weight = sparse(k * n, k, density, 1, seed as u64);
+        let weight = sparse(k * n, k, density, [1, 1], seed as u64);
         let (x, mut out) = (vec![0.5f32; k], vec![0.0f32; n]);
         let dense = PackedB::from_transposed(&weight, k, n).expect("sizes fit");
         let packed = PackedSpmv::new(&weight, k, n, true).expect("sizes fit");
@@ -117,15 +121,21 @@ fn transformer(blocks: usize, width: usize) -> Vec<Layer> {
     layers
 }
 
-/// Values in -1..1, of which about `density` are left, in blocks of `block` adjacent rows of `k`.
-fn sparse(len: usize, k: usize, density: f64, block: usize, seed: u64) -> Vec<f32> {
+/// Values in -1..1, of which about `density` are left, in blocks of adjacent rows of `k` by adjacent inputs (of 1x1 layers).
+fn sparse(len: usize, k: usize, density: f64, [outputs, inputs]: [usize; 2], seed: u64) -> Vec<f32> {
     let random = |at: usize| {
         let mut x = (at as u64 + (seed << 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         x = (x ^ x >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         (x ^ x >> 32) as u32 as f64 / f64::from(u32::MAX)
     };
     (0..len)
-        .map(|i| if random(i / k / block * k + i % k) < density { random(len + i) as f32 - 0.5 } else { 0.0 })
+        .map(|i| {
+            if random(i / k / outputs * outputs * k + i % k / inputs * inputs) < density {
+                random(len + i) as f32 - 0.5
+            } else {
+                0.0
+            }
+        })
         .collect()
 }
 
@@ -135,7 +145,7 @@ struct Way<'a> {
     best: f64,
 }
 
-fn run(threads: &Threads, layers: &[Layer], density: f64, block: usize) {
+fn run(threads: &Threads, layers: &[Layer], density: f64, block: [usize; 2]) {
     const NAMES: [&str; 3] = ["dense", "sparse, last", "sparse, first"];
     const LARGEST: usize = 112 * 112 * 64;
     let input = (0..LARGEST).map(|i| (i % 101) as f32 * 0.01).collect();

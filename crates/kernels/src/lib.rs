@@ -6,7 +6,7 @@
 //!   session). Tasks write disjoint outputs and no sum is ever split by threads, so results are the same bytes at any number of
 //!   threads. They may differ between instruction sets; integer kernels are equal on all.
 //! - **Constants are packed once**: [`gemm::PackedB`], [`conv::PackedConv`], [`bgemm::PackedBf16`], [`qgemm::PackedQB`],
-//!   [`qconv::PackedQConv`], [`spmm::PackedSpmm`], [`spmv::PackedSpmv`]. Packing picks the fastest variant of this CPU.
+//!   [`qconv::PackedQConv`], [`spmm::PackedSpmm`], [`spmv::PackedSpmv`], [`gemm24::Packed24`]. Packing picks the fastest variant of this CPU.
 //!   Weights that change, as in training, are packed into memory of the caller: [`gemm::pack_into`], [`conv::pack_into`],
 //!   [`conv_grad::pack_input_gradient_into`].
 //! - **bf16.** Images and matrices in bf16 are pairs: two channels (columns) in the bits of an f32, the first in the lower half, an
@@ -24,6 +24,7 @@
 //! | `[m, k] · constant [k, n]` + bias + residual, activation | [`gemm::gemm`] with a [`gemm::PackedB`], an [`Epilogue`] |
 //! | few rows times a constant in 8- or 4-bit codes | [`wgemm::wgemm`] with a [`wgemm::PackedW`] |
 //! | a constant that is mostly zeros | [`spmm::spmm`] with a [`spmm::PackedSpmm`]; few rows: [`spmv::spmv`]; integers: [`qspmm::qspmm`] |
+//! | a constant that is 2:4 | [`gemm24::gemm24`] with a [`gemm24::Packed24`]; integers: [`qspmm::Form::TwoOfFour`] |
 //! | many products of two variable sides, any strides | [`gemm::batched`] with a [`gemm::Batch`] |
 //! | softmax(scale · Q Kᵀ + mask) · V of many heads | [`attention::attention`] with an [`attention::Attention`] |
 //! | the same of codes, in integers | [`qattention::attention`] |
@@ -85,6 +86,7 @@ pub mod conv_grad;
 pub mod elementwise;
 pub mod error;
 pub mod gemm;
+pub mod gemm24;
 mod isa;
 pub mod layer_norm;
 pub mod masked_conv;

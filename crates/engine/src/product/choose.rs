@@ -228,13 +228,15 @@ fn key(traits: &Traits) -> String {
     let Traits { shape, images: Images { n, h, w }, zeros, is_integer, may_round } = traits;
     let Window { kernel, stride, dilation, pads } = shape.window;
     format!(
-        "{} {}>{} g{} k{kernel:?} s{stride:?} d{dilation:?} p{pads:?} {n}x{h}x{w} nonzero {} quads {}{}",
+        "{} {}>{} g{} k{kernel:?} s{stride:?} d{dilation:?} p{pads:?} {n}x{h}x{w} nonzero {} quads {} {}{}{}",
         if *is_integer { "int8" } else { "f32" },
         shape.c_in,
         shape.c_out,
         shape.groups,
         zeros.nonzero_percent,
         zeros.quads_percent,
+        zeros.output_quads_percent,
+        if zeros.is_two_of_four { " 2:4" } else { "" },
         if *may_round { " bf16" } else { "" },
     )
 }
@@ -261,7 +263,7 @@ mod tests {
         Traits {
             shape: point(64, 64),
             images: rows(m),
-            zeros: Zeros { nonzero_percent: 10, quads_percent: 30 },
+            zeros: Zeros { nonzero_percent: 10, quads_percent: 30, ..Zeros::NONE },
             is_integer: false,
             may_round: false,
         }

@@ -17,6 +17,7 @@ mod spmm;
 mod spmv;
 #[cfg(test)]
 mod tests;
+mod two_of_four;
 mod via_f32;
 mod zeros;
 
@@ -38,13 +39,15 @@ pub(crate) type PackFloat = fn(&FloatLayer<'_>) -> Result<Box<dyn FloatProduct>,
 pub(crate) type PackInteger = fn(&IntegerLayer<'_>) -> Result<Box<dyn IntegerProduct>, ShapeError>;
 
 /// All f32 forms. The first that fits is the plain choice: it wins ties.
-pub(crate) static FORMS: &[Form<PackFloat>] = &[dense::FORM, bf16::FORM, spmm::FORM, spmv::FORM];
+pub(crate) static FORMS: &[Form<PackFloat>] =
+    &[dense::FORM, bf16::FORM, spmm::FORM, spmm::BLOCKS, spmv::FORM, spmv::BLOCKS, two_of_four::FORM];
 
 /// All integer forms, in the same way.
-pub(crate) static INTEGER_FORMS: &[Form<PackInteger>] = &[integer::FORM, qspmm::BLOCKS, qspmm::GATHER, via_f32::FORM];
+pub(crate) static INTEGER_FORMS: &[Form<PackInteger>] =
+    &[integer::FORM, qspmm::BLOCKS, qspmm::BLOCKS_4X1, qspmm::GATHER, qspmm::TWO_OF_FOUR, via_f32::FORM];
 
-/// Name of the form that reads and writes images with their channels first.
-pub(crate) const SPARSE: &str = "spmm";
+/// Names of the forms that read and write images with their channels first.
+pub(crate) const CHANNELS_FIRST: [&str; 2] = [spmm::FORM.name, spmm::BLOCKS.name];
 
 /// One way of running a product.
 #[derive(Debug)]

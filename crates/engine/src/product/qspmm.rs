@@ -1,4 +1,4 @@
-//! The integer weights that are not zero: one by one, or in groups of four inputs.
+//! The integer weights that are not zero: one by one, in groups of four inputs or outputs, or two of four inputs.
 
 use lissom_kernels::conv::Images;
 use lissom_kernels::qgemm::Output;
@@ -17,6 +17,31 @@ pub(super) const BLOCKS: Form<PackInteger> = Form {
         quads / 0.4 + 3.0 * traits.m() as f64 * (traits.k() + traits.shape.c_out) as f64
     },
     pack: |layer| pack(layer, qspmm::Form::Blocks),
+};
+
+/// Lanes are pixels; an input is multiplied by four outputs if one of them has a weight for it.
+pub(super) const BLOCKS_4X1: Form<PackInteger> = Form {
+    name: "sparse 4x1",
+    fits: |traits| {
+        let zeros = traits.zeros;
+        is_sparse(traits)
+            && zeros.output_quads_percent <= 70
+            && zeros.come_in(zeros.output_quads_percent)
+            && traits.m() >= 16
+    },
+    cost: |traits| {
+        let products = traits.zeros.output_quad_density() * traits.macs() / 4.0;
+        products / 0.45 + 4.0 * traits.m() as f64 * (traits.k() + traits.shape.c_out) as f64
+    },
+    pack: |layer| pack(layer, qspmm::Form::Blocks4x1),
+};
+
+/// Lanes are outputs; each chooses two of four inputs.
+pub(super) const TWO_OF_FOUR: Form<PackInteger> = Form {
+    name: "sparse 2:4",
+    fits: |traits| is_sparse(traits) && traits.zeros.is_two_of_four,
+    cost: |traits| traits.macs() / (4.0 * 0.9) + 20.0 * traits.m() as f64 * traits.shape.c_out as f64,
+    pack: |layer| pack(layer, qspmm::Form::TwoOfFour),
 };
 
 /// Lanes are outputs; each picks its own inputs.

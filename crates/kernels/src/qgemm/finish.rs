@@ -52,6 +52,14 @@ pub(crate) struct Reals {
     pub out: *mut f32,
 }
 
+impl Requantized {
+    /// The limits of bytes before they are flipped, which are the clamp if [`Self::is_small`]; else none, because what does not fit
+    /// i32 has to meet the clamp before it is rounded.
+    pub fn bytes_clamp(&self) -> [u8; 2] {
+        if self.is_small { [self.min, self.max].map(|limit| (limit + self.shift) as u8) } else { [0, 255] }
+    }
+}
+
 // SAFETY: plain data; tasks write disjoint parts of what `out` points to.
 unsafe impl Sync for Finish {}
 // SAFETY: as above.

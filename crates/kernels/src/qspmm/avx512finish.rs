@@ -142,6 +142,8 @@ unsafe fn requantize<const RESIDUAL: bool, const PARTS: usize>(
         let (min, max) = (_mm512_set1_ps(kind.min), _mm512_set1_ps(kind.max));
         let shift = _mm512_set1_epi16(kind.shift as i16);
         let flip = _mm512_set1_epi8(kind.flip as i8);
+        let [low, high] = kind.bytes_clamp();
+        let (lowest, highest) = (_mm512_set1_epi8(low as i8), _mm512_set1_epi8(high as i8));
         // Packing takes four sums of each vector in turn: exchange the bits of vector and four.
         let places = _mm512_loadu_si512(order.places.as_ptr().cast());
         let field = |bits: i8| _mm512_and_si512(places, _mm512_set1_epi8(bits));
@@ -180,12 +182,14 @@ unsafe fn requantize<const RESIDUAL: bool, const PARTS: usize>(
                     let r = _mm512_sub_ps(_mm512_cvtepi32_ps(r), residual_zero);
                     y = _mm512_add_ps(y, _mm512_mul_ps(r, residual_multiplier));
                 }
-                // NaN stays NaN, which becomes the smallest integer.
-                *rounded = _mm512_cvtps_epi32(_mm512_min_ps(max, _mm512_max_ps(min, y)));
+                // What is small can be clamped as bytes. NaN stays NaN, which becomes the smallest integer.
+                let y = if kind.is_small { y } else { _mm512_min_ps(max, _mm512_max_ps(min, y)) };
+                *rounded = _mm512_cvtps_epi32(y);
             }
             let low = _mm512_adds_epi16(_mm512_packs_epi32(rounded[0], rounded[1]), shift);
             let high = _mm512_adds_epi16(_mm512_packs_epi32(rounded[2], rounded[3]), shift);
-            let bytes = _mm512_permutexvar_epi8(packed_places, _mm512_packus_epi16(low, high));
+            let bytes = _mm512_min_epu8(highest, _mm512_max_epu8(lowest, _mm512_packus_epi16(low, high)));
+            let bytes = _mm512_permutexvar_epi8(packed_places, bytes);
             _mm512_mask_storeu_epi8(kind.out.add(at).cast(), mask, _mm512_xor_si512(bytes, flip));
         }
     }

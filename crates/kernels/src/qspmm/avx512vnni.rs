@@ -1,7 +1,8 @@
-//! AVX-512: `vpermb` picks the inputs of sixteen outputs, `vpdpbusd` sums four products of each.
+//! AVX-512, vectors of outputs: `vpermb` picks their inputs, `vpdpbusd` sums four products of each.
 
-use super::blocks::{BlockTile, RowBytes};
 use super::gather::{BLOCK, GatherTile};
+use super::two_of_four::{CHUNK, SETS, STEP, Tile24};
+use crate::simd::unrolled;
 use std::arch::x86_64::*;
 
 /// # Safety
@@ -106,179 +107,74 @@ unsafe fn gather_one<const SETS: usize>(t: &GatherTile) {
 }
 
 /// # Safety
-/// `1 <= vectors <= 8`, the pointers are as `BlockTile` says, and this CPU has AVX-512 VNNI, F, BW, DQ, VL.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) unsafe fn blocks(vectors: usize, t: &BlockTile) {
-    macro_rules! by_vectors {
-        ($($n:literal)*) => {
-            // SAFETY: the caller's.
-            unsafe {
-                match vectors {
-                    $($n => block_rows::<$n>(t),)*
-                    _ => unreachable!("{vectors} vectors"),
-                }
-            }
-        };
+/// `1 <= pixels <= 8`, the pointers are as `Tile24` says, and this CPU has AVX-512 VNNI, VBMI, F, BW, DQ, VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+pub(super) unsafe fn two_of_four(pixels: usize, t: &Tile24) {
+    // SAFETY: the caller's.
+    unsafe {
+        match pixels {
+            1 => tile_24::<1>(t),
+            2 => tile_24::<2>(t),
+            3 => tile_24::<3>(t),
+            4 => tile_24::<4>(t),
+            5 => tile_24::<5>(t),
+            6 => tile_24::<6>(t),
+            7 => tile_24::<7>(t),
+            8 => tile_24::<8>(t),
+            _ => unreachable!("{pixels} pixels"),
+        }
     }
-    by_vectors!(1 2 3 4 5 6 7 8)
 }
 
 /// # Safety
-/// As [`blocks`], for `V` vectors.
+/// As [`two_of_four`], for `P` pixels.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn block_rows<const V: usize>(t: &BlockTile) {
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+unsafe fn tile_24<const P: usize>(t: &Tile24) {
     // SAFETY: the caller's.
     unsafe {
-        let mut block = *t.bounds as usize;
-        for index in 0..t.rows {
-            let to = t.sums.add(usize::from(*t.order.add(index)) * V * 16);
-            let mut sums = [_mm512_setzero_si512(); V];
-            if t.accumulate {
-                for (vector, sum) in sums.iter_mut().enumerate() {
-                    *sum = _mm512_loadu_si512(to.add(vector * 16).cast());
-                }
-            }
-            let end = *t.bounds.add(index + 1) as usize;
-            while block < end {
-                let weights = _mm512_set1_epi32(t.weights.add(block).cast::<i32>().read_unaligned());
-                let x = t.slab.add(usize::from(*t.quads.add(block)) * V * 16);
-                for (vector, sum) in sums.iter_mut().enumerate() {
-                    *sum = _mm512_dpbusd_epi32(*sum, _mm512_loadu_si512(x.add(vector * 16).cast()), weights);
-                }
-                block += 1;
-            }
-            if let Some(bytes) = &t.bytes {
-                requantize_row(&sums, usize::from(*t.order.add(index)), bytes);
-                continue;
-            }
-            for (vector, &sum) in sums.iter().enumerate() {
-                _mm512_storeu_si512(to.add(vector * 16).cast(), sum);
-            }
-        }
-    }
-}
-
-/// Does what `finish::finish` does for bytes without a residual, to the same bits, to the sums of one output.
-///
-/// # Safety
-/// As [`blocks`].
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn requantize_row<const V: usize>(sums: &[__m512i; V], row: usize, bytes: &RowBytes) {
-    // SAFETY: the caller's.
-    unsafe {
-        let offset = _mm512_set1_epi32(*bytes.offsets.add(row));
-        let multiplier = _mm512_set1_ps(*bytes.multipliers.add(row));
-        let (min, max) = (_mm512_set1_ps(bytes.min), _mm512_set1_ps(bytes.max));
-        let (shift, flip) = (_mm512_set1_epi16(bytes.shift), _mm512_set1_epi8(bytes.flip as i8));
-        for (part, sums) in sums.chunks(4).enumerate() {
-            let mut rounded = [_mm512_setzero_si512(); 4];
-            for (rounded, &sum) in rounded.iter_mut().zip(sums) {
-                let y = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(sum, offset)), multiplier);
-                *rounded = _mm512_cvtps_epi32(_mm512_min_ps(max, _mm512_max_ps(min, y)));
-            }
-            let low = _mm512_adds_epi16(_mm512_packs_epi32(rounded[0], rounded[1]), shift);
-            let high = _mm512_adds_epi16(_mm512_packs_epi32(rounded[2], rounded[3]), shift);
-            let packed = _mm512_xor_si512(_mm512_packus_epi16(low, high), flip);
-            let to = bytes.to.add((row * V.div_ceil(4) + part) * 64);
-            _mm512_storeu_si512(to.cast(), packed);
-        }
-    }
-}
-
-/// Stores 64 pixels of up to 64 outputs, `[outputs][64]` as [`requantize_row`] packs them, as `[pixels][outputs]`.
-///
-/// # Safety
-/// Rows of `from` lie `from_stride` bytes apart, those of `to` `to_stride`; `1 <= pixels <= 64`, and `scratch` holds
-/// 64 · 64 bytes. This CPU has AVX-512 VBMI, F, BW, DQ, VL.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
-pub(super) unsafe fn transpose_bytes(
-    from: *const u8,
-    from_stride: usize,
-    to: *mut u8,
-    to_stride: usize,
-    [pixels, n_cols]: [usize; 2],
-    scratch: *mut u32,
-) {
-    // SAFETY: the caller's; only the given pixels and columns are written.
-    unsafe {
-        let mask = if n_cols >= 64 { u64::MAX } else { (1 << n_cols) - 1 };
-        // Every fourth row at a time: then scratch is [4][fours of pixels][fours of rows][4 pixels].
-        for first in 0..4 {
-            let rows = std::array::from_fn(|row| from.wrapping_add((first + 4 * row) * from_stride));
-            transpose(&rows, scratch.add(first * 256), 16);
-        }
-        // Bytes `2 · half` and `2 · half + 1` of each four of two vectors, in turn, then the pairs of two such vectors.
-        let pairs = |half: u8| -> [u8; 64] {
-            std::array::from_fn(|at| {
-                let byte = (at / 4 * 4) as u8 + half * 2 + at as u8 % 4 / 2;
-                byte + at as u8 % 2 * 64
-            })
-        };
-        let fours = |half: u8| -> [u8; 64] {
-            std::array::from_fn(|at| {
-                let byte = (at / 4 * 4) as u8 + half * 2 + at as u8 % 2;
-                byte + at as u8 % 4 / 2 * 64
-            })
-        };
-        let load = |bytes: [u8; 64]| _mm512_loadu_si512(bytes.as_ptr().cast());
-        let (pairs, fours) = ([load(pairs(0)), load(pairs(1))], [load(fours(0)), load(fours(1))]);
-        for four in 0..16 {
-            let row = |first: usize| _mm512_loadu_si512(scratch.add(first * 256 + four * 16).cast());
-            let rows = [row(0), row(1), row(2), row(3)];
-            for (half, &indices) in pairs.iter().enumerate() {
-                let low = _mm512_permutex2var_epi8(rows[0], indices, rows[1]);
-                let high = _mm512_permutex2var_epi8(rows[2], indices, rows[3]);
-                for (odd, &indices) in fours.iter().enumerate() {
-                    let pixel = four % 4 * 16 + four / 4 * 4 + half * 2 + odd;
-                    if pixel < pixels {
-                        let bytes = _mm512_permutex2var_epi8(low, indices, high);
-                        _mm512_mask_storeu_epi8(to.add(pixel * to_stride).cast(), mask, bytes);
-                    }
-                }
+        // Two sums where there are few pixels, so that products do not wait for each other.
+        let mut sums = [[[_mm512_setzero_si512(); 2]; SETS]; P];
+        let mut data = t.data;
+        // Byte `j` of lane `i` of each pair is bits `32 i + 2 j` and on of the pair's choices.
+        let fields = _mm512_set1_epi64(0x26_24_22_20_06_04_02_00);
+        let two_bits = _mm512_set1_epi8(3);
+        let quads = _mm512_set1_epi32(0x0404_0000);
+        for run in 0..t.passes * t.n_runs {
+            let mut offset = *t.run_offsets.add(run % t.n_runs);
+            for first in (0..t.steps).step_by(CHUNK) {
+                let mut choices = [_mm512_setzero_si512(); SETS];
+                unrolled!(SETS, at most 4, |set| choices[set] = _mm512_loadu_si512(data.add(set * 64).cast()));
+                data = data.add(SETS * 64);
+                unrolled!(CHUNK, at most 4, |step| if first + step < t.steps {
+                    let fields = _mm512_add_epi8(fields, _mm512_set1_epi8(8 * step as i8));
+                    let places = _mm512_add_epi8(quads, _mm512_set1_epi8(8 * step as i8));
+                    let (mut indices, mut weights) = (choices, choices);
+                    unrolled!(SETS, at most 4, |set| {
+                        let bits = _mm512_multishift_epi64_epi8(fields, choices[set]);
+                        // `bits & 3 | place`.
+                        indices[set] = _mm512_ternarylogic_epi32::<0xEA>(bits, two_bits, places);
+                        weights[set] = _mm512_loadu_si512(data.add(set * 64).cast());
+                    });
+                    data = data.add(SETS * 64);
+                    unrolled!(P, at most 8, |pixel| {
+                        let x = _mm256_loadu_si256((*t.pixels.add(pixel)).add(offset).cast());
+                        let x = _mm512_castsi256_si512(x);
+                        unrolled!(SETS, at most 4, |set| {
+                            let to = if P > 2 { 0 } else { step % 2 };
+                            let picked = _mm512_permutexvar_epi8(indices[set], x);
+                            sums[pixel][set][to] = _mm512_dpbusd_epi32(sums[pixel][set][to], picked, weights[set]);
+                        });
+                    });
+                });
+                offset += CHUNK * STEP;
             }
         }
-    }
-}
-
-/// # Safety
-/// As `scalar::transpose`, on a CPU with AVX-512 F.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) unsafe fn transpose(rows: &[*const u8; 16], to: *mut u32, to_stride: usize) {
-    // SAFETY: the caller's.
-    unsafe {
-        let zero = _mm512_setzero_si512();
-        let (mut a, mut b) = ([zero; 16], [zero; 16]);
-        for (row, a) in rows.iter().zip(&mut a) {
-            *a = _mm512_loadu_si512(row.cast());
-        }
-        // Pairs of rows, then fours: lane l of b[4i + j] holds column 4l + j of rows 4i..4i + 4.
-        for i in 0..4 {
-            let [r0, r1, r2, r3] = [a[4 * i], a[4 * i + 1], a[4 * i + 2], a[4 * i + 3]];
-            let (low, high) = (_mm512_unpacklo_epi32(r0, r1), _mm512_unpackhi_epi32(r0, r1));
-            let (low2, high2) = (_mm512_unpacklo_epi32(r2, r3), _mm512_unpackhi_epi32(r2, r3));
-            b[4 * i] = _mm512_unpacklo_epi64(low, low2);
-            b[4 * i + 1] = _mm512_unpackhi_epi64(low, low2);
-            b[4 * i + 2] = _mm512_unpacklo_epi64(high, high2);
-            b[4 * i + 3] = _mm512_unpackhi_epi64(high, high2);
-        }
-        // Then 4 by 4 of lanes.
-        for j in 0..4 {
-            let [l0, l1, l2, l3] = [b[j], b[4 + j], b[8 + j], b[12 + j]];
-            let even = _mm512_shuffle_i32x4::<0b10_00_10_00>(l0, l1);
-            let odd = _mm512_shuffle_i32x4::<0b11_01_11_01>(l0, l1);
-            let even2 = _mm512_shuffle_i32x4::<0b10_00_10_00>(l2, l3);
-            let odd2 = _mm512_shuffle_i32x4::<0b11_01_11_01>(l2, l3);
-            let columns = [
-                _mm512_shuffle_i32x4::<0b10_00_10_00>(even, even2),
-                _mm512_shuffle_i32x4::<0b10_00_10_00>(odd, odd2),
-                _mm512_shuffle_i32x4::<0b11_01_11_01>(even, even2),
-                _mm512_shuffle_i32x4::<0b11_01_11_01>(odd, odd2),
-            ];
-            for (lane, &column) in columns.iter().enumerate() {
-                _mm512_storeu_si512(to.add((4 * lane + j) * to_stride).cast(), column);
-            }
-        }
+        unrolled!(P, at most 8, |pixel| {
+            unrolled!(SETS, at most 4, |set| {
+                let sum = _mm512_add_epi32(sums[pixel][set][0], sums[pixel][set][1]);
+                _mm512_storeu_si512(t.sums.add(pixel * BLOCK + set * 16).cast(), sum);
+            });
+        });
     }
 }

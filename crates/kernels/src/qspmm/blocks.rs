@@ -1,52 +1,26 @@
-//! Groups of four adjacent weights: pixels side by side, one group of one output at a time.
+//! Blocks of 1x4: four adjacent inputs of one output, one block at a time.
 //!
-//! A tile of pixels is unfolded and transposed into a slab `[groups of 4 inputs][pixels]`, a part of K at a time; each
-//! non-empty group of weights is then one broadcast and one product a vector of the slab.
+//! The slab is `[groups of 4 inputs][pixels]`; each non-empty group of weights is one broadcast and one product a vector of
+//! it.
 
-use super::lines::{self, Line};
-use super::slab::{Reader, SLAB, Slab};
-use super::source::MAX_COPY;
+use super::gather::BLOCK;
+use super::slab;
+use super::tiles::Sums;
 use super::weights::{SparseRows, parts};
-use super::{Job, gather::BLOCK};
-use crate::gemm::driver::part;
-use crate::qgemm::finish::{Kind, Requantized};
-use crate::threads::Threads;
-use std::cell::RefCell;
-use std::ops::Range;
 
-/// Multiply-adds of a vector worth a task.
-const TASK_WORK: usize = 8192;
+/// Groups of four inputs in a slab.
+const SLAB: usize = slab::SLAB / 4;
 
 /// What one call of the inner loop computes: `sums[row] (+)= Σ slab[group] · weights` for some rows of one part of K.
 pub(super) struct BlockTile {
-    /// `[SLAB][pixels]`, four inputs each.
-    pub slab: *const u32,
-    pub rows: usize,
     /// Row of each turn, and where its groups begin and, at the next, end.
     pub order: *const u8,
     pub bounds: *const u32,
     /// Place in the slab of each group, and its weights.
     pub quads: *const u16,
     pub weights: *const [i8; 4],
-    /// `[rows][pixels]`.
-    pub sums: *mut i32,
-    /// False at the first part of K.
-    pub accumulate: bool,
-    /// At the last part of K: where to put the sums as bytes instead, if the variant can.
-    pub bytes: Option<RowBytes>,
-}
-
-/// What makes bytes of the sums of each row: `finish::Requantized` without a residual.
-#[derive(Clone, Copy)]
-pub(super) struct RowBytes {
-    pub offsets: *const i32,
-    pub multipliers: *const f32,
-    pub min: f32,
-    pub max: f32,
-    pub shift: i16,
-    pub flip: u8,
-    /// `[rows][parts of four vectors][64]`; of each four vectors, four pixels in turn.
-    pub to: *mut u8,
+    /// Its slab is `[SLAB][pixels]`, four inputs each.
+    pub to: Sums,
 }
 
 /// The non-empty groups of all rows, by blocks of outputs, then parts of K.
@@ -93,8 +67,24 @@ impl PackedBlocks {
     }
 
     /// Parts of K; at least one, which sets the sums to 0.
-    fn n_parts(&self) -> usize {
+    pub fn n_parts(&self) -> usize {
         self.k.div_ceil(SLAB * 4).max(1)
+    }
+
+    /// Groups of weights.
+    pub fn len(&self) -> usize {
+        self.quads.len()
+    }
+
+    /// Where the rows of part `at` of [`Self::n_parts`] a block are.
+    pub fn tile(&self, at: usize, to: Sums) -> BlockTile {
+        BlockTile {
+            order: self.order[at * BLOCK..].as_ptr(),
+            bounds: self.bounds[at * (BLOCK + 1)..].as_ptr(),
+            quads: self.quads.as_ptr(),
+            weights: self.weights.as_ptr(),
+            to,
+        }
     }
 
     pub fn size_bytes(&self) -> usize {
@@ -117,141 +107,4 @@ fn groups(row: &[(u32, i16)]) -> Vec<(u32, [i8; 4])> {
         }
     }
     groups
-}
-
-#[derive(Default)]
-struct Scratch {
-    copy: Vec<u8>,
-    slab: Slab,
-    sums: Vec<Line<i32, 16>>,
-    block_sums: Vec<Line<i32, 16>>,
-    bytes: Vec<Line<u8, 64>>,
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
-
-impl Job<'_> {
-    /// # Safety
-    /// As `Job`'s: `finish` is valid for all outputs, the input is as long as its shape, this CPU runs the variant.
-    pub unsafe fn run_blocks(&self, threads: &Threads, packed: &PackedBlocks) {
-        let n_blocks = self.n.div_ceil(BLOCK);
-        let n_vectors = self.m.div_ceil(16);
-        let n_tiles = n_vectors.div_ceil(self.kernel.tile_vectors);
-        let work = n_vectors.saturating_mul(packed.quads.len() + self.n * 8);
-        let wanted = if threads.count() == 1 { 1 } else { (work / TASK_WORK).clamp(1, 4 * threads.count()) };
-        let reader = Reader::new(&self.source);
-        let by_size = if reader == Reader::Copy { self.source.len().div_ceil(MAX_COPY).clamp(1, n_tiles) } else { 1 };
-        // Parts along the outputs copy and transpose the same pixels again.
-        let row_parts = wanted.min(n_tiles).max(by_size);
-        let block_parts = (wanted / row_parts).min(threads.count()).clamp(1, n_blocks);
-        let n_tiles = n_tiles.next_multiple_of(row_parts).min(n_vectors);
-        threads.run(row_parts * block_parts, |task| {
-            let tiles = part(task / block_parts, row_parts, n_tiles);
-            let blocks = part(task % block_parts, block_parts, n_blocks);
-            if tiles.is_empty() || blocks.is_empty() {
-                return;
-            }
-            let first_vector = |tile: usize| tile * n_vectors / n_tiles;
-            let pixels = first_vector(tiles.start) * 16..self.m.min(first_vector(tiles.end) * 16);
-            SCRATCH.with_borrow_mut(|scratch| {
-                let padded = match reader {
-                    Reader::Copy => self.source.copy(&pixels, &mut scratch.copy),
-                    Reader::Direct | Reader::Unfold => self.source.direct(),
-                };
-                for tile in tiles {
-                    let vectors = first_vector(tile)..first_vector(tile + 1);
-                    let rows = vectors.start * 16..self.m.min(vectors.end * 16);
-                    scratch.slab.locate(&self.source, &padded, rows, reader);
-                    // SAFETY: the caller's; the copy covers these pixels.
-                    unsafe { self.block_tile(packed, vectors, blocks.clone(), scratch) };
-                }
-            });
-        });
-    }
-
-    /// # Safety
-    /// As [`Self::run_blocks`], and nobody else writes these outputs.
-    unsafe fn block_tile(
-        &self,
-        packed: &PackedBlocks,
-        vectors: Range<usize>,
-        blocks: Range<usize>,
-        scratch: &mut Scratch,
-    ) {
-        let rows = vectors.start * 16..self.m.min(vectors.end * 16);
-        let pixels = vectors.len() * 16;
-        let sums = lines::grow(&mut scratch.sums, blocks.len() * BLOCK * pixels);
-        let block_sums = lines::grow(&mut scratch.block_sums, BLOCK * pixels);
-        let bytes_stride = pixels.next_multiple_of(64);
-        let bytes = lines::grow(&mut scratch.bytes, blocks.len() * BLOCK * bytes_stride);
-        let n_parts = packed.n_parts();
-        for index in 0..n_parts {
-            let ks = index * SLAB * 4..packed.k.min((index + 1) * SLAB * 4);
-            // SAFETY: the caller's.
-            unsafe { scratch.slab.fill(&self.source, self.kernel, ks) };
-            for block in blocks.clone() {
-                let at = block * n_parts + index;
-                let to = bytes[(block - blocks.start) * BLOCK * bytes_stride..].as_mut_ptr();
-                let tile = BlockTile {
-                    slab: scratch.slab.as_ptr(),
-                    rows: BLOCK.min(self.n - block * BLOCK),
-                    order: packed.order[at * BLOCK..].as_ptr(),
-                    bounds: packed.bounds[at * (BLOCK + 1)..].as_ptr(),
-                    quads: packed.quads.as_ptr(),
-                    weights: packed.weights.as_ptr(),
-                    sums: sums[(block - blocks.start) * BLOCK * pixels..].as_mut_ptr(),
-                    accumulate: index > 0,
-                    bytes: self.row_bytes(block, to).filter(|_| index + 1 == n_parts),
-                };
-                // SAFETY: the caller's; slab and sums are as large as `BlockTile` says.
-                unsafe { (self.kernel.blocks)(vectors.len(), &tile) };
-            }
-        }
-        for block in blocks.clone() {
-            let (at, n_cols) = ((block - blocks.start) * BLOCK, BLOCK.min(self.n - block * BLOCK));
-            let finish = self.finish.at(rows.start, block * BLOCK);
-            let is_bytes = self.row_bytes(block, std::ptr::null_mut()).is_some();
-            if let (Some(transpose), Kind::Bytes(kind), true) = (self.kernel.transpose_bytes, finish.kind, is_bytes) {
-                for first in (0..rows.len()).step_by(64) {
-                    let from = bytes[at * bytes_stride + first..].as_ptr();
-                    let size = [(rows.len() - first).min(64), n_cols];
-                    // SAFETY: the caller's; the bytes are there.
-                    unsafe {
-                        let to = kind.out.add(first * self.n);
-                        transpose(from, bytes_stride, to, self.n, size, block_sums.as_mut_ptr().cast());
-                    }
-                }
-                continue;
-            }
-            for row in (0..n_cols).step_by(16) {
-                for pixel in (0..pixels).step_by(16) {
-                    let from = |index: usize| sums[(at + row + index) * pixels + pixel..].as_ptr().cast();
-                    let to = block_sums[pixel * BLOCK + row..].as_mut_ptr().cast();
-                    // SAFETY: whole blocks of 16 by 16 are there.
-                    unsafe { (self.kernel.transpose)(&std::array::from_fn(from), to, BLOCK) };
-                }
-            }
-            // SAFETY: the caller's.
-            unsafe {
-                (self.kernel.finish_block)(&finish, block_sums.as_mut_ptr(), rows.len(), n_cols, None);
-                finish.apply_curve(self.activation, rows.len(), n_cols);
-            }
-        }
-    }
-
-    /// What makes bytes of the sums of `block`, if that is wanted and possible.
-    fn row_bytes(&self, block: usize, to: *mut u8) -> Option<RowBytes> {
-        let finish = self.finish.at(0, block * BLOCK);
-        match finish.kind {
-            Kind::Bytes(kind)
-                if self.kernel.transpose_bytes.is_some() && kind.residual.is_null() && super::is_small(&kind) =>
-            {
-                let Requantized { multipliers, min, max, shift, flip, .. } = kind;
-                Some(RowBytes { offsets: finish.offsets, multipliers, min, max, shift: shift as i16, flip, to })
-            }
-            _ => None,
-        }
-    }
 }

@@ -6,7 +6,7 @@
 //! Rows with similar numbers of non-zeros go together, within 64 outputs; their order is restored before finishing.
 
 use super::lines::{self, Line};
-use super::source::{MAX_COPY, Padded, runs};
+use super::source::{MAX_COPY, Padded, Source, runs};
 use super::weights::{SparseRows, parts};
 use super::{Job, Kernel};
 use crate::conv::ConvShape;
@@ -187,18 +187,96 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
+/// Weights whose vectors are outputs.
+pub(super) trait Picked: Sync {
+    /// Blocks of [`BLOCK`] outputs.
+    fn blocks(&self) -> usize;
+    /// Steps of the inner loop a pixel.
+    fn rounds(&self) -> usize;
+    fn weight_bytes(&self) -> usize;
+    /// Bytes of input that a pixel needs.
+    fn input_bytes(&self) -> usize;
+    /// True if windows can be read from the input itself.
+    fn is_direct(&self, source: &Source<'_>, kernel: &Kernel) -> bool;
+    /// How the sums of a block changed places.
+    fn order(&self, _block: usize) -> Option<&Order> {
+        None
+    }
+    /// Writes the sums of a block of outputs, `[pixels][BLOCK]`.
+    ///
+    /// # Safety
+    /// The windows of `pixels` can be read as [`Self::is_direct`] says, there is room for the sums, this CPU runs the variant.
+    unsafe fn multiply(&self, job: &Job<'_>, block: usize, pixels: &[*const u8], run_offsets: &[usize], sums: *mut i32);
+}
+
+impl Picked for PackedGather {
+    fn blocks(&self) -> usize {
+        self.orders.len()
+    }
+
+    fn rounds(&self) -> usize {
+        self.starts.len()
+    }
+
+    fn weight_bytes(&self) -> usize {
+        self.rounds.len() * LINE
+    }
+
+    fn input_bytes(&self) -> usize {
+        self.run * self.n_runs
+    }
+
+    fn is_direct(&self, source: &Source<'_>, kernel: &Kernel) -> bool {
+        source.is_direct(self.run, kernel.window)
+    }
+
+    fn order(&self, block: usize) -> Option<&Order> {
+        Some(&self.orders[block])
+    }
+
+    unsafe fn multiply(
+        &self,
+        job: &Job<'_>,
+        block: usize,
+        pixels: &[*const u8],
+        run_offsets: &[usize],
+        sums: *mut i32,
+    ) {
+        let n_tiles = pixels.len().div_ceil(job.kernel.tile_pixels);
+        for index in self.block_groups[block].clone() {
+            let group = &self.groups[index];
+            let mut tile = GatherTile {
+                pixels: pixels.as_ptr(),
+                n_runs: self.n_runs,
+                run_offsets: run_offsets.as_ptr(),
+                run_rounds: self.run_rounds[index * self.n_runs..].as_ptr(),
+                starts: self.starts[group.first_round..].as_ptr(),
+                rounds: self.rounds.as_ptr().cast::<u8>().wrapping_add(group.first_byte),
+                sums: sums.wrapping_add(group.position),
+            };
+            for index in 0..n_tiles {
+                let len = part(index, n_tiles, pixels.len()).len();
+                // SAFETY: the caller's; windows of rounds are inside of the runs, or in the bytes to spare of a copy.
+                unsafe { (job.kernel.gather)(len, group.sets, &tile) };
+                tile.pixels = tile.pixels.wrapping_add(len);
+                tile.sums = tile.sums.wrapping_add(len * BLOCK);
+            }
+        }
+    }
+}
+
 impl Job<'_> {
     /// # Safety
     /// As `Job`'s: `finish` is valid for all outputs, the input is as long as its shape, this CPU runs the variant.
-    pub unsafe fn run_gather(&self, threads: &Threads, packed: &PackedGather) {
-        let is_direct = self.source.is_direct(packed.run, self.kernel.window);
+    pub unsafe fn run_gather(&self, threads: &Threads, packed: &impl Picked) {
+        let is_direct = packed.is_direct(&self.source, self.kernel);
         let [row_parts, block_parts] = self.cut(threads.count(), packed, is_direct);
         // Pixels that stay in cache while all weights go by; with more of them, weights are read less often.
-        let strip = STRIP_BYTES / (packed.run * packed.n_runs).max(1) / self.kernel.tile_pixels;
+        let strip = STRIP_BYTES / packed.input_bytes().max(1) / self.kernel.tile_pixels;
         let strip = strip.clamp(1, MAX_STRIP) * self.kernel.tile_pixels;
         threads.run(row_parts * block_parts, |task| {
             let pixels = part(task / block_parts, row_parts, self.m);
-            let blocks = part(task % block_parts, block_parts, packed.orders.len());
+            let blocks = part(task % block_parts, block_parts, packed.blocks());
             if pixels.is_empty() || blocks.is_empty() {
                 return;
             }
@@ -218,16 +296,16 @@ impl Job<'_> {
     }
 
     /// Parts along the pixels and along the blocks of outputs.
-    fn cut(&self, n_threads: usize, packed: &PackedGather, is_direct: bool) -> [usize; 2] {
-        let (n_tiles, n_blocks) = (self.m.div_ceil(self.kernel.tile_pixels), packed.orders.len());
+    fn cut(&self, n_threads: usize, packed: &impl Picked, is_direct: bool) -> [usize; 2] {
+        let (n_tiles, n_blocks) = (self.m.div_ceil(self.kernel.tile_pixels), packed.blocks());
         let by_size = if is_direct { 1 } else { self.source.len().div_ceil(MAX_COPY).clamp(1, n_tiles) };
         if n_threads == 1 {
             return [by_size, 1];
         }
         // Finishing the outputs of a block costs about as much as some rounds.
-        let work = self.m.saturating_mul(packed.starts.len() + n_blocks * 8);
+        let work = self.m.saturating_mul(packed.rounds() + n_blocks * 8);
         let wanted = (work / TASK_WORK).clamp(1, 4 * n_threads);
-        let weight_bytes = packed.rounds.len() * LINE;
+        let weight_bytes = packed.weight_bytes();
         let is_by_blocks = n_blocks >= n_threads && weight_bytes > self.source.input.len();
         if is_by_blocks || n_tiles < n_threads {
             let most = if is_direct { n_blocks } else { n_blocks.min(2 * n_threads) };
@@ -242,42 +320,24 @@ impl Job<'_> {
     /// As [`Self::run_gather`], `padded` holds these pixels, and nobody else writes these outputs.
     unsafe fn gather_strip(
         &self,
-        packed: &PackedGather,
+        packed: &impl Picked,
         padded: &Padded,
         pixels: Range<usize>,
         blocks: Range<usize>,
         scratch: &mut Scratch,
     ) {
         let n_pixels = pixels.len();
-        let n_tiles = n_pixels.div_ceil(self.kernel.tile_pixels);
         self.source.windows(padded, pixels.clone(), &mut scratch.pixels);
         let sums = lines::grow(&mut scratch.sums, n_pixels * BLOCK).as_mut_ptr();
         for block in blocks {
-            for index in packed.block_groups[block].clone() {
-                let group = &packed.groups[index];
-                let mut tile = GatherTile {
-                    pixels: scratch.pixels.as_ptr(),
-                    n_runs: packed.n_runs,
-                    run_offsets: scratch.run_offsets.as_ptr(),
-                    run_rounds: packed.run_rounds[index * packed.n_runs..].as_ptr(),
-                    starts: packed.starts[group.first_round..].as_ptr(),
-                    rounds: packed.rounds.as_ptr().cast::<u8>().wrapping_add(group.first_byte),
-                    sums: sums.wrapping_add(group.position),
-                };
-                for index in 0..n_tiles {
-                    let len = part(index, n_tiles, n_pixels).len();
-                    // SAFETY: the caller's; windows of rounds are inside of the runs, or in the bytes to spare of a copy.
-                    unsafe { (self.kernel.gather)(len, group.sets, &tile) };
-                    tile.pixels = tile.pixels.wrapping_add(len);
-                    tile.sums = tile.sums.wrapping_add(len * BLOCK);
-                }
-            }
+            // SAFETY: the caller's.
+            unsafe { packed.multiply(self, block, &scratch.pixels, &scratch.run_offsets, sums) };
             let first = block * BLOCK;
             let n_cols = BLOCK.min(self.n - first);
             let finish = self.finish.at(pixels.start, first);
             // SAFETY: the caller's; there are that many sums.
             unsafe {
-                (self.kernel.finish_block)(&finish, sums, n_pixels, n_cols, Some(&packed.orders[block]));
+                (self.kernel.finish_block)(&finish, sums, n_pixels, n_cols, packed.order(block));
                 finish.apply_curve(self.activation, n_pixels, n_cols);
             }
         }

@@ -6,10 +6,13 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
+mod avx512blocks;
+#[cfg(target_arch = "x86_64")]
 mod avx512finish;
 #[cfg(target_arch = "x86_64")]
 mod avx512vnni;
 mod blocks;
+mod blocks4x1;
 mod gather;
 mod lines;
 mod scalar;
@@ -17,6 +20,8 @@ mod slab;
 mod source;
 #[cfg(test)]
 mod tests;
+mod tiles;
+mod two_of_four;
 mod weights;
 
 use crate::conv::{ConvShape, Images, Window};
@@ -26,8 +31,10 @@ use crate::qgemm::{Output, unsigned_zero};
 use crate::quantize::Bytes;
 use crate::threads::Threads;
 use blocks::{BlockTile, PackedBlocks};
+use blocks4x1::{Packed4x1, Tile4x1};
 use gather::{GatherTile, Order, PackedGather};
 use source::Source;
+use two_of_four::{Packed24, Tile24};
 use weights::SparseRows;
 
 /// How weights are stored and what lies side by side in a vector.
@@ -36,8 +43,13 @@ pub enum Form {
     /// Groups of four adjacent inputs, adjacent pixels in a vector: for weights pruned in blocks of 1×4 along the input,
     /// and at least sixteen pixels. A group with any non-zero is multiplied whole.
     Blocks,
+    /// Groups of four adjacent outputs, adjacent pixels in a vector: for weights pruned in blocks of 4×1, where the outputs of a
+    /// group keep the same inputs, and at least sixteen pixels. An input that one of them has a weight for is multiplied by all.
+    Blocks4x1,
     /// Single weights, adjacent outputs in a vector: for weights without a pattern, and for few pixels.
     Gather,
+    /// Two of each four adjacent inputs, adjacent outputs in a vector.
+    TwoOfFour,
 }
 
 /// A variant of the inner loops.
@@ -55,9 +67,15 @@ pub struct Kernel {
     /// Groups of 16 pixels of one tile of [`Form::Blocks`].
     tile_vectors: usize,
     gather: unsafe fn(usize, usize, &GatherTile),
+    /// For at most `tile_pixels` pixels and [`two_of_four::SETS`] vectors of outputs.
+    two_of_four: unsafe fn(usize, &Tile24),
     /// Finishes up to 64 outputs of some pixels, whose sums may be in another order.
     finish_block: unsafe fn(&Finish, *mut i32, usize, usize, Option<&Order>),
     blocks: unsafe fn(usize, &BlockTile),
+    /// The most groups of 16 pixels is 4.
+    blocks_4x1: unsafe fn(usize, &Tile4x1),
+    /// From `[groups][64 pixels]` of four inputs to `[inputs][64 pixels]`, the pixels in the order of `blocks_4x1`.
+    take_apart: unsafe fn(*const u32, *mut u8, usize),
     /// Transposes 16 by 16 elements of four bytes: rows, to, its stride in elements.
     transpose: unsafe fn(&[*const u8; 16], *mut u32, usize),
     /// If `blocks` can requantize: transposes its bytes into the output.
@@ -84,10 +102,13 @@ pub static KERNELS: &[Kernel] = &[
         tile_pixels: 8,
         tile_vectors: 8,
         gather: avx512vnni::gather,
+        two_of_four: avx512vnni::two_of_four,
         finish_block: avx512finish::finish_block,
-        blocks: avx512vnni::blocks,
-        transpose: avx512vnni::transpose,
-        transpose_bytes: Some(avx512vnni::transpose_bytes),
+        blocks: avx512blocks::blocks,
+        blocks_4x1: avx512blocks::blocks_4x1,
+        take_apart: avx512blocks::take_apart,
+        transpose: avx512blocks::transpose,
+        transpose_bytes: Some(avx512blocks::transpose_bytes),
     },
     #[cfg(target_arch = "x86_64")]
     Kernel {
@@ -98,8 +119,11 @@ pub static KERNELS: &[Kernel] = &[
         tile_pixels: 4,
         tile_vectors: 4,
         gather: avx2::gather,
+        two_of_four: avx2::two_of_four,
         finish_block: avx2::finish_block,
         blocks: avx2::blocks,
+        blocks_4x1: avx2::blocks_4x1,
+        take_apart: avx2::take_apart,
         transpose: scalar::transpose,
         transpose_bytes: None,
     },
@@ -111,8 +135,11 @@ pub static KERNELS: &[Kernel] = &[
         tile_pixels: 4,
         tile_vectors: 1,
         gather: scalar::gather,
+        two_of_four: scalar::two_of_four,
         finish_block: scalar::finish_block,
         blocks: scalar::blocks,
+        blocks_4x1: scalar::blocks_4x1,
+        take_apart: scalar::take_apart,
         transpose: scalar::transpose,
         transpose_bytes: None,
     },
@@ -139,7 +166,25 @@ pub struct PackedQSpmm {
 #[derive(Clone)]
 enum Weight {
     Blocks(PackedBlocks),
+    Blocks4x1(Packed4x1),
     Gather(PackedGather),
+    TwoOfFour(Packed24),
+}
+
+impl Weight {
+    /// Vectors of 16 pixels in a tile, at most, of the forms whose vectors are pixels.
+    fn tile_vectors(&self, kernel: &Kernel) -> usize {
+        if matches!(self, Self::Blocks4x1(_)) { 4 } else { kernel.tile_vectors }
+    }
+
+    /// Products of a vector of pixels, of these forms.
+    fn products(&self) -> usize {
+        match self {
+            Self::Blocks(packed) => packed.len(),
+            Self::Blocks4x1(packed) => packed.products(),
+            Self::Gather(_) | Self::TwoOfFour(_) => 0,
+        }
+    }
 }
 
 impl PackedQSpmm {
@@ -189,7 +234,9 @@ impl PackedQSpmm {
         let rows = SparseRows::new(&shape, weight, is_input_first, zero_points)?;
         let packed = match form {
             Form::Blocks => Weight::Blocks(PackedBlocks::new(&rows)),
+            Form::Blocks4x1 => Weight::Blocks4x1(Packed4x1::new(&rows)),
             Form::Gather => Weight::Gather(PackedGather::new(kernel, &shape, &rows)?),
+            Form::TwoOfFour => Weight::TwoOfFour(Packed24::new(kernel, &shape, &rows)),
         };
         Ok(Self { kernel, shape, sums: rows.sums(), nonzeros: rows.nonzeros, weight: packed })
     }
@@ -203,7 +250,9 @@ impl PackedQSpmm {
     pub fn form(&self) -> Form {
         match self.weight {
             Weight::Blocks(_) => Form::Blocks,
+            Weight::Blocks4x1(_) => Form::Blocks4x1,
             Weight::Gather(_) => Form::Gather,
+            Weight::TwoOfFour(_) => Form::TwoOfFour,
         }
     }
 
@@ -221,7 +270,9 @@ impl PackedQSpmm {
     pub fn size_bytes(&self) -> usize {
         let weight = match &self.weight {
             Weight::Blocks(packed) => packed.size_bytes(),
+            Weight::Blocks4x1(packed) => packed.size_bytes(),
             Weight::Gather(packed) => packed.size_bytes(),
+            Weight::TwoOfFour(packed) => packed.size_bytes(),
         };
         weight + self.sums.len() * 4
     }
@@ -280,8 +331,9 @@ pub fn qspmm(
     // input was checked; this CPU can run the variant.
     unsafe {
         match &packed.weight {
-            Weight::Blocks(weight) => job.run_blocks(threads, weight),
             Weight::Gather(weight) => job.run_gather(threads, weight),
+            Weight::TwoOfFour(weight) => job.run_gather(threads, weight),
+            weight => job.run_tiles(threads, weight),
         }
     }
     Ok(())

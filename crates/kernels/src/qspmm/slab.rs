@@ -1,17 +1,18 @@
-//! Pixels transposed for the block form: `[groups of four inputs][pixels]`, a part of K at a time.
+//! Pixels transposed for the forms of blocks, a part of K at a time: `[groups of four inputs][pixels]`, or `[inputs][64 pixels]`.
 
 use super::Kernel;
+use super::blocks4x1::LINE;
 use super::lines::{self, Line};
 use super::source::{Padded, Source, runs};
 use crate::conv::gather::Pixels;
 use std::ops::Range;
 
-/// Groups of four inputs in a slab.
-pub(super) const SLAB: usize = 128;
+/// Inputs in a slab.
+pub(super) const SLAB: usize = 512;
 /// Groups that are transposed at once; a slab has room for as many after its end.
 const STEP: usize = 16;
 /// Bytes from one unfolded pixel to the next: those of a slab and a line, so that columns use all of the cache.
-const STRIDE: usize = SLAB * 4 + 64;
+const STRIDE: usize = SLAB + 64;
 
 /// How windows are read.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,6 +40,8 @@ impl Reader {
 #[derive(Default)]
 pub(super) struct Slab {
     lines: Vec<Line<u32, 16>>,
+    /// `[STEP][64 pixels]`, four inputs each, on the way to single ones.
+    groups: Vec<Line<u32, 16>>,
     unfolded: Vec<Line<u8, 64>>,
     pixels: Range<usize>,
     /// Where the windows begin, of whole vectors of pixels; the last one again where there are no more.
@@ -68,16 +71,19 @@ impl Slab {
         self.lines.as_ptr().cast()
     }
 
-    /// Fills the slab with inputs `ks`, at most `4 · SLAB` of them, which begin at a multiple of that.
+    /// Fills the slab with inputs `ks`, at most `SLAB` of them, which begin at a multiple of that: in groups of four, or if
+    /// `is_single` one by one, of at most 64 pixels in the order of the variant.
     ///
     /// # Safety
     /// The pixels of the last `locate` may be read as `Reader` says, and this CPU runs `kernel`.
-    pub unsafe fn fill(&mut self, source: &Source<'_>, kernel: &Kernel, ks: Range<usize>) {
-        lines::grow(&mut self.lines, (SLAB + STEP) * self.windows.len());
+    pub unsafe fn fill(&mut self, source: &Source<'_>, kernel: &Kernel, ks: Range<usize>, is_single: bool) {
+        let pixels = if is_single { LINE } else { self.windows.len() };
+        lines::grow(&mut self.lines, (SLAB / 4 + STEP) * pixels);
+        lines::grow(&mut self.groups, STEP * LINE);
         if self.is_unfolded {
             self.unfold(source, &ks);
             // SAFETY: the caller's; rows end in a line to spare.
-            return unsafe { self.transpose(kernel, 0, ks.len().div_ceil(4), 0) };
+            return unsafe { self.transpose(kernel, 0, ks.len().div_ceil(4), 0, is_single) };
         }
         let [_, run] = runs(&source.shape);
         let mut at = ks.start;
@@ -85,7 +91,9 @@ impl Slab {
             let (index, skip) = (at / run, at % run);
             let len = (run - skip).min(ks.end - at);
             // SAFETY: the caller's; what is read after the end of a run is in the copy, or its bytes to spare.
-            unsafe { self.transpose(kernel, self.run_offsets[index] + skip, len / 4, (at - ks.start) / 4) };
+            unsafe {
+                self.transpose(kernel, self.run_offsets[index] + skip, len / 4, (at - ks.start) / 4, is_single);
+            }
             at += len;
         }
     }
@@ -94,7 +102,11 @@ impl Slab {
     ///
     /// # Safety
     /// The windows may be read there, in steps of `STEP` groups.
-    unsafe fn transpose(&mut self, kernel: &Kernel, offset: usize, groups: usize, first: usize) {
+    unsafe fn transpose(&mut self, kernel: &Kernel, offset: usize, groups: usize, first: usize, is_single: bool) {
+        if is_single {
+            // SAFETY: the caller's.
+            return unsafe { self.transpose_single(kernel, offset, groups, first) };
+        }
         let pixels = self.windows.len();
         let slab = lines::grow(&mut self.lines, 0);
         for (vector, windows) in self.windows.as_chunks::<16>().0.iter().enumerate() {
@@ -104,6 +116,23 @@ impl Slab {
                 // SAFETY: the caller's; the slab has room for these groups.
                 unsafe { (kernel.transpose)(&rows, to, pixels) };
             }
+        }
+    }
+
+    /// # Safety
+    /// As [`Self::transpose`], for at most 64 pixels.
+    unsafe fn transpose_single(&mut self, kernel: &Kernel, offset: usize, groups: usize, first: usize) {
+        let slab = lines::grow(&mut self.lines, 0);
+        let some = lines::grow(&mut self.groups, STEP * LINE);
+        for group in (0..groups).step_by(STEP) {
+            for (vector, windows) in self.windows.as_chunks::<16>().0.iter().enumerate() {
+                let rows = windows.map(|window| window.wrapping_add(offset + group * 4));
+                // SAFETY: the caller's; there is room for 64 pixels.
+                unsafe { (kernel.transpose)(&rows, some[vector * 16..].as_mut_ptr(), LINE) };
+            }
+            let to = &mut slab[(first + group) * LINE..][..STEP * LINE];
+            // SAFETY: both hold `STEP` groups of four inputs of 64 pixels.
+            unsafe { (kernel.take_apart)(some.as_ptr(), to.as_mut_ptr().cast(), STEP) };
         }
     }
 

@@ -10,6 +10,7 @@ mod avx512;
 mod bf16;
 pub(crate) mod math;
 mod one;
+pub(crate) mod quads;
 pub(crate) mod rows;
 pub(crate) mod slopes;
 

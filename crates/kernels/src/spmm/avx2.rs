@@ -15,6 +15,14 @@ pub(super) unsafe fn pairs<const IS_BANDED: bool>(call: &Call<'_>, block: &mut B
 /// # Safety
 /// As `lanes::run`, on a CPU with AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn inputs<const IS_BANDED: bool>(call: &Call<'_>, block: &mut Block<'_>) {
+    // SAFETY: the caller's.
+    unsafe { lanes::run::<F32x8, lanes::Inputs, IS_BANDED>(call, block) }
+}
+
+/// # Safety
+/// As `lanes::run`, on a CPU with AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn quads<const IS_BANDED: bool>(call: &Call<'_>, block: &mut Block<'_>) {
     // SAFETY: the caller's.
     unsafe { lanes::run::<F32x8, lanes::Quads, IS_BANDED>(call, block) }

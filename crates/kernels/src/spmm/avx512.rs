@@ -15,6 +15,14 @@ pub(super) unsafe fn pairs<const IS_BANDED: bool>(call: &Call<'_>, block: &mut B
 /// # Safety
 /// As `lanes::run`, on a CPU with AVX-512 F, BW, DQ, VL.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+pub(super) unsafe fn inputs<const IS_BANDED: bool>(call: &Call<'_>, block: &mut Block<'_>) {
+    // SAFETY: the caller's.
+    unsafe { lanes::run::<F32x16, lanes::Inputs, IS_BANDED>(call, block) }
+}
+
+/// # Safety
+/// As `lanes::run`, on a CPU with AVX-512 F, BW, DQ, VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
 pub(super) unsafe fn quads<const IS_BANDED: bool>(call: &Call<'_>, block: &mut Block<'_>) {
     // SAFETY: the caller's.
     unsafe { lanes::run::<F32x16, lanes::Quads, IS_BANDED>(call, block) }

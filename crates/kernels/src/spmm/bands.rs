@@ -87,7 +87,8 @@ impl Bands {
         &self.phases
     }
 
-    fn lines_of_channel(&self) -> usize {
+    /// From one channel to the next.
+    pub fn lines_of_channel(&self) -> usize {
         self.kernel[1] * self.lines
     }
 }

@@ -2,6 +2,7 @@
 
 use super::driver::{Block, Call};
 use super::finish::{self, End};
+use super::nonzeros::DEPTH;
 use super::packed::{Group, Stream};
 use super::{bands, gather};
 use crate::simd::{Lanes, unrolled};
@@ -17,6 +18,8 @@ pub(super) trait Form {
 pub(super) struct Pairs;
 /// Four adjacent rows that share their positions.
 pub(super) struct Quads;
+/// Four adjacent inputs at a time, with all rows that use them.
+pub(super) struct Inputs;
 
 /// Slab or bands, and where rows end, see [`End`]: a loop of its own for each keeps all in registers.
 const SLAB: u8 = 0;
@@ -52,12 +55,31 @@ impl Form for Quads {
     }
 }
 
+impl Form for Inputs {
+    #[inline(always)]
+    unsafe fn run<V: Lanes, const IS_BANDED: bool>(vectors: usize, run: &Run<'_>) {
+        // SAFETY: the caller's.
+        unsafe {
+            match vectors {
+                1 => inputs::<V, 1, IS_BANDED>(run),
+                2 => inputs::<V, 2, IS_BANDED>(run),
+                3 => inputs::<V, 3, IS_BANDED>(run),
+                _ => inputs::<V, 4, IS_BANDED>(run),
+            }
+        }
+    }
+}
+
 /// The groups of one block of K and one part.
 pub(super) struct Run<'a> {
     groups: &'a [Group],
     positions: *const u32,
     weights: *const f32,
     slab: *const f32,
+    /// Floats from one input of a block of 1x4 to the next.
+    step: usize,
+    /// Rows of the part.
+    rows: usize,
     /// Row 0 of the part.
     sums: *mut f32,
     /// Rows start from their bias, else from `sums`.
@@ -98,6 +120,8 @@ pub(super) unsafe fn run<V: Lanes, F: Form, const IS_BANDED: bool>(call: &Call<'
                     positions: packed.positions.as_ptr().add(*position),
                     weights: packed.weights.as_ptr().add(*weight),
                     slab: block.slab,
+                    step: packed.step(width),
+                    rows: packed.parts[part].rows.len(),
                     sums: block.sums.add(first * width),
                     bias: (k_block == 0).then_some(block.bias.add(first).cast_const()),
                     end: end.below_row(first),
@@ -177,6 +201,59 @@ unsafe fn groups<V: Lanes, const ROWS: usize, const IS_SHARED: bool, const VECTO
                     unrolled!(VECTORS, at most 8, |vector| sums[i][vector].store(to.add(vector * V::N)));
                 }
             });
+        }
+    }
+}
+
+/// Adds the products of groups of four inputs, which stay in registers, to the sums of all rows that have weights for them:
+/// a sum is read and written once for four products, and an input read once for all rows. So no product needs a load of its
+/// own, which is what bounds [`groups`].
+///
+/// # Safety
+/// As [`groups`]; positions are rows, one a step, with four weights each.
+#[inline(always)]
+unsafe fn inputs<V: Lanes, const VECTORS: usize, const IS_BANDED: bool>(run: &Run<'_>) {
+    let width = VECTORS * V::N;
+    let line = if IS_BANDED { V::N } else { width };
+    // SAFETY: the caller's.
+    unsafe {
+        if let Some(bias) = run.bias {
+            for row in 0..run.rows {
+                let bias = V::splat(*bias.add(row));
+                let to = run.sums.add(row * width);
+                unrolled!(VECTORS, at most 4, |vector| bias.store(to.add(vector * V::N)));
+            }
+        }
+        let (mut rows, mut weights) = (run.positions, run.weights);
+        for group in run.groups {
+            let mut x = [[V::splat(0.0); VECTORS]; DEPTH];
+            unrolled!(DEPTH, at most 4, |input| {
+                let from = run.slab.add(usize::from(group.rows[0]) * line + input * run.step);
+                unrolled!(VECTORS, at most 4, |vector| x[input][vector] = V::load(from.add(vector * V::N)));
+            });
+            for _ in 0..group.steps {
+                let to = run.sums.add(*rows as usize * width);
+                let mut of_inputs = [V::splat(0.0); DEPTH];
+                unrolled!(DEPTH, at most 4, |input| of_inputs[input] = V::splat(*weights.add(input)));
+                unrolled!(VECTORS, at most 4, |vector| {
+                    let mut sum = V::load(to.add(vector * V::N));
+                    unrolled!(DEPTH, at most 4, |input| sum = of_inputs[input].mul_add(x[input][vector], sum));
+                    sum.store(to.add(vector * V::N));
+                });
+                (rows, weights) = (rows.add(1), weights.add(DEPTH));
+            }
+        }
+        if matches!(run.end, End::Sums) {
+            return;
+        }
+        for row in 0..run.rows {
+            let mut sums = [V::splat(0.0); VECTORS];
+            unrolled!(VECTORS, at most 4, |vector| sums[vector] = V::load(run.sums.add(row * width + vector * V::N)));
+            match &run.end {
+                End::Planes(planes) => planes.store::<V, VECTORS>(sums, row),
+                End::Spans(spans) => spans.store::<V, VECTORS>(sums, row),
+                End::Sums => {}
+            }
         }
     }
 }

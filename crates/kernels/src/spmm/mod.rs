@@ -19,6 +19,7 @@ mod nonzeros;
 mod packed;
 mod pixels;
 mod scalar;
+mod slabs;
 mod strips;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,8 @@ pub struct Kernel {
     pub is_supported: fn() -> bool,
     /// Output channels that share the position of a non-zero: 1 for any pattern, 4 for blocks of 4x1.
     pub block_rows: usize,
+    /// Input channels that share it: 4 for blocks of 1x4, else 1.
+    pub depth: usize,
     /// Lanes of a vector.
     lanes: usize,
     /// The most vectors of pixels in a block.
@@ -64,6 +67,7 @@ pub static KERNELS: &[Kernel] = &[
         name: "spmm_f32_1x1_avx512",
         is_supported: crate::isa::has_avx512,
         block_rows: 1,
+        depth: 1,
         lanes: 16,
         vectors: 8,
         k_block: 96,
@@ -75,6 +79,7 @@ pub static KERNELS: &[Kernel] = &[
         name: "spmm_f32_4x1_avx512",
         is_supported: crate::isa::has_avx512,
         block_rows: 4,
+        depth: 1,
         lanes: 16,
         vectors: 6,
         k_block: 256,
@@ -83,9 +88,22 @@ pub static KERNELS: &[Kernel] = &[
     },
     #[cfg(target_arch = "x86_64")]
     Kernel {
+        name: "spmm_f32_1x4_avx512",
+        is_supported: crate::isa::has_avx512,
+        block_rows: 1,
+        depth: 4,
+        lanes: 16,
+        vectors: 4,
+        k_block: 256,
+        run: avx512::inputs::<false>,
+        run_on_bands: Some(avx512::inputs::<true>),
+    },
+    #[cfg(target_arch = "x86_64")]
+    Kernel {
         name: "spmm_f32_1x1_avx2",
         is_supported: crate::isa::has_avx2,
         block_rows: 1,
+        depth: 1,
         lanes: 8,
         vectors: 6,
         k_block: 128,
@@ -97,16 +115,30 @@ pub static KERNELS: &[Kernel] = &[
         name: "spmm_f32_4x1_avx2",
         is_supported: crate::isa::has_avx2,
         block_rows: 4,
+        depth: 1,
         lanes: 8,
         vectors: 3,
         k_block: 256,
         run: avx2::quads::<false>,
         run_on_bands: None,
     },
+    #[cfg(target_arch = "x86_64")]
+    Kernel {
+        name: "spmm_f32_1x4_avx2",
+        is_supported: crate::isa::has_avx2,
+        block_rows: 1,
+        depth: 4,
+        lanes: 8,
+        vectors: 2,
+        k_block: 256,
+        run: avx2::inputs::<false>,
+        run_on_bands: None,
+    },
     Kernel {
         name: "spmm_f32_1x1_scalar",
         is_supported: || true,
         block_rows: 1,
+        depth: 1,
         lanes: 1,
         vectors: 8,
         k_block: 256,
@@ -117,19 +149,32 @@ pub static KERNELS: &[Kernel] = &[
         name: "spmm_f32_4x1_scalar",
         is_supported: || true,
         block_rows: 4,
+        depth: 1,
         lanes: 1,
         vectors: 4,
         k_block: 256,
         run: scalar::quads::<false>,
         run_on_bands: None,
     },
+    Kernel {
+        name: "spmm_f32_1x4_scalar",
+        is_supported: || true,
+        block_rows: 1,
+        depth: 4,
+        lanes: 1,
+        vectors: 4,
+        k_block: 128,
+        run: scalar::inputs::<false>,
+        run_on_bands: None,
+    },
 ];
 
 impl Kernel {
-    /// The first supported variant whose non-zeros come in blocks of `block_rows` (1 or 4) output channels.
-    fn best(block_rows: usize) -> &'static Self {
-        let fits = |kernel: &&Self| kernel.block_rows == block_rows && (kernel.is_supported)();
-        KERNELS.iter().find(fits).unwrap_or(&KERNELS[KERNELS.len() - 2])
+    /// The first supported variant whose non-zeros come in blocks of `block_rows` output by `depth` input channels (one of
+    /// them 1, the other 1 or 4).
+    fn best(block_rows: usize, depth: usize) -> &'static Self {
+        let fits = |kernel: &&Self| (kernel.block_rows, kernel.depth) == (block_rows, depth) && (kernel.is_supported)();
+        KERNELS.iter().find(fits).unwrap_or(&KERNELS[KERNELS.len() - 3])
     }
 }
 

@@ -4,6 +4,8 @@ use super::packed::Column;
 use crate::conv::ConvShape;
 use std::ops::Range;
 
+/// Channels of a group of the form of 1x4 blocks.
+pub(super) const DEPTH: usize = 4;
 /// Rows that are brought together from columns at a time: a cache line of each column.
 const STRIP: usize = 16;
 
@@ -25,6 +27,8 @@ pub(super) struct Nonzeros {
     /// Index of the column, ascending in a row.
     indices: Vec<u32>,
     values: Vec<f32>,
+    /// Adjacent columns that an index stands for, and values of each.
+    depth: usize,
 }
 
 impl Nonzeros {
@@ -34,7 +38,7 @@ impl Nonzeros {
         let all = in_order(taps, shape.c_in, channels);
         let sources: Vec<u32> =
             all.iter().map(|column| (column.channel as usize * taps + column.tap as usize) as u32).collect();
-        let mut found = Self { columns: vec![], starts: vec![0], indices: vec![], values: vec![] };
+        let mut found = Self { columns: vec![], starts: vec![0], indices: vec![], values: vec![], depth: 1 };
         let mut row = Scratch { indices: vec![0; k + 1], values: vec![0.0; k + 1] };
         match order {
             _ if weight.is_empty() => found.starts.resize(shape.c_out + 1, 0),
@@ -86,6 +90,34 @@ impl Nonzeros {
         self.columns = all.into_iter().zip(is_used).filter(|&(_, is_used)| is_used).map(|(column, _)| column).collect();
     }
 
+    /// Brought together with the zeros beside them: all indices are then of [`DEPTH`] adjacent channels of a tap. The last
+    /// channels are read with those before them, which is to say twice, if they are not as many.
+    pub fn in_quads(self, c_in: usize) -> Self {
+        let first = |column: &Column| (column.channel as usize / DEPTH * DEPTH).min(c_in - DEPTH) as u32;
+        let mut found = Self { columns: vec![], starts: vec![0], indices: vec![], values: vec![], depth: DEPTH };
+        let mut places = Vec::with_capacity(self.columns.len());
+        for quad in self.columns.chunk_by(|a, b| a.tap == b.tap && a.channel / 4 == b.channel / 4) {
+            let (tap, first, index) = (quad[0].tap, first(&quad[0]), (found.columns.len() / DEPTH) as u32);
+            found.columns.extend((0..DEPTH as u32).map(|i| Column { tap, channel: first + i }));
+            places.extend(quad.iter().map(|column| (index, (column.channel - first) as usize)));
+        }
+        for row in 0..self.rows() {
+            let (start, first) = (found.indices.len(), self.of_row(row));
+            for (&column, &value) in self.indices[first.clone()].iter().zip(&self.values[first]) {
+                let (index, at) = places[column as usize];
+                if found.indices[start..].last() != Some(&index) {
+                    found.indices.push(index);
+                    found.values.extend([0.0; DEPTH]);
+                }
+                let quad = found.values.len() - DEPTH;
+                found.values[quad + at] = value;
+            }
+            found.starts.push(found.indices.len());
+        }
+        found
+    }
+
+    /// Values that are stored.
     pub fn len(&self) -> usize {
         self.values.len()
     }
@@ -99,9 +131,9 @@ impl Nonzeros {
         self.starts[row]..self.starts[row + 1]
     }
 
-    /// Columns and weights of non-zeros.
+    /// Columns and weights of non-zeros; `depth` weights for each.
     pub fn at(&self, range: Range<usize>) -> (&[u32], &[f32]) {
-        (&self.indices[range.clone()], &self.values[range])
+        (&self.indices[range.clone()], &self.values[range.start * self.depth..range.end * self.depth])
     }
 
     /// Share of values other than zero in those blocks of four adjacent rows and one column that are not all zero.

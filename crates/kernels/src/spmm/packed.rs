@@ -3,7 +3,8 @@
 use super::Kernel;
 use super::bands::{self, Bands};
 use super::lanes::AHEAD;
-use super::nonzeros::{Nonzeros, Order};
+use super::nonzeros::{DEPTH, Nonzeros, Order};
+use super::slabs::Slabs;
 use crate::conv::{ConvShape, Window};
 use crate::error::ShapeError;
 use std::ops::Range;
@@ -14,6 +15,8 @@ pub(super) const ROW_BLOCK: usize = 16;
 const CHANNEL_BLOCK: usize = 16;
 /// The most parts that the output channels are split into.
 const MAX_PARTS: usize = 8;
+/// Rows of a part whose sums stay in L1 while the inputs of 1x4 blocks go by.
+const PART_OF_INPUTS: usize = 96;
 /// What starting, storing and finishing a row of a block costs, in non-zeros.
 const ROW_COST: usize = 4;
 /// Share of values that are no zeros above which the form of 4x1 blocks is faster.
@@ -39,9 +42,10 @@ pub struct PackedSpmm {
     /// Of block `b` and part `p` at `b · parts + p`.
     pub(super) streams: Vec<Stream>,
     pub(super) groups: Vec<Group>,
-    /// Lines of the slab: one for each step of 4x1 blocks, one in each half for each step of a pair.
+    /// Lines of the slab: one for each step of 4x1 blocks, one in each half for each step of a pair; of 1x4 blocks rows of the
+    /// part.
     pub(super) positions: Vec<u32>,
-    /// Weights for each step and each row.
+    /// Weights for each step, each row and each input of a block.
     pub(super) weights: Vec<f32>,
 }
 
@@ -69,7 +73,8 @@ pub(super) struct Stream {
     pub weight: usize,
 }
 
-/// Rows that are summed side by side, relative to their part; of 4x1 blocks the first and last of four.
+/// Rows that are summed side by side, relative to their part; of 4x1 blocks the first and last of four. Of 1x4 blocks, the first
+/// line of four inputs and how many rows use them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Group {
     pub rows: [u16; 2],
@@ -86,46 +91,77 @@ impl PackedSpmm {
         Ok(Self::pack(None, shape, weight, Order::Rows))
     }
 
+    /// [`Self::conv`] for weights in blocks of 1x4: of four adjacent input channels at one tap, all or none are zero. A block
+    /// with any weight is multiplied whole.
+    ///
+    /// # Errors
+    /// As [`Self::conv`], and if there are less than four input channels.
+    pub fn conv_1x4(shape: ConvShape, weight: &[f32]) -> Result<Self, ShapeError> {
+        Self::for_kernel(Kernel::best(1, DEPTH), shape, weight)
+    }
+
+    /// [`Self::linear`] for weights in blocks of 1x4, as [`Self::conv_1x4`].
+    ///
+    /// # Errors
+    /// As [`Self::conv_1x4`].
+    pub fn linear_1x4(weight: &[f32], k: usize, n: usize, is_transposed: bool) -> Result<Self, ShapeError> {
+        Self::linear_for(Some(Kernel::best(1, DEPTH)), weight, k, n, is_transposed)
+    }
+
     /// Packs the constant side of `[m, k] · [k, n]`, or `[n, k]` if it is transposed, as a convolution of one pixel.
     ///
     /// # Errors
     /// [`ShapeError`] if `weight` has another length.
     pub fn linear(weight: &[f32], k: usize, n: usize, is_transposed: bool) -> Result<Self, ShapeError> {
+        Self::linear_for(None, weight, k, n, is_transposed)
+    }
+
+    fn linear_for(
+        kernel: Option<&'static Kernel>,
+        weight: &[f32],
+        k: usize,
+        n: usize,
+        is_transposed: bool,
+    ) -> Result<Self, ShapeError> {
         let shape = ConvShape { window: Window::POINT, c_in: k, c_out: n, groups: 1 };
         ShapeError::expect("weight", weight.len(), ShapeError::product("weight", &[k, n])?)?;
         check(&shape, weight)?;
+        kernel.map_or(Ok(()), |kernel| check_depth(kernel, &shape))?;
         let order = if is_transposed { Order::Rows } else { Order::Columns };
-        Ok(Self::pack(None, shape, weight, order))
+        Ok(Self::pack(kernel, shape, weight, order))
     }
 
     /// Packs for one variant of [`KERNELS`](super::KERNELS).
     ///
     /// # Errors
-    /// As [`Self::conv`].
+    /// As [`Self::conv`], and if there are fewer input channels than in a block.
     ///
     /// # Panics
     /// If this CPU cannot run `kernel`.
     pub fn for_kernel(kernel: &'static Kernel, shape: ConvShape, weight: &[f32]) -> Result<Self, ShapeError> {
         assert!((kernel.is_supported)(), "{} needs another CPU", kernel.name);
         check(&shape, weight)?;
+        check_depth(kernel, &shape)?;
         Ok(Self::pack(Some(kernel), shape, weight, Order::Rows))
     }
 
     /// For `kernel` or the best for the pattern.
     fn pack(kernel: Option<&'static Kernel>, shape: ConvShape, weight: &[f32], order: Order) -> Self {
         let channel_block = if shape.window.kernel[0] > 1 { bands::CHANNELS } else { CHANNEL_BLOCK };
-        let nonzeros = &Nonzeros::find(&shape, weight, order, channel_block);
-        let best = || Kernel::best(if nonzeros.block_fill() >= BLOCK_FILL { 4 } else { 1 });
+        let nonzeros = Nonzeros::find(&shape, weight, order, channel_block);
+        let best = || Kernel::best(if nonzeros.block_fill() >= BLOCK_FILL { 4 } else { 1 }, 1);
         let kernel = kernel.unwrap_or_else(best);
+        let n_nonzeros = nonzeros.len();
+        let nonzeros = &if kernel.depth > 1 { nonzeros.in_quads(shape.c_in) } else { nonzeros };
         let slabs = Slabs::of(kernel, &shape, &nonzeros.columns);
         let mut packed = Self {
             kernel,
             shape,
-            nonzeros: nonzeros.len(),
+            nonzeros: n_nonzeros,
             columns: slabs.columns,
             blocks: slabs.blocks,
             bands: slabs.bands,
-            parts: parts(nonzeros),
+            parts: parts(nonzeros, kernel.depth),
             streams: Vec::new(),
             groups: Vec::new(),
             positions: Vec::new(),
@@ -190,10 +226,17 @@ impl PackedSpmm {
         self.bands.as_ref().map_or(self.kernel.k_block, Bands::size)
     }
 
+    /// Floats from one input of a block to the next, in blocks of `width` pixels.
+    pub(super) fn step(&self, width: usize) -> usize {
+        self.bands.as_ref().map_or(width, |bands| bands.lines_of_channel() * self.kernel.lanes)
+    }
+
     /// `rows` of a part. `is_end`: those without a non-zero are kept, because they must be started or finished.
     fn push_stream(&mut self, rows: &[Entries<'_>], lines: &[u16], is_end: bool) {
         let (groups, position, weight) = (self.groups.len(), self.positions.len(), self.weights.len());
-        if self.kernel.block_rows > 1 {
+        if self.kernel.depth > 1 {
+            self.push_inputs(rows, lines);
+        } else if self.kernel.block_rows > 1 {
             self.push_quads(rows, lines, is_end);
         } else {
             // Groups of equally many steps follow each other, so that the end of the loop is predicted.
@@ -229,6 +272,24 @@ impl PackedSpmm {
         self.groups.push(Group { rows: of_pair, steps: steps as u32 });
     }
 
+    /// A group for each four inputs that any row uses, those of most rows first.
+    fn push_inputs(&mut self, rows: &[Entries<'_>], lines: &[u16]) {
+        let of_row = |(row, entries): (usize, &Entries<'_>)| {
+            entries.columns.iter().enumerate().map(|(at, &column)| (column, row, at)).collect::<Vec<_>>()
+        };
+        let mut all: Vec<(u32, usize, usize)> = rows.iter().enumerate().flat_map(of_row).collect();
+        all.sort_unstable();
+        let mut groups: Vec<&[(u32, usize, usize)]> = all.chunk_by(|a, b| a.0 == b.0).collect();
+        groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
+        for group in groups {
+            for &(_, row, at) in group {
+                self.positions.push(row as u32);
+                self.weights.extend_from_slice(&rows[row].weights[at * DEPTH..(at + 1) * DEPTH]);
+            }
+            self.groups.push(Group { rows: [lines[group[0].0 as usize], 0], steps: group.len() as u32 });
+        }
+    }
+
     fn push_quads(&mut self, rows: &[Entries<'_>], lines: &[u16], is_end: bool) {
         let mut quads: Vec<(u16, Vec<u32>)> = Vec::new();
         for (index, quad) in rows.chunks(4).enumerate() {
@@ -258,63 +319,11 @@ impl PackedSpmm {
     }
 }
 
-/// How columns are cut into slabs.
-struct Slabs {
-    columns: Vec<Column>,
-    blocks: Vec<Range<usize>>,
-    bands: Option<Bands>,
-    /// Columns of non-zeros up to which each slab holds them.
-    ends: Vec<u32>,
-    /// Line of each of them.
-    positions: Vec<u16>,
-}
-
-impl Slabs {
-    fn of(kernel: &Kernel, shape: &ConvShape, columns: &[Column]) -> Self {
-        let bands = || Bands::of(&shape.window, shape.c_in, kernel.vectors, kernel.k_block * kernel.vectors);
-        match kernel.run_on_bands.and_then(|_| bands()) {
-            Some(bands) => Self::of_channels(bands, columns),
-            None => Self::of_columns(kernel.k_block, columns),
-        }
-    }
-
-    fn of_columns(size: usize, columns: &[Column]) -> Self {
-        let blocks = columns.len().div_ceil(size).max(1);
-        let blocks: Vec<_> = (0..blocks).map(|block| block * size..columns.len().min((block + 1) * size)).collect();
-        let ends = blocks.iter().map(|block| block.end as u32).collect();
-        let positions = (0..columns.len()).map(|at| (at % size) as u16).collect();
-        Self { columns: columns.to_vec(), blocks, bands: None, ends, positions }
-    }
-
-    fn of_channels(bands: Bands, columns: &[Column]) -> Self {
-        let mut slabs =
-            Self { columns: Vec::new(), blocks: Vec::new(), bands: None, ends: Vec::new(), positions: Vec::new() };
-        let slab = |column: &Column| column.channel as usize / bands.channels;
-        for of_slab in columns.chunk_by(|a, b| slab(a) == slab(b)) {
-            let first = slabs.columns.len();
-            let mut channels: Vec<u32> = of_slab.iter().map(|column| column.channel).collect();
-            channels.sort_unstable();
-            channels.dedup();
-            slabs.positions.extend(of_slab.iter().map(|column| {
-                let rank = channels.partition_point(|&channel| channel < column.channel);
-                bands.position(rank, column.tap) as u16
-            }));
-            slabs.columns.extend(channels.iter().map(|&channel| Column { tap: 0, channel }));
-            slabs.blocks.push(first..slabs.columns.len());
-            slabs.ends.push(slabs.positions.len() as u32);
-        }
-        if slabs.ends.is_empty() {
-            slabs.ends.push(0);
-            slabs.blocks.push(0..0);
-        }
-        Self { bands: Some(bands), ..slabs }
-    }
-}
-
 /// Non-zeros of a row in a block of K.
 struct Entries<'a> {
     /// Ascending.
     columns: &'a [u32],
+    /// As many for each as a block has inputs.
     weights: &'a [f32],
 }
 
@@ -333,12 +342,18 @@ fn check(shape: &ConvShape, weight: &[f32]) -> Result<(), ShapeError> {
     ShapeError::require(k <= u32::MAX as usize, "the number of inputs of a sum", k, "below 2^32")
 }
 
+fn check_depth(kernel: &Kernel, shape: &ConvShape) -> Result<(), ShapeError> {
+    let is_wide = kernel.depth == 1 || shape.c_in >= kernel.depth;
+    ShapeError::require(is_wide, "the number of input channels", shape.c_in, "at least that of a block")
+}
+
 /// Adjacent rows of about equal work.
-fn parts(nonzeros: &Nonzeros) -> Vec<Part> {
+fn parts(nonzeros: &Nonzeros, depth: usize) -> Vec<Part> {
     let c_out = nonzeros.rows();
     // Group rows are 16 bits wide.
     let wanted = (c_out / (2 * ROW_BLOCK)).clamp(1, MAX_PARTS).max(c_out.div_ceil(1 << 15));
-    let cost = |row: usize| nonzeros.of_row(row).len() + ROW_COST;
+    let wanted = if depth > 1 { (c_out / PART_OF_INPUTS).max(1) } else { wanted };
+    let cost = |row: usize| nonzeros.of_row(row).len() * depth + ROW_COST;
     let total: usize = (0..c_out).map(cost).sum();
     let mut parts = Vec::new();
     let (mut start, mut before, mut sum) = (0, 0, 0);

@@ -15,13 +15,17 @@ fn noise(len: usize, seed: u64) -> Vec<f32> {
     (0..len).map(|_| next()).collect()
 }
 
-/// Noise of which about `density` is left, in blocks of `block` adjacent outputs.
-fn sparse(shape: &ConvShape, density: f64, block: usize, seed: u64) -> Vec<f32> {
+/// Noise of which about `density` is left, in blocks of adjacent outputs by adjacent inputs.
+fn sparse(shape: &ConvShape, density: f64, [outputs, inputs]: [usize; 2], seed: u64) -> Vec<f32> {
     let mut weight = noise(shape.weight_len(), seed);
-    let k = (shape.c_in * shape.window.taps()).max(1);
+    let taps = shape.window.taps();
+    let k = (shape.c_in * taps).max(1);
     let choice = noise(weight.len(), seed + 17);
     for (i, w) in weight.iter_mut().enumerate() {
-        if f64::from(choice[i / k / block * k + i % k] + 1.0) / 2.0 >= density {
+        if f64::from(choice[i / k / outputs * outputs * k + i % k / taps / inputs * inputs * taps + i % taps] + 1.0)
+            / 2.0
+            >= density
+        {
             *w = 0.0;
         }
     }
@@ -74,6 +78,10 @@ fn check_all_kernels(shape: ConvShape, images: Images, weight: &[f32], seed: u64
         .map(|(i, sum)| (sum + f64::from(bias[i % shape.c_out]) + f64::from(residual[i])).max(0.0))
         .collect();
     for kernel in KERNELS.iter().filter(|kernel| (kernel.is_supported)()) {
+        if kernel.depth > 1 && shape.c_in < kernel.depth {
+            assert!(PackedSpmm::for_kernel(kernel, shape, weight).is_err());
+            continue;
+        }
         let packed = PackedSpmm::for_kernel(kernel, shape, weight).unwrap();
         for (from, to) in [
             (Channels::Last, Channels::Last),
@@ -113,7 +121,8 @@ proptest! {
     fn every_kernel_agrees_with_the_oracle(
         kernel in [1usize..4, 1usize..4], stride in [1usize..4, 1usize..4], dilation in [1usize..3, 1usize..3],
         pads in [0usize..3, 0usize..3, 0usize..3, 0usize..3], (c_in, c_out) in (1usize..35, 1usize..40),
-        n in 0usize..3, h in 1usize..8, w in 1usize..40, density in 0.0..1.0, block in 1usize..5, seed in 0u64..1000,
+        n in 0usize..3, h in 1usize..8, w in 1usize..40, density in 0.0..1.0,
+        block in [1usize..5, 1usize..5], seed in 0u64..1000,
     ) {
         let window = Window { kernel, stride, dilation, pads };
         prop_assume!(window.output_size(h, w).is_ok());
@@ -124,7 +133,8 @@ proptest! {
     /// Pixels straddle the vectors (8, 16) and blocks (96, 128), outputs the parts, inputs the blocks of K.
     #[test]
     fn linear_layers_agree_with_the_oracle(
-        m in 1usize..150, k in 1usize..150, n in 1usize..150, density in 0.0..0.6, block in 1usize..5, seed in 0u64..1000,
+        m in 1usize..150, k in 1usize..150, n in 1usize..150, density in 0.0..0.6,
+        block in [1usize..5, 1usize..5], seed in 0u64..1000,
     ) {
         let shape = ConvShape { window: Window::POINT, c_in: k, c_out: n, groups: 1 };
         check_all_kernels(shape, Images { n: 1, h: 1, w: m }, &sparse(&shape, density, block, seed), seed);
@@ -135,9 +145,9 @@ proptest! {
 fn large_layers_cross_all_blocks() {
     let window = Window { kernel: [3, 3], stride: [1, 1], dilation: [1, 1], pads: [1; 4] };
     let shape = ConvShape { window, c_in: 61, c_out: 133, groups: 1 };
-    check_all_kernels(shape, Images { n: 2, h: 13, w: 14 }, &sparse(&shape, 0.1, 1, 3), 3);
+    check_all_kernels(shape, Images { n: 2, h: 13, w: 14 }, &sparse(&shape, 0.1, [1, 1], 3), 3);
     let shape = ConvShape { window: Window::POINT, c_in: 70, c_out: 2100, groups: 1 };
-    check_all_kernels(shape, Images { n: 1, h: 7, w: 7 }, &sparse(&shape, 0.1, 4, 3), 3);
+    check_all_kernels(shape, Images { n: 1, h: 7, w: 7 }, &sparse(&shape, 0.1, [4, 1], 3), 3);
 }
 
 #[test]
@@ -150,7 +160,8 @@ fn all_zeros_and_no_channels_are_the_bias() {
 
 #[test]
 fn nan_reaches_the_outputs_that_use_it() {
-    for kernel in KERNELS.iter().filter(|kernel| (kernel.is_supported)() && kernel.block_rows == 1) {
+    let is_single = |kernel: &&Kernel| kernel.block_rows == 1 && kernel.depth == 1;
+    for kernel in KERNELS.iter().filter(|kernel| (kernel.is_supported)()).filter(is_single) {
         // Three outputs of 20 inputs; the second has no weight for input 4.
         let mut weight = vec![0.5; 3 * 20];
         weight[20 + 4] = 0.0;
@@ -169,9 +180,47 @@ fn nan_reaches_the_outputs_that_use_it() {
 }
 
 #[test]
+fn nan_reaches_the_outputs_that_use_its_block() {
+    for kernel in KERNELS.iter().filter(|kernel| (kernel.is_supported)() && kernel.depth == 4) {
+        // The blocks of 18 inputs begin at 0, 4, 8, 12 and 14. Each output uses one of them.
+        let shape = ConvShape { window: Window::POINT, c_in: 18, c_out: 5, groups: 1 };
+        let mut weight = vec![0.0; 5 * 18];
+        (0..5).for_each(|output| weight[output * 18 + output * 4 + 1] = 0.5);
+        let packed = PackedSpmm::for_kernel(kernel, shape, &weight).unwrap();
+        for nan in 0..18 {
+            let mut input = vec![1.0; 18];
+            input[nan] = f32::NAN;
+            let mut out = [0.0; 5];
+            let images = Images { n: 1, h: 1, w: 1 };
+            let (from, to) = (Channels::Last, Channels::Last);
+            spmm(&Threads::single(), &input, images, from, &packed, &Epilogue::default(), to, &mut out).unwrap();
+            let expected = [0, 4, 8, 12, 14].map(|first: usize| (first..first + 4).contains(&nan));
+            assert_eq!(out.map(f32::is_nan), expected, "{kernel:?}: {nan}");
+        }
+    }
+}
+
+/// Steps that add nothing read the zeros after the slab, whatever was there before.
+#[test]
+fn nan_does_not_stay_in_memory() {
+    let window = Window { kernel: [3, 3], stride: [1, 1], dilation: [1, 1], pads: [1; 4] };
+    for kernel in KERNELS.iter().filter(|kernel| (kernel.is_supported)() && kernel.depth == 4) {
+        for (window, value) in [(window, f32::NAN), (Window::POINT, 1.0), (window, 1.0)] {
+            let shape = ConvShape { window, c_in: 40, c_out: 19, groups: 1 };
+            let packed = PackedSpmm::for_kernel(kernel, shape, &sparse(&shape, 0.2, [1, 4], 7)).unwrap();
+            let images = Images { n: 1, h: 9, w: 20 };
+            let mut out = vec![0.0; 180 * 19];
+            let (at, epilogue) = (Channels::First, Epilogue::default());
+            spmm(&Threads::single(), &[value; 180 * 40], images, at, &packed, &epilogue, at, &mut out).unwrap();
+            assert_eq!(out.iter().any(|x| x.is_nan()), value.is_nan(), "{kernel:?}");
+        }
+    }
+}
+
+#[test]
 fn the_pattern_chooses_the_form() {
     let shape = ConvShape { window: Window::POINT, c_in: 64, c_out: 64, groups: 1 };
-    let name = |block| PackedSpmm::conv(shape, &sparse(&shape, 0.1, block, 1)).unwrap().kernel_name();
+    let name = |block| PackedSpmm::conv(shape, &sparse(&shape, 0.1, [block, 1], 1)).unwrap().kernel_name();
     assert!(name(1).starts_with("spmm_f32_1x1_"), "{}", name(1));
     assert!(name(4).starts_with("spmm_f32_4x1_"), "{}", name(4));
 }
@@ -192,6 +241,10 @@ fn linear_reads_both_orders() {
         };
         let out = run(PackedSpmm::linear(&weight, k, n, false).unwrap());
         assert_eq!(out, run(PackedSpmm::linear(&rows, k, n, true).unwrap()));
+        if k >= 4 {
+            let out = run(PackedSpmm::linear_1x4(&weight, k, n, false).unwrap());
+            assert_eq!(out, run(PackedSpmm::linear_1x4(&rows, k, n, true).unwrap()));
+        }
         let expected: f32 = (0..k).map(|i| x[k + i] * weight[i * n + n - 1]).sum();
         assert!((out[2 * n - 1] - expected).abs() < 1e-4);
     }
@@ -204,7 +257,7 @@ fn narrow_maps_are_gathered_in_pieces() {
     for (stride, pad, w) in [(1, 1, 7), (1, 0, 5), (2, 1, 14), (2, 1, 5), (3, 0, 8), (1, 2, 3), (2, 0, 3)] {
         let window = Window { kernel: [3, 3], stride: [stride; 2], dilation: [1, 1], pads: [pad; 4] };
         let shape = ConvShape { window, c_in: 19, c_out: 18, groups: 1 };
-        check_all_kernels(shape, Images { n: 2, h: 13, w }, &sparse(&shape, 0.3, 1, 5), 5);
+        check_all_kernels(shape, Images { n: 2, h: 13, w }, &sparse(&shape, 0.3, [1, 1], 5), 5);
     }
 }
 

@@ -1,7 +1,8 @@
 //! Linear layers in f32 for few rows of input, whose constant weights are mostly zeros; lanes are outputs.
 //!
 //! Two vectors of inputs are a table in registers from which a permutation picks, for each output of a group, the input
-//! of its next non-zero. For many rows of input `spmm` is faster.
+//! of its next non-zero. Of blocks of 1x4, four inputs are a quarter of a vector, and four outputs share one. For many rows of
+//! input `spmm` is faster.
 //!
 //! Where a lane has nothing to add it adds 0 times some input of the window, so a NaN or infinity of the input may
 //! reach outputs that have no weight for it, as it does in a dense product.
@@ -29,13 +30,15 @@ use std::ops::Range;
 
 /// A variant of the loops.
 pub struct Kernel {
-    /// `spmv_f32_{lanes}x{window}_{isa}`.
+    /// `spmv_f32_{lanes}x{window}_{isa}`, or of blocks `spmv_f32_1x4_{isa}`.
     pub name: &'static str,
     /// Whether this CPU can run it.
     pub is_supported: fn() -> bool,
+    /// Adjacent inputs that share a position: 1 for any pattern, 4 for blocks of 1x4.
+    pub depth: usize,
     /// Outputs of a group.
     lanes: usize,
-    /// Inputs to pick from.
+    /// Inputs to pick from, and zeros that may be read after the last.
     window: usize,
     run: unsafe fn(&Rounds<'_>, usize),
 }
@@ -52,21 +55,59 @@ pub static KERNELS: &[Kernel] = &[
     Kernel {
         name: "spmv_f32_16x32_avx512",
         is_supported: crate::isa::has_avx512,
+        depth: 1,
         lanes: 16,
         window: 32,
         run: avx512::run,
     },
     #[cfg(target_arch = "x86_64")]
-    Kernel { name: "spmv_f32_8x16_avx2", is_supported: crate::isa::has_avx2, lanes: 8, window: 16, run: avx2::run },
-    Kernel { name: "spmv_f32_1x256_scalar", is_supported: || true, lanes: 1, window: 256, run: scalar::run },
+    Kernel {
+        name: "spmv_f32_1x4_avx512",
+        is_supported: crate::isa::has_avx512,
+        depth: DEPTH,
+        lanes: 4,
+        window: DEPTH,
+        run: avx512::run_quads,
+    },
+    #[cfg(target_arch = "x86_64")]
+    Kernel {
+        name: "spmv_f32_8x16_avx2",
+        is_supported: crate::isa::has_avx2,
+        depth: 1,
+        lanes: 8,
+        window: 16,
+        run: avx2::run,
+    },
+    #[cfg(target_arch = "x86_64")]
+    Kernel {
+        name: "spmv_f32_1x4_avx2",
+        is_supported: crate::isa::has_avx2,
+        depth: DEPTH,
+        lanes: 2,
+        window: DEPTH,
+        run: avx2::run_quads,
+    },
+    Kernel { name: "spmv_f32_1x256_scalar", is_supported: || true, depth: 1, lanes: 1, window: 256, run: scalar::run },
+    Kernel {
+        name: "spmv_f32_1x4_scalar",
+        is_supported: || true,
+        depth: DEPTH,
+        lanes: 1,
+        window: DEPTH,
+        run: scalar::run_quads,
+    },
 ];
 
 impl Kernel {
-    /// The first supported variant.
-    pub fn best() -> &'static Self {
-        crate::isa::best(KERNELS, |kernel| kernel.is_supported)
+    /// The first supported variant for single weights (`depth` 1) or blocks of 1x4 ([`DEPTH`]).
+    fn best(depth: usize) -> &'static Self {
+        let fits = |kernel: &&Self| kernel.depth == depth && (kernel.is_supported)();
+        KERNELS.iter().find(fits).unwrap_or(&KERNELS[KERNELS.len() - 2])
     }
 }
+
+/// Inputs of a block of 1x4.
+const DEPTH: usize = 4;
 
 /// Vectors that share a walk over the weights.
 const VECTORS: usize = 4;
@@ -110,7 +151,7 @@ pub fn spmv(
     let out = Shareable(out.as_mut_ptr());
     threads.run(parts, |task| {
         // Equal shares of the rounds; a group is where its first round is.
-        let share = part(task, parts, packed.starts.len());
+        let share = part(task, parts, packed.rounds);
         let first = packed.groups.partition_point(|group| group.start < share.start);
         let end = packed.groups.partition_point(|group| group.start < share.end);
         for start in (0..m).step_by(VECTORS) {
@@ -158,9 +199,10 @@ impl Call<'_> {
                 // SAFETY: the rounds of this group were made for this kernel, and `x` has a window of room.
                 unsafe {
                     let rounds = Rounds {
-                        starts: &packed.starts[group.start..group.end + AHEAD],
-                        weights: packed.weights.as_ptr().add(group.start * lanes),
-                        picks: packed.picks.as_ptr().add(group.start * lanes),
+                        starts: packed.starts.get(group.start..group.end + AHEAD).unwrap_or_default(),
+                        quads: packed.quads.get(group.start * lanes..group.end * lanes).unwrap_or_default(),
+                        weights: packed.weights.as_ptr().add(group.start * lanes * packed.kernel.depth),
+                        picks: packed.picks.as_ptr().wrapping_add(group.start * lanes),
                         x: x.as_ptr(),
                         x_stride,
                         sums: sums.as_mut_ptr(),

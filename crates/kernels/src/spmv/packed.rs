@@ -1,7 +1,7 @@
 //! Non-zeros dealt to the lanes of a vector, round by round.
 
-use super::Kernel;
 use super::lanes::AHEAD;
+use super::{DEPTH, Kernel};
 use crate::error::ShapeError;
 use std::ops::Range;
 
@@ -18,8 +18,12 @@ pub struct PackedSpmv {
     /// The output of each lane of each group; `n` where there is none.
     pub(super) rows: Vec<u32>,
     pub(super) groups: Vec<Range<usize>>,
+    /// Of all groups.
+    pub(super) rounds: usize,
     /// First input of the window of each round of each group, and [`AHEAD`] more.
     pub(super) starts: Vec<u32>,
+    /// Of 1x4 blocks, instead of starts and picks: the fours of inputs that each output of each round has.
+    pub(super) quads: Vec<u16>,
     /// Weights of each lane of each round.
     pub(super) weights: Vec<f32>,
     /// Positions in the window of each lane of each round.
@@ -32,13 +36,22 @@ impl PackedSpmv {
     /// # Errors
     /// [`ShapeError`] if `weight` has another length.
     pub fn new(weight: &[f32], k: usize, n: usize, is_transposed: bool) -> Result<Self, ShapeError> {
-        Self::for_kernel(Kernel::best(), weight, k, n, is_transposed)
+        Self::for_kernel(Kernel::best(1), weight, k, n, is_transposed)
+    }
+
+    /// [`Self::new`] for weights in blocks of 1x4: of four adjacent inputs of an output, all or none are zero. A block with any
+    /// weight is multiplied whole.
+    ///
+    /// # Errors
+    /// [`ShapeError`] if `weight` has another length, or there are more than 2^18 inputs.
+    pub fn new_1x4(weight: &[f32], k: usize, n: usize, is_transposed: bool) -> Result<Self, ShapeError> {
+        Self::for_kernel(Kernel::best(DEPTH), weight, k, n, is_transposed)
     }
 
     /// Packs for one variant of [`KERNELS`](super::KERNELS).
     ///
     /// # Errors
-    /// As [`Self::new`].
+    /// As [`Self::new`] and [`Self::new_1x4`].
     ///
     /// # Panics
     /// If this CPU cannot run `kernel`.
@@ -52,6 +65,8 @@ impl PackedSpmv {
         assert!((kernel.is_supported)(), "{} needs another CPU", kernel.name);
         ShapeError::expect("weight", weight.len(), ShapeError::product("weight", &[k, n])?)?;
         ShapeError::require(k.max(n) < u32::MAX as usize, "a size of the weight", k.max(n), "below 2^32 - 1")?;
+        let most = if kernel.depth > 1 { DEPTH << 16 } else { usize::MAX };
+        ShapeError::require(k <= most, "the number of inputs", k, "at most 2^18")?;
         let [row_stride, col_stride] = if is_transposed { [k, 1] } else { [1, n] };
         let row = |row: usize| {
             let of_row = (0..k).map(move |col| (col, weight[row * row_stride + col * col_stride]));
@@ -66,13 +81,22 @@ impl PackedSpmv {
             nonzeros: rows.iter().map(|(_, row)| row.len()).sum(),
             rows: Vec::new(),
             groups: Vec::new(),
+            rounds: 0,
             starts: Vec::new(),
+            quads: Vec::new(),
             weights: Vec::new(),
             picks: Vec::new(),
         };
+        if kernel.depth > 1 {
+            let mut rows: Vec<_> = rows.iter().map(|(index, row)| (*index, in_quads(row))).collect();
+            rows.sort_by_key(|(_, quads)| std::cmp::Reverse(quads.len()));
+            rows.chunks(kernel.lanes).for_each(|group| packed.push_quads(group));
+            return Ok(packed);
+        }
         for group in rows.chunks(kernel.lanes) {
             packed.push(group);
         }
+        packed.rounds = packed.starts.len();
         packed.starts.extend([0; AHEAD]);
         Ok(packed)
     }
@@ -99,6 +123,21 @@ impl PackedSpmv {
         self.rows.extend(rows);
     }
 
+    fn push_quads(&mut self, group: &[(usize, Vec<Quad>)]) {
+        let (lanes, first) = (self.kernel.lanes, self.rounds);
+        self.rounds += group.iter().map(|(_, quads)| quads.len()).max().unwrap_or(0);
+        for round in 0..self.rounds - first {
+            for lane in 0..lanes {
+                let quad = group.get(lane).and_then(|(_, quads)| quads.get(round));
+                let (at, weights) = quad.copied().unwrap_or_default();
+                self.quads.push(at);
+                self.weights.extend(weights);
+            }
+        }
+        self.groups.push(first..self.rounds);
+        self.rows.extend((0..lanes).map(|lane| group.get(lane).map_or(self.n, |(row, _)| *row) as u32));
+    }
+
     /// Inputs.
     pub fn k(&self) -> usize {
         self.k
@@ -119,6 +158,7 @@ impl PackedSpmv {
         size_of_val(&self.rows[..])
             + size_of_val(&self.groups[..])
             + size_of_val(&self.starts[..])
+            + size_of_val(&self.quads[..])
             + size_of_val(&self.weights[..])
             + size_of_val(&self.picks[..])
     }
@@ -127,6 +167,19 @@ impl PackedSpmv {
     pub fn nonzeros(&self) -> usize {
         self.nonzeros
     }
+}
+
+/// Which four inputs, and their weights.
+type Quad = (u16, [f32; DEPTH]);
+
+/// Non-zeros of a row, ascending, with the zeros beside them.
+fn in_quads(row: &[(usize, f32)]) -> Vec<Quad> {
+    let quad = |nonzeros: &[(usize, f32)]| {
+        let mut weights = [0.0; DEPTH];
+        nonzeros.iter().for_each(|&(col, weight)| weights[col % DEPTH] = weight);
+        ((nonzeros[0].0 / DEPTH) as u16, weights)
+    };
+    row.chunk_by(|a, b| a.0 / DEPTH == b.0 / DEPTH).map(quad).collect()
 }
 
 impl std::fmt::Debug for PackedSpmv {

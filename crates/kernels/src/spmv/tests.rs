@@ -14,6 +14,16 @@ fn noise(len: usize, seed: u64) -> Vec<f32> {
     (0..len).map(|_| next()).collect()
 }
 
+/// `[k, n]` in blocks of `block` adjacent inputs.
+fn blocks([k, n]: [usize; 2], density: f32, block: usize, seed: u64) -> Vec<f32> {
+    let keep = sparse(k.div_ceil(block.max(1)) * n, density, seed + 3);
+    noise(k * n, seed)
+        .iter()
+        .enumerate()
+        .map(|(i, &w)| if keep[i / n / block * n + i % n] != 0.0 { w } else { 0.0 })
+        .collect()
+}
+
 fn sparse(len: usize, density: f32, seed: u64) -> Vec<f32> {
     let keep = noise(len, seed + 17);
     noise(len, seed).iter().zip(keep).map(|(&w, keep)| if (keep + 1.0) / 2.0 < density { w } else { 0.0 }).collect()
@@ -60,6 +70,7 @@ proptest! {
         m in 0usize..10, k in 0usize..300, n in 0usize..70, density in 0.0f32..1.0, seed in 0u64..1000,
     ) {
         check_all_kernels(&sparse(k * n, density, seed), [m, k, n], seed);
+        check_all_kernels(&blocks([k, n], density, 4, seed), [m, k, n], seed);
     }
 }
 

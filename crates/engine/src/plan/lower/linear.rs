@@ -14,7 +14,7 @@ use crate::EngineError;
 use crate::plan::step::{Elem, Kind, StepInfo};
 use crate::plan::weights::{PackKey, PackedFloat, fitting};
 use crate::plan::work::Op;
-use crate::product::{Choice, FORMS, Order, SPARSE, Traits, Zeros, alike, point, rows};
+use crate::product::{CHANNELS_FIRST, Choice, FORMS, Order, Traits, Zeros, alike, point, rows};
 
 /// The images of a value of rank 3 or 4.
 pub(in crate::plan) fn images(shape: &[usize]) -> Images {
@@ -228,7 +228,7 @@ impl Builder<'_, '_> {
         let Op::Conv { window, groups } = self.network.works[index].op else { return false };
         let conv = ConvShape { window, c_in: weight_shape[1] * groups, c_out: weight_shape[0], groups };
         let traits = self.traits(weight, conv, images(&out_shape), Order::Filters);
-        self.network.cache.chooser.guess(&traits, &fitting(FORMS, &traits)) == SPARSE
+        CHANNELS_FIRST.contains(&self.network.cache.chooser.guess(&traits, &fitting(FORMS, &traits)))
     }
 
     /// The chain is computed; its result is in `source`.
