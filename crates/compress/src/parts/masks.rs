@@ -4,9 +4,9 @@
 //! included), those the step's `layers` name. Biases, norms, embeddings, and weights that something else uses too are never masked.
 
 use lissom_graph::Model;
-use lissom_recipe::{LayerFilter, Pattern, Settings, SettingsError};
+use lissom_recipe::{LayerFilter, Pattern, Settings, SettingsError, Sparsity};
 use lissom_tensor::{DType, Tensor};
-use lissom_train::{Stream, TrainError, Trainer};
+use lissom_train::{Stream, TrainError, Trainer, TrainerOptions};
 
 use super::allocate::{Allocate, LayerWeights, keep_counts};
 use super::matrix::MatrixLayout;
@@ -42,6 +42,11 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// As a recipe says it.
+    pub fn new(sparsity: &Sparsity, allocate: Allocate, ties: Ties) -> Self {
+        Self { pattern: sparsity.pattern(), allocate, ties }
+    }
+
     /// Refuses strict ties where they mean nothing.
     ///
     /// # Errors
@@ -97,6 +102,20 @@ impl Targets {
             return Err(TrainError::Technique { method, reason: "no layer has f32 weights of its own".into() });
         }
         Ok(Self { method, all })
+    }
+
+    /// As [`of`](Self::of), in a training that keeps masks.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn to_mask(
+        method: &'static str,
+        model: &Model,
+        filter: &LayerFilter,
+        options: &mut TrainerOptions,
+    ) -> Result<Self, TrainError> {
+        options.step.masks = true;
+        Self::of(method, model, filter)
     }
 
     /// Only the targets of which this holds.
@@ -235,6 +254,15 @@ impl Targets {
             trainer.set_mask(&target.name, Tensor::new(target.shape.clone(), mask)?)?;
         }
         Ok(())
+    }
+
+    /// Brings the weights with the smallest magnitude to zero, and keeps them there.
+    ///
+    /// # Errors
+    /// [`TrainError`] if the training keeps no masks.
+    pub fn prune(&self, trainer: &mut Trainer, rule: &Rule, sparsity: f64) -> Result<(), TrainError> {
+        let masks = self.by_magnitude(rule, sparsity, &self.weights(trainer)?);
+        self.set_masks(trainer, &masks)
     }
 
     /// Lets every weight be anything; those that were masked are zero now.
