@@ -11,7 +11,7 @@ use lissom_report::{
 use lissom_tensor::Weight;
 
 use crate::bench::LayerTime;
-use crate::compress::{CompressRequest, DatasetCalibration, DoneStep, StepsOutcome, Times};
+use crate::compress::{CompressRequest, DatasetCalibration, DoneStep, StepsOutcome, Times, Written};
 use crate::cost::{Cost, LayerCost, cost};
 use crate::machine::machine;
 use crate::model_file::ModelFile;
@@ -38,6 +38,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) is_new: bool,
     /// How the trainings went.
     pub(crate) curves: Vec<Curve>,
+    /// What steps made beside their results.
+    pub(crate) pairs: &'a [Written],
 }
 
 /// Relative error of a value that counts as diverging.
@@ -71,6 +73,7 @@ pub(crate) fn build(facts: &Facts<'_>) -> Result<Report, JobError> {
     report.histograms = histograms(facts.compressed)?;
     report.sensitivity.clone_from(&facts.outcome.sensitivity);
     report.curves.clone_from(&facts.curves);
+    report.pairs = facts.pairs.iter().map(|written| written.pair.clone()).collect();
     Ok(report)
 }
 
@@ -84,6 +87,11 @@ fn provenance(facts: &Facts<'_>) -> Result<Provenance, JobError> {
         blake3: facts.file.digest.to_string(),
     };
     let mut files = vec![original, FileHash::of_bytes("compressed", crate::compress::MODEL, facts.written)];
+    let other = |written: &Written| {
+        let role = format!("{}, step {} ({})", written.pair.name, written.pair.step, written.pair.method);
+        FileHash::of_bytes(&role, &written.pair.path, &written.bytes)
+    };
+    files.extend(facts.pairs.iter().map(other));
     let is_trained = facts.recipe.steps.iter().any(|step| step.train.is_some());
     let role = if is_trained { "training" } else { "calibration" };
     let data = facts.calibration.map(|data| (role, data.dataset()));

@@ -156,6 +156,15 @@ fn result_text(result: &CompressResult) -> String {
             text += &format!("worst class drop {:+.2} points\n", 100.0 * worst);
         }
     }
+    for pair in &report.pairs {
+        let worth = |judgement: &Option<_>| judgement.as_ref().map(lissom_evaluate::Judgement::headline);
+        text += &format!("\n{} beside the result of step {} ({}): {}", pair.name, pair.step, pair.method, pair.path);
+        if let (Some((metric, own)), Some((_, result))) = (worth(&pair.judgement), worth(&pair.result)) {
+            let shown = |x: f64| if metric == "top1" { percent(x) } else { format!("{x:.4}") };
+            text += &format!(", {metric} {} (the result {})", shown(own), shown(result));
+        }
+        text += "\n";
+    }
     let notices: Vec<_> = report.notices.iter().filter(|notice| notice.kind != NoticeKind::Note).collect();
     for notice in notices.iter().take(5) {
         let layer = notice.layer.as_ref().map(|layer| format!("{layer}: ")).unwrap_or_default();

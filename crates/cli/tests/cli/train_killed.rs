@@ -9,21 +9,24 @@ use std::time::{Duration, Instant};
 use crate::lissom::{answer, killed, lissom, names, start};
 use crate::train::{SCRATCH, labelled, words};
 
-/// A training with noise, an average and mixing: everything that has a state.
+/// A training with noise, an average and mixing: everything that has a state; and one that makes a network beside its result.
 fn recipe() -> String {
+    let both =
+        "[[step]]\nmethod = \"fine_tune\"\n[[step]]\nmethod = \"acdc\"\nsparsity = 0.75\n[step.train]\nepochs = 8\n";
     SCRATCH.replace(
         "epochs = 12",
         "epochs = 25\naugment = [{ name = \"mixup\", alpha = 0.2 }]\nema = 0.99\ngradient_noise = 0.001\nclip_norm = 2.0",
-    )
+    ) + both
 }
 
-/// What must be the same in every run: the network, and the metrics.
-fn results(folder: &Path, out: &str) -> [Vec<u8>; 2] {
-    ["model.onnx", "training/1-fine_tune/metrics.jsonl"].map(|name| fs::read(folder.join(out).join(name)).unwrap())
+/// What must be the same in every run: the networks, and the metrics.
+fn results(folder: &Path, out: &str) -> [Vec<u8>; 3] {
+    let names = ["model.onnx", "training/1-fine_tune/metrics.jsonl", "training/2-acdc/dense.onnx"];
+    names.map(|name| fs::read(folder.join(out).join(name)).unwrap())
 }
 
 /// A folder with the recipe, the undisturbed run in `whole`, and how long that took.
-fn prepared() -> (tempfile::TempDir, [Vec<u8>; 2], Duration) {
+fn prepared() -> (tempfile::TempDir, [Vec<u8>; 3], Duration) {
     let folder = labelled();
     fs::write(folder.path().join("r.toml"), recipe()).unwrap();
     let started = Instant::now();

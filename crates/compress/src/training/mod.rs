@@ -109,7 +109,8 @@ pub fn run_selected(
     let selected = |parameter: &Parameter| job.layers.matches(&parameter.node) && select(parameter);
     let told = Told::new(job.progress, training.watch);
     let fitted = fit(model.clone(), options, selected, technique, &data, &plan, &told)?;
-    let changes = changes(model, &fitted)?;
+    let mut changes = changes(model, &fitted)?;
+    changes.others = fitted.others;
     *model = fitted.model;
     Ok(changes)
 }

@@ -123,7 +123,8 @@ fn all_steps(
             other => other?,
         };
         let settings = step.settings.to_json().to_string();
-        done.push(DoneStep { method: step.method.clone(), settings, changes });
+        let result = (!changes.others.is_empty()).then(|| next.bytes.clone());
+        done.push(DoneStep { method: step.method.clone(), settings, changes, result });
         state = next;
     }
     Ok((state, done))
@@ -145,7 +146,7 @@ fn stored_step(
     let key = UnitKey::new(&format!("step {} {}", index + 1, step.method), &state.digest(), &settings, VERSION);
     let unit = run.unit(&key, || -> Result<Vec<u8>, StoreError> {
         let (next, changes) = apply(context, run, (index, step), state, &key)?;
-        Ok(next.to_unit(&changes))
+        Ok(next.to_unit(&changes)?)
     });
     State::from_unit(&unit.map_err(StoreError::into_job)?)
 }
