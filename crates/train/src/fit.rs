@@ -218,7 +218,8 @@ impl Loop<'_> {
         if self.has_average {
             self.trainer.swap_average();
         }
-        let evaluated = evaluated(&self.trainer.model(), *source, objective, self.at.step, self.threads);
+        let network = self.technique.network(&self.trainer);
+        let evaluated = network.and_then(|model| evaluated(&model, *source, objective, self.at.step, self.threads));
         if self.has_average {
             self.trainer.swap_average();
         }

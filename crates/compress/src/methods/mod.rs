@@ -1,6 +1,7 @@
 //! The methods, one file each.
 
 mod acdc;
+mod bdwp;
 mod bias_correction;
 mod class_dependent;
 mod cram;
@@ -27,6 +28,7 @@ use crate::MethodSpec;
 /// All methods, alphabetically.
 pub static METHODS: &[MethodSpec] = &[
     acdc::SPEC,
+    bdwp::SPEC,
     bias_correction::SPEC,
     class_dependent::SPEC,
     cram::SPEC,

@@ -69,6 +69,26 @@ pub(super) fn quadratic_trainer(technique: &mut dyn Technique) -> Trainer {
     Trainer::new(&model, options, |_| true).unwrap()
 }
 
+/// x · A · B, half the squares of which are the loss, ready to be trained at the plain rate 0.1.
+pub(super) fn products_trainer(technique: &mut dyn Technique, weights: [[f32; 4]; 2]) -> Trainer {
+    let mut graph = Graph::new("products");
+    let mut value = graph.add_input("x", Fact::new(DType::F32, vec![Dim::symbol("n"), Dim::from(2)]));
+    let mut patch = Patch::new(&graph, 20);
+    for (name, weight) in ["a", "b"].into_iter().zip(weights) {
+        let weight = patch.constant(name, Weight::Dense(Tensor::new([2, 2], weight.to_vec()).unwrap()));
+        let inputs = [Some(value), Some(weight)];
+        value = patch.node(&OPERATORS, "MatMul", &format!("times_{name}"), &inputs, Attributes::new()).unwrap();
+    }
+    graph.set_outputs(vec![value]);
+    graph.apply(patch).unwrap();
+    infer(&mut graph).unwrap();
+    let mut model = Model::new(graph, OPERATORS, 20);
+    let objective: Box<dyn Loss> = Box::new(HalfSquares);
+    let mut options = options(objective, "learning_rate = 0.1\nmomentum = 0.0", 10);
+    technique.prepare(&mut model, &mut options).unwrap();
+    Trainer::new(&model, options, |_| true).unwrap()
+}
+
 /// The batch that makes it so.
 pub(super) fn quadratic_batch() -> Tensor {
     root_of_a()
@@ -161,6 +181,8 @@ fn technique(name: &str, text: &str) -> Box<dyn Technique> {
 const CASES: &[(&str, &str, f64)] = &[
     ("acdc", "sparsity = 0.75", 0.75),
     ("acdc", "sparsity = \"2:4\"", 0.5),
+    // The classifier has 3 classes: 64 of the 128 + 48 weights.
+    ("bdwp", "sparsity = \"2:4\"", 0.3636),
     ("class_dependent", "class = 1\nweight = 2.0\nprunings = 2", 0.75),
     ("cram", "sparsities = [0.5, \"2:4\", 0.75]\nradius = 0.01\nmask_every = 3", 0.0),
     ("early_bird", "sparsity = 0.5", 0.5),
