@@ -11,6 +11,7 @@ mod prove;
 mod steps;
 mod training;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -137,6 +138,8 @@ struct Context<'a> {
     simplified: Vec<(&'static str, usize)>,
     calibration: Option<DatasetCalibration>,
     eval: Option<Dataset>,
+    /// The networks that steps learn from, by path.
+    teachers: BTreeMap<PathBuf, ModelFile>,
     progress: &'a dyn Progress,
     interrupt: &'a Interrupt,
 }
@@ -278,6 +281,8 @@ fn stages(
         calibration: context.calibration.as_ref(),
         written: &written.bytes,
         is_new: context.is_new(),
+        is_other_task: open::is_other_task(&context.recipe)?,
+        teachers: &context.teachers,
         curves: training::curves(&run, &context.trainings())?,
         pairs: &pairs,
     };
@@ -334,6 +339,9 @@ fn run_request(context: &Context<'_>) -> Result<RunRequest, JobError> {
         .input("recipe", Input::new(&context.recipe.name, context.recipe.digest()))
         .option("budget", serde_json::to_string(&request.budget).unwrap_or_default())
         .option("sensitivity", request.sensitivity);
+    for (path, teacher) in &context.teachers {
+        run_request = run_request.input(&format!("teacher {}", name(path)), Input::new(name(path), teacher.digest));
+    }
     if let Some(calibration) = &context.calibration {
         let data = calibration.dataset();
         run_request = run_request.input("data", Input::new(name(data.path()), hash(data)?));

@@ -15,7 +15,8 @@ use crate::model_file::{from_bytes, to_one_piece};
 pub struct State {
     /// The model.
     pub(crate) bytes: Vec<u8>,
-    /// The model from before the last encoding step, at first the original.
+    /// The model from before the last encoding step, at first the original; of a recipe that begins with an architecture the one its first training
+    /// made.
     pub(crate) reference: Option<Vec<u8>>,
 }
 
@@ -139,8 +140,14 @@ pub fn apply_step(
     let job = Job { layers, calibration, reference, seed, threads, progress, interrupt, training };
     let in_step = |source: MethodError| JobError::Step { step: index + 1, method: step.method.clone(), source };
     let changes = method.apply(&mut model, &job).map_err(in_step)?;
-    let reference = if method.is_encoding() { Some(state.bytes.clone()) } else { state.reference.clone() };
-    Ok((State { bytes: to_one_piece(&model)?, reference }, changes))
+    let bytes = to_one_piece(&model)?;
+    let reference = match (method.is_encoding(), &state.reference) {
+        (true, _) => Some(state.bytes.clone()),
+        // What began as random numbers is worth something from its first training on.
+        (false, None) if method.is_training() => Some(bytes.clone()),
+        (false, reference) => reference.clone(),
+    };
+    Ok((State { bytes, reference }, changes))
 }
 
 /// A data set as methods see it: inputs only, labels hidden.
