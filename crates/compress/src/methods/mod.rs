@@ -6,6 +6,7 @@ mod bias_correction;
 mod class_dependent;
 mod cram;
 mod cross_layer_equalization;
+mod distill;
 mod early_bird;
 mod fine_tune;
 mod fold_batch_norm;
@@ -33,6 +34,7 @@ pub static METHODS: &[MethodSpec] = &[
     class_dependent::SPEC,
     cram::SPEC,
     cross_layer_equalization::SPEC,
+    distill::SPEC,
     early_bird::SPEC,
     fine_tune::SPEC,
     fold_batch_norm::SPEC,
