@@ -23,6 +23,7 @@ mod snip;
 mod sr_ste;
 mod synflow;
 mod trained;
+mod transfer;
 
 use crate::MethodSpec;
 
@@ -50,6 +51,7 @@ pub static METHODS: &[MethodSpec] = &[
     snip::SPEC,
     sr_ste::SPEC,
     synflow::SPEC,
+    transfer::SPEC,
 ];
 
 #[cfg(test)]

@@ -153,7 +153,7 @@ pub(super) fn clouds(step: u64) -> Vec<(String, Tensor)> {
     vec![("input".into(), Tensor::new([24, 8], x).unwrap()), ("labels".into(), Tensor::vector(labels))]
 }
 
-fn perceptron() -> Model {
+pub(super) fn perceptron() -> Model {
     let spec = ARCHITECTURES.iter().find(|spec| spec.name == "mlp").unwrap();
     let settings = Settings::from_toml("test", "shape = [8]\nhidden = [16]\nclasses = 3").unwrap();
     (spec.parse)(&settings).unwrap().build(1).unwrap()

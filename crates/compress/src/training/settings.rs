@@ -301,6 +301,10 @@ mod tests {
             let recipe = lissom_recipe::Recipe::parse(&text, &crate::Methods(crate::METHODS)).unwrap();
             assert!(recipe.model.is_some() && recipe.steps[0].train.is_some());
         }
+        let text = include_str!("../../../../examples/recipes/transfer.toml");
+        let text = lissom_recipe::RecipeText::new("r.toml", text);
+        let recipe = lissom_recipe::Recipe::parse(&text, &crate::Methods(crate::METHODS)).unwrap();
+        assert_eq!((recipe.steps[0].method.as_str(), recipe.steps[0].train.is_some()), ("transfer", true));
     }
 
     #[test]
