@@ -119,24 +119,8 @@ pub(crate) struct Compress {
     /// Calibration data: training images or texts, never what is judged on.
     #[arg(long, value_name = "PATH")]
     pub(crate) data: Option<PathBuf>,
-    /// `data.toml` of the calibration data, if it does not lie beside it.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) data_settings: Option<PathBuf>,
-    /// Data with labels or scores to judge on.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) eval_data: Option<PathBuf>,
-    /// `data.toml` of the data to judge on, if it does not lie beside it.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) eval_data_settings: Option<PathBuf>,
-    /// Judge on this many samples only.
-    #[arg(long, value_name = "N", value_parser = numbers::count)]
-    pub(crate) eval_samples: Option<usize>,
-    /// Run folder; without it, the next free `runs/NAME-NN`.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
-    /// Throw away what the folder holds of another run.
-    #[arg(long)]
-    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) job: JobOptions,
     /// Print the plan with predicted size and multiply-accumulates, and stop.
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -161,9 +145,6 @@ pub(crate) struct Compress {
     /// Seconds to time each of the two models; 0 does not.
     #[arg(long, default_value = "1", value_name = "S", value_parser = numbers::seconds)]
     pub(crate) bench_seconds: f64,
-    /// Seed of anything random.
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    pub(crate) seed: u64,
 }
 
 /// `train`.
@@ -179,10 +160,20 @@ pub(crate) struct Train {
     /// Training data, with labels.
     #[arg(long, value_name = "PATH")]
     pub(crate) data: PathBuf,
-    /// `data.toml` of the training data, if it does not lie beside it.
+    #[command(flatten)]
+    pub(crate) job: JobOptions,
+    /// Seconds to time the network; 0 does not.
+    #[arg(long, default_value = "0", value_name = "S", value_parser = numbers::seconds)]
+    pub(crate) bench_seconds: f64,
+}
+
+/// What verbs that keep their work in a run folder are given beside model, recipe and data to look at.
+#[derive(Debug, Args)]
+pub(crate) struct JobOptions {
+    /// `data.toml` of the data, if it does not lie beside it.
     #[arg(long, value_name = "FILE")]
     pub(crate) data_settings: Option<PathBuf>,
-    /// Data with labels to judge on; the training never learns from it.
+    /// Data with labels or scores to judge on; nothing is learnt from it.
     #[arg(long, value_name = "PATH")]
     pub(crate) eval_data: Option<PathBuf>,
     /// `data.toml` of the data to judge on, if it does not lie beside it.
@@ -197,10 +188,7 @@ pub(crate) struct Train {
     /// Throw away what the folder holds of another run.
     #[arg(long)]
     pub(crate) force: bool,
-    /// Seconds to time the network; 0 does not.
-    #[arg(long, default_value = "0", value_name = "S", value_parser = numbers::seconds)]
-    pub(crate) bench_seconds: f64,
-    /// Seed of anything random: first weights, order, augmentation, noise.
+    /// Seed of anything random: samples, first weights, order, augmentation, noise.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) seed: u64,
 }

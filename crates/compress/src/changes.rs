@@ -1,10 +1,11 @@
 //! What a method did, layer by layer: nothing is changed, skipped or left out silently.
 
+use lissom_graph::Model;
 use lissom_tensor::{TensorError, Weight};
 use serde::{Deserialize, Serialize};
 
 /// What one step did.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Changes {
     /// Weights that changed, in the order of the graph.
     pub layers: Vec<LayerChange>,
@@ -12,6 +13,9 @@ pub struct Changes {
     pub skipped: Vec<Skipped>,
     /// What else is worth knowing, a sentence each.
     pub notes: Vec<String>,
+    /// Networks that a training made beside its result, by name.
+    #[serde(skip)]
+    pub others: Vec<(String, Model)>,
 }
 
 /// One weight before and after.

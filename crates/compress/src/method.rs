@@ -1,6 +1,7 @@
 //! What a method is, and what it is given.
 
 use std::fmt;
+use std::path::Path;
 
 use lissom_engine::{EngineError, Session, SessionOptions};
 use lissom_graph::{Layer, LoadError, Model, Node, OpError, ValueId, VerifyError};
@@ -52,6 +53,16 @@ pub trait Method: fmt::Debug + Send + Sync {
     /// Whether it trains, so that its step has a `[train]` table and wants data with labels.
     fn is_training(&self) -> bool {
         self.technique().is_some()
+    }
+
+    /// A model file it learns from, as the recipe names it: relative to the recipe.
+    fn teacher(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Whether the result answers another question than the network before, so that the two cannot be compared.
+    fn is_other_task(&self) -> bool {
+        false
     }
 
     /// Changes the model. Deterministic: same model, data, seed and settings, same result at any number of threads.

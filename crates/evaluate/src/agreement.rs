@@ -31,6 +31,10 @@ pub struct Agreement {
     pub mean_kl: Option<f64>,
     /// Largest KL divergence of a row, in nats.
     pub max_kl: Option<f64>,
+    /// Mean cross-entropy of the compressed network's class probabilities against the original's, −Σ p ln q, in nats; at least the mean
+    /// entropy of p, and that plus the mean KL divergence.
+    #[serde(default)]
+    pub mean_cross_entropy: Option<f64>,
     /// Share of rows with the same top1 answer; `None` unless the outputs are class scores.
     pub same_top1: Option<Proportion>,
 }
@@ -75,6 +79,7 @@ pub fn agreement(
         min_cosine: sums.min_cosine,
         mean_kl: kind.map(|_| sums.kl / n),
         max_kl: kind.map(|_| sums.max_kl),
+        mean_cross_entropy: kind.map(|_| sums.cross_entropy / n),
         same_top1: kind.map(|_| Proportion::new(sums.same_top1, n_rows as u64)),
     })
 }
@@ -90,6 +95,7 @@ struct Sums {
     min_cosine: f64,
     kl: f64,
     max_kl: f64,
+    cross_entropy: f64,
     same_top1: u64,
     p: Vec<f64>,
     q: Vec<f64>,
@@ -123,6 +129,8 @@ impl Sums {
             let kl = kl.max(0.0);
             self.kl += kl;
             self.max_kl = self.max_kl.max(kl);
+            self.cross_entropy -=
+                self.p.iter().zip(&self.q).map(|(p, q)| p * q.max(PROBABILITY_FLOOR).ln()).sum::<f64>();
             self.same_top1 += u64::from(argmax(before) == argmax(after));
         }
     }

@@ -135,6 +135,12 @@ impl Graph {
         &mut self.values[id.index()].fact
     }
 
+    /// Forgets what is known of a value a node makes, and what the file declares of it: inference finds it out anew.
+    pub fn forget(&mut self, id: ValueId) {
+        let value = &mut self.values[id.index()];
+        (value.fact, value.declared) = (Fact::unknown(), None);
+    }
+
     /// The value of this name.
     pub fn find_value(&self, name: &str) -> Option<ValueId> {
         self.values.iter().position(|value| value.name == name).map(|index| ValueId(index as u32))

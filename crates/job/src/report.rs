@@ -1,5 +1,8 @@
 //! What a compress job measured, as a report.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use lissom_data::Dataset;
 use lissom_evaluate::{Judgement, Latency, LayerError, first_divergence};
 use lissom_graph::Model;
@@ -11,7 +14,7 @@ use lissom_report::{
 use lissom_tensor::Weight;
 
 use crate::bench::LayerTime;
-use crate::compress::{CompressRequest, DatasetCalibration, DoneStep, StepsOutcome, Times};
+use crate::compress::{CompressRequest, DatasetCalibration, DoneStep, StepsOutcome, Times, Written};
 use crate::cost::{Cost, LayerCost, cost};
 use crate::machine::machine;
 use crate::model_file::ModelFile;
@@ -36,8 +39,14 @@ pub(crate) struct Facts<'a> {
     pub(crate) written: &'a [u8],
     /// The model was drawn from a seed: there is no network before.
     pub(crate) is_new: bool,
+    /// A step gave the network another task.
+    pub(crate) is_other_task: bool,
+    /// The networks that steps learnt from, by path.
+    pub(crate) teachers: &'a BTreeMap<PathBuf, ModelFile>,
     /// How the trainings went.
     pub(crate) curves: Vec<Curve>,
+    /// What steps made beside their results.
+    pub(crate) pairs: &'a [Written],
 }
 
 /// Relative error of a value that counts as diverging.
@@ -71,6 +80,7 @@ pub(crate) fn build(facts: &Facts<'_>) -> Result<Report, JobError> {
     report.histograms = histograms(facts.compressed)?;
     report.sensitivity.clone_from(&facts.outcome.sensitivity);
     report.curves.clone_from(&facts.curves);
+    report.pairs = facts.pairs.iter().map(|written| written.pair.clone()).collect();
     Ok(report)
 }
 
@@ -84,6 +94,17 @@ fn provenance(facts: &Facts<'_>) -> Result<Provenance, JobError> {
         blake3: facts.file.digest.to_string(),
     };
     let mut files = vec![original, FileHash::of_bytes("compressed", crate::compress::MODEL, facts.written)];
+    let other = |written: &Written| {
+        let role = format!("{}, step {} ({})", written.pair.name, written.pair.step, written.pair.method);
+        FileHash::of_bytes(&role, &written.pair.path, &written.bytes)
+    };
+    files.extend(facts.pairs.iter().map(other));
+    files.extend(facts.teachers.values().map(|teacher| FileHash {
+        role: "teacher".to_owned(),
+        path: teacher.path.display().to_string(),
+        size_bytes: teacher.size_bytes,
+        blake3: teacher.digest.to_string(),
+    }));
     let is_trained = facts.recipe.steps.iter().any(|step| step.train.is_some());
     let role = if is_trained { "training" } else { "calibration" };
     let data = facts.calibration.map(|data| (role, data.dataset()));
@@ -184,7 +205,11 @@ fn not_measured(facts: &Facts<'_>) -> Vec<NotMeasured> {
     if facts.is_new {
         add("What changed", "the network was trained from nothing");
     }
-    if facts.eval.is_none() || (facts.outcome.comparison.is_none() && !facts.is_new) {
+    if facts.is_other_task {
+        add("What changed", "the network was given another task");
+    }
+    let has_before = !facts.is_new && !facts.is_other_task;
+    if facts.eval.is_none() || (facts.outcome.comparison.is_none() && has_before) {
         add("Accuracy", "no data with labels was given (`--eval-data`)");
     }
     if facts.request.sensitivity && facts.outcome.sensitivity.is_none() {

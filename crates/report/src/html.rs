@@ -10,6 +10,7 @@ use crate::view::cards::{Card, cards};
 use crate::view::classes::{Classes, classes};
 use crate::view::confusion::{ConfusionView, confusion};
 use crate::view::learning::{LearningView, learning};
+use crate::view::pairs::{PairView, pairs};
 use crate::view::quality::{AgreementView, CalibrationView, agreement, calibration};
 use crate::view::steps::{StepView, steps};
 use crate::view::table::{Cell, Column, Table};
@@ -43,6 +44,7 @@ struct Page<'a> {
     calibration: Option<CalibrationView>,
     agreement: Option<AgreementView>,
     steps: Vec<StepView>,
+    pairs: Vec<PairView>,
     learning: Option<LearningView>,
     layers: Option<Table>,
     sensitivity: Option<SensitivityView>,
@@ -87,6 +89,7 @@ pub(crate) fn render(report: &Report) -> Result<String, ReportError> {
         calibration: calibration(report),
         agreement: agreement(report),
         steps: steps(&report.steps),
+        pairs: pairs(report),
         learning: learning(&report.curves),
         layers,
         sensitivity: sensitivity(report.sensitivity.as_ref()),
@@ -114,6 +117,7 @@ fn contents(page: &Page<'_>) -> Vec<(&'static str, &'static str)> {
         (page.calibration.is_some(), "calibration", "Calibration"),
         (page.agreement.is_some(), "agreement", "Agreement"),
         (!page.steps.is_empty(), "steps", "Steps"),
+        (!page.pairs.is_empty(), "pairs", "Beside the result"),
         (page.learning.is_some(), "learning", "Learning"),
         (page.layers.is_some(), "layers", "Layers"),
         (page.sensitivity.is_some(), "sensitivity", "Sensitivity"),

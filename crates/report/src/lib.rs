@@ -37,6 +37,6 @@ pub use error::ReportError;
 pub use histogram::{QuantizationGrid, WeightHistogram};
 pub use provenance::{FileHash, Provenance};
 pub use schema::{
-    Budget, Change, Goal, Layer, ModelCard, NotMeasured, Notice, NoticeKind, Pareto, ParetoPoint, Report,
+    Budget, Change, Goal, Layer, ModelCard, NotMeasured, Notice, NoticeKind, Pair, Pareto, ParetoPoint, Report,
     SCHEMA_VERSION, Sensitivity, SensitivityEntry, Step, Unit,
 };

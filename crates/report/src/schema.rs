@@ -65,6 +65,9 @@ pub struct Report {
     /// Numbers over the steps of a training, in the order they are drawn.
     #[serde(default)]
     pub curves: Vec<Curve>,
+    /// Networks that steps made beside their results.
+    #[serde(default)]
+    pub pairs: Vec<Pair>,
 }
 
 impl Report {
@@ -89,6 +92,7 @@ impl Report {
             sensitivity: None,
             pareto: None,
             curves: Vec::new(),
+            pairs: Vec::new(),
         }
     }
 
@@ -272,6 +276,27 @@ pub struct Step {
     /// One line a tensor, old to new.
     #[serde(default)]
     pub changes: Vec<Change>,
+}
+
+/// A network that a step made beside its result, such as the dense one that AC/DC trains with the sparse one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pair {
+    /// The step, counted from 1.
+    pub step: u64,
+    /// Its method.
+    pub method: String,
+    /// What the network is: `dense`.
+    pub name: String,
+    /// Its file, in the folder of the report.
+    pub path: String,
+    /// Size of the file.
+    pub size_bytes: u64,
+    /// What it is worth on the evaluation data.
+    pub judgement: Option<Judgement>,
+    /// What the step's own result is worth on it.
+    pub result: Option<Judgement>,
+    /// From this network to the step's result: this one is the original, the result the compressed one.
+    pub comparison: Option<Comparison>,
 }
 
 /// What a step did to one tensor.

@@ -49,6 +49,9 @@ fn the_schema_page_names_every_field() {
         json[card]["judgement"] = serde_json::Value::Null;
     }
     json["comparison"] = serde_json::Value::Null;
+    for part in ["judgement", "result", "comparison"] {
+        json["pairs"][0][part] = serde_json::Value::Null;
+    }
     json["divergence"]["layer"] = serde_json::Value::Null;
     let mut names = Vec::new();
     keys(&json, &mut names);

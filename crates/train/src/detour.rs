@@ -19,6 +19,15 @@ pub trait Detour: fmt::Debug + Send {
     /// [`TrainError`] if they are not what it expects.
     fn weights(&mut self, step: u64, weights: &mut Named) -> Result<(), TrainError>;
 
+    /// Fills in the weights that the gradients of layers' inputs are taken with, by parameter name: those that
+    /// [`StepOptions::backward`](crate::StepOptions::backward) names, before each step. `weights` holds what the trainer carries.
+    ///
+    /// # Errors
+    /// [`TrainError`] if they are not what it expects.
+    fn backward(&mut self, _weights: &Named, _backward: &mut Named) -> Result<(), TrainError> {
+        Ok(())
+    }
+
     /// Makes the gradient of the update, by parameter name: `gradients` were taken at the changed weights, `first` at `weights`, which
     /// holds what the trainer carries.
     ///

@@ -218,8 +218,8 @@ impl Loop<'_> {
         if self.has_average {
             self.trainer.swap_average();
         }
-        let model = self.technique.validated(&self.trainer);
-        let evaluated = model.and_then(|model| evaluated(&model, *source, objective, self.at.step, self.threads));
+        let network = self.technique.network(&self.trainer);
+        let evaluated = network.and_then(|model| evaluated(&model, *source, objective, self.at.step, self.threads));
         if self.has_average {
             self.trainer.swap_average();
         }

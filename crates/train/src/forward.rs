@@ -189,8 +189,11 @@ impl Forward {
     }
 }
 
-/// The first output, before a final softmax.
-fn scores(graph: &Graph) -> Result<ValueId, TrainError> {
+/// The scores (logits) of a network: its first output, before a final softmax if there is one.
+///
+/// # Errors
+/// [`TrainError::NoOutputs`].
+pub fn scores(graph: &Graph) -> Result<ValueId, TrainError> {
     let output = *graph.outputs().first().ok_or(TrainError::NoOutputs)?;
     let maker = graph.producers().get(&output).map(|&index| &graph.nodes()[index]);
     Ok(match maker {

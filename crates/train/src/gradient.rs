@@ -23,6 +23,8 @@ pub struct Differentiation<'a> {
     pub wanted: &'a [ValueId],
     /// What to do at a node whose operator has no gradient.
     pub missing: Missing,
+    /// Values that the backward pass sees in place of others, which must be of the same type and shape.
+    pub backward: &'a BTreeMap<ValueId, ValueId>,
 }
 
 /// What to do at a node whose operator has no gradient.
@@ -146,10 +148,12 @@ impl Walk<'_> {
         }
         let graph = self.request.graph;
         let facts: Vec<Option<&Fact>> = node.inputs.iter().map(|id| id.map(|id| &graph.value(id).fact)).collect();
+        let seen = |input: &Option<ValueId>| input.map(|id| *self.request.backward.get(&id).unwrap_or(&id));
+        let inputs: Vec<Option<ValueId>> = node.inputs.iter().map(seen).collect();
         let made = node.op.vjp(&mut Vjp {
             patch,
             operators: self.request.operators,
-            inputs: &node.inputs,
+            inputs: &inputs,
             facts: Facts(&facts),
             outputs: &node.outputs,
             output_gradients: &output_gradients,

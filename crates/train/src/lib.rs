@@ -36,7 +36,7 @@ pub use error::{Culprit, TrainError};
 pub use fit::{
     Checkpoints, Evaluated, FitData, FitOptions, Fitted, InMemory, Samples, Source, Unwatched, Watch, WatchError, fit,
 };
-pub use forward::{BatchNorm, Dropped, Forward, ForwardOptions, Objective, Statistic};
+pub use forward::{BatchNorm, Dropped, Forward, ForwardOptions, Objective, Statistic, scores};
 pub use gradient::{Differentiation, GradientError, Gradients, Missing, differentiate};
 pub use losses::{LOSSES, Loss, LossSpec, Network, Target};
 pub use nodes::{Nodes, floats};

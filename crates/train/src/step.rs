@@ -27,6 +27,9 @@ pub struct StepOptions {
     pub norms: bool,
     /// Which forward values are computed twice rather than kept.
     pub recompute: Recompute,
+    /// Names of weights of which the gradients of layers' inputs are taken with other values: inputs `NAME.backward`, which a
+    /// [detour](crate::Detour::backward) fills in.
+    pub backward: Vec<String>,
     /// What happens at operators without gradient. If they freeze what is below, parameters there keep their values.
     pub missing: Missing,
 }
@@ -42,6 +45,8 @@ pub struct Step {
     pub data: Vec<(String, Fact)>,
     /// Inputs that take gradients: the parameter's name, and the input.
     pub gradients: Vec<(String, String)>,
+    /// Inputs that hold weights as the backward pass sees them: the parameter's name, and the input.
+    pub backward: Vec<(String, String)>,
     /// Inputs that say what dropout keeps.
     pub dropped: Vec<(String, Dropped)>,
     /// Inputs of standard normal numbers: name and shape.
@@ -105,6 +110,7 @@ impl Step {
     pub fn training(forward: &Forward, optimizer: &dyn Optimizer, options: &StepOptions) -> Result<Self, TrainError> {
         let mut draft = Draft::of(forward);
         let updates = draft.add_update_inputs(forward, optimizer, options)?;
+        draft.add_backward_inputs(forward, options);
         let mut patch = Patch::new(&draft.graph, forward.opset);
         let gradients = draft.gradients(forward, options, &mut patch)?;
         let mut nodes = Nodes::new(&mut patch, &forward.operators, forward.dtype);
@@ -120,6 +126,7 @@ impl Step {
     /// As [`training`](Self::training).
     pub fn gradient(forward: &Forward, options: &StepOptions) -> Result<Self, TrainError> {
         let mut draft = Draft::of(forward);
+        draft.add_backward_inputs(forward, options);
         let mut patch = Patch::new(&draft.graph, forward.opset);
         let gradients = draft.gradients(forward, options, &mut patch)?;
         for (parameter, gradient) in forward.parameters.iter().zip(gradients.of) {

@@ -104,20 +104,20 @@ pub trait Technique: fmt::Debug + Send {
         Ok(())
     }
 
-    /// The network that validation judges while it trains; the trainer's own by default.
+    /// The network as it would be written now, which is what is evaluated on the way; the trainer's own by default.
     ///
     /// # Errors
     /// [`TrainError`] if it cannot be made.
-    fn validated(&self, trainer: &Trainer) -> Result<Model, TrainError> {
+    fn network(&self, trainer: &Trainer) -> Result<Model, TrainError> {
         Ok(trainer.model())
     }
 
-    /// The trained network as it is to be written; the trainer's own by default.
+    /// The trained network as it is to be written.
     ///
     /// # Errors
     /// [`TrainError`] if it cannot be made.
     fn finish(&mut self, trainer: &Trainer) -> Result<Model, TrainError> {
-        Ok(trainer.model())
+        self.network(trainer)
     }
 
     /// Networks beside the final one, by name: e.g. the dense one of a pair.

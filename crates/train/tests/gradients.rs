@@ -2,7 +2,9 @@
 
 mod support;
 
-use lissom_graph::{Model, Patch, infer, interpret};
+use std::collections::BTreeMap;
+
+use lissom_graph::{Model, Patch, ValueId, infer, interpret};
 use lissom_ops::OPERATORS;
 use lissom_tensor::{DType, Tensor};
 use lissom_train::{
@@ -106,6 +108,9 @@ fn scalar_net(op: &str) -> Model {
     net.finish(sum)
 }
 
+/// The backward pass sees the values themselves.
+static NONE: BTreeMap<ValueId, ValueId> = BTreeMap::new();
+
 #[test]
 fn a_value_with_several_users_gets_the_sum_of_their_gradients() {
     // y = (x + x) · x summed over one row: dy/dx = 4 x.
@@ -116,8 +121,14 @@ fn a_value_with_several_users_gets_the_sum_of_their_gradients() {
     model.graph.set_input_fact(0, lissom_graph::Fact::known(DType::F32, &[1, 1]));
     infer(&mut model.graph).unwrap();
     let mut patch = Patch::new(&model.graph, 20);
-    let request =
-        Differentiation { graph: &model.graph, operators: &OPERATORS, loss: y, wanted: &[x], missing: Missing::Refuse };
+    let request = Differentiation {
+        graph: &model.graph,
+        operators: &OPERATORS,
+        loss: y,
+        wanted: &[x],
+        missing: Missing::Refuse,
+        backward: &NONE,
+    };
     let gradient = differentiate(&request, &mut patch).unwrap().of[0].unwrap();
     model.graph.set_outputs(vec![gradient]);
     model.graph.apply(patch).unwrap();
@@ -132,8 +143,14 @@ fn an_operator_without_gradient_is_named_or_freezes_what_is_below() {
         ["first.weight", "second.weight"].iter().map(|name| model.graph.find_value(name).unwrap()).collect();
     let loss = model.graph.outputs()[0];
     model.graph.fact_mut(loss).shape = Some(Vec::new());
-    let request =
-        |missing| Differentiation { graph: &model.graph, operators: &OPERATORS, loss, wanted: &wanted, missing };
+    let request = |missing| Differentiation {
+        graph: &model.graph,
+        operators: &OPERATORS,
+        loss,
+        wanted: &wanted,
+        missing,
+        backward: &NONE,
+    };
     let error = differentiate(&request(Missing::Refuse), &mut Patch::new(&model.graph, 20)).unwrap_err();
     assert!(matches!(&error, GradientError::NoGradient { node, .. } if node == "middle"), "{error}");
     let frozen = differentiate(&request(Missing::Freeze), &mut Patch::new(&model.graph, 20)).unwrap();
@@ -145,8 +162,14 @@ fn an_operator_without_gradient_is_named_or_freezes_what_is_below() {
 fn only_a_number_is_a_loss() {
     let model = architecture("mlp", "shape = [5]\nhidden = [4]\nclasses = 3");
     let loss = model.graph.outputs()[0];
-    let request =
-        Differentiation { graph: &model.graph, operators: &OPERATORS, loss, wanted: &[loss], missing: Missing::Refuse };
+    let request = Differentiation {
+        graph: &model.graph,
+        operators: &OPERATORS,
+        loss,
+        wanted: &[loss],
+        missing: Missing::Refuse,
+        backward: &NONE,
+    };
     let error = differentiate(&request, &mut Patch::new(&model.graph, 20)).unwrap_err();
     assert!(matches!(error, GradientError::NotScalar { .. }));
 }

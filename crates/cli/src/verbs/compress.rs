@@ -9,55 +9,70 @@ use lissom_recipe::{Budget, ExitCode, RecipeText, RunRequest, run};
 use lissom_report::{Budget as Contract, ModelCard, NoticeKind, Report, Unit};
 
 use super::{Context, with_out};
-use crate::arguments::Compress;
+use crate::arguments::{Compress, JobOptions};
 use crate::show::{bytes, count, milliseconds, p_value, percent, table};
 
 /// Runs the verb.
 pub(crate) fn compress(arguments: &Compress, context: &Context) -> Result<ExitCode, JobError> {
     let recipe = RecipeText::load(&arguments.recipe)?;
-    let out = match &arguments.out {
-        Some(out) => out.clone(),
-        // A plan writes nothing.
-        None if arguments.dry_run => PathBuf::from("runs"),
-        None => {
-            let stem = arguments.model.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy());
-            default_folder(Some(&stem), &arguments.recipe, context)?
-        }
+    let stem = arguments.model.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy());
+    // A plan writes nothing.
+    let chosen = arguments.dry_run.then(|| PathBuf::from("runs"));
+    let out = match arguments.job.out.clone().or(chosen) {
+        Some(out) => out,
+        None => default_folder(Some(&stem), &arguments.recipe, context)?,
+    };
+    let budget = Budget {
+        target_size: arguments.target_size,
+        target_latency: arguments.target_latency,
+        target_bits: arguments.target_bits,
+        max_drop: arguments.max_drop,
+        max_class_drop: arguments.max_class_drop,
     };
     let request = CompressRequest {
         model: Some(arguments.model.clone()),
-        recipe,
-        budget: Budget {
-            target_size: arguments.target_size,
-            target_latency: arguments.target_latency,
-            target_bits: arguments.target_bits,
-            max_drop: arguments.max_drop,
-            max_class_drop: arguments.max_class_drop,
-        },
+        budget,
         data: arguments.data.clone(),
-        data_settings: arguments.data_settings.clone(),
-        eval_data: arguments.eval_data.clone(),
-        eval_data_settings: arguments.eval_data_settings.clone(),
-        eval_samples: arguments.eval_samples,
-        out: out.clone(),
-        start_over: arguments.force,
         sensitivity: arguments.sensitivity,
         bench_seconds: arguments.bench_seconds,
-        seed: arguments.seed,
-        threads: context.common.threads,
-        read: context.read_options(),
-        command: with_out(&context.command, &out),
-        date: now(),
+        ..request(&arguments.job, recipe, out, context)
     };
     if arguments.dry_run {
         let plan = plan(&request, &context.interrupt)?;
         context.print(&plan, plan_text)?;
         return Ok(ExitCode::Done);
     }
-    let result = job(&request, context);
-    if result.is_err() && arguments.out.is_none() {
-        // The folder was chosen here; if the job did not even begin, it is empty and only in the way.
-        let _ = std::fs::remove_dir(&out).and_then(|()| std::fs::remove_dir("runs"));
+    job_in(&request, arguments.job.out.is_none(), context)
+}
+
+/// What a verb's options ask for; model, data, budgets and times are for the verb to say.
+pub(crate) fn request(options: &JobOptions, recipe: RecipeText, out: PathBuf, context: &Context) -> CompressRequest {
+    CompressRequest {
+        model: None,
+        recipe,
+        budget: Budget::default(),
+        data: None,
+        data_settings: options.data_settings.clone(),
+        eval_data: options.eval_data.clone(),
+        eval_data_settings: options.eval_data_settings.clone(),
+        eval_samples: options.eval_samples,
+        start_over: options.force,
+        sensitivity: false,
+        bench_seconds: 0.0,
+        seed: options.seed,
+        threads: context.common.threads,
+        read: context.read_options(),
+        command: with_out(&context.command, &out),
+        out,
+        date: now(),
+    }
+}
+
+/// As [`job`], in a folder that perhaps `was_chosen` here: if the job did not even begin, it is empty and only in the way.
+pub(crate) fn job_in(request: &CompressRequest, was_chosen: bool, context: &Context) -> Result<ExitCode, JobError> {
+    let result = job(request, context);
+    if result.is_err() && was_chosen {
+        let _ = std::fs::remove_dir(&request.out).and_then(|()| std::fs::remove_dir("runs"));
     }
     result
 }
@@ -140,6 +155,15 @@ fn result_text(result: &CompressResult) -> String {
         if let Some(worst) = comparison.worst_class_drop() {
             text += &format!("worst class drop {:+.2} points\n", 100.0 * worst);
         }
+    }
+    for pair in &report.pairs {
+        let worth = |judgement: &Option<_>| judgement.as_ref().map(lissom_evaluate::Judgement::headline);
+        text += &format!("\n{} beside the result of step {} ({}): {}", pair.name, pair.step, pair.method, pair.path);
+        if let (Some((metric, own)), Some((_, result))) = (worth(&pair.judgement), worth(&pair.result)) {
+            let shown = |x: f64| if metric == "top1" { percent(x) } else { format!("{x:.4}") };
+            text += &format!(", {metric} {} (the result {})", shown(own), shown(result));
+        }
+        text += "\n";
     }
     let notices: Vec<_> = report.notices.iter().filter(|notice| notice.kind != NoticeKind::Note).collect();
     for notice in notices.iter().take(5) {

@@ -3,10 +3,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::lissom::{answer, assert_nothing_half_written, command, fashion, lissom, names};
+use crate::lissom::{answer, assert_nothing_half_written, fashion, killed, lissom, names, start};
 
 const RECIPE: &str = "\
 [[step]]
@@ -33,10 +33,6 @@ fn words(out: &str) -> Vec<&str> {
     [&words[..], &["--eval-samples", "150", "--bench-seconds", "0", "--quiet"]].concat()
 }
 
-fn start(folder: &Path, out: &str) -> Child {
-    command(folder, &words(out)).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
-}
-
 fn model(folder: &Path, out: &str) -> Vec<u8> {
     fs::read(folder.join(out).join("model.onnx")).unwrap()
 }
@@ -53,35 +49,25 @@ fn prepared() -> (tempfile::TempDir, Vec<u8>, Duration) {
 
 #[test]
 fn killed_jobs_end_in_the_same_bytes() {
-    const N_KILLS: u32 = 12;
     let (folder, expected, whole) = prepared();
-    let mut random = std::process::id();
-    println!("seed {random}, an undisturbed job takes {whole:?}");
-    let (mut n_killed, mut n_resumed, mut n_finished) = (0, 0, 0);
-    while n_killed < N_KILLS {
-        let out = format!("killed-{n_finished}");
-        let mut child = start(folder.path(), &out);
-        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        std::thread::sleep(whole.mul_f64(f64::from(random >> 8) / f64::from(1 << 24)));
-        let was_running = child.try_wait().unwrap().is_none();
-        child.kill().unwrap();
-        child.wait().unwrap();
-        n_killed += u32::from(was_running);
-        let run = folder.path().join(&out);
-        if run.join("model.onnx").exists() {
-            assert!(model(folder.path(), &out) == expected, "a model that is there is whole");
-        }
-        n_resumed += u32::from(run.join("units").exists());
-        if run.join("manifest.json").exists() {
-            n_finished += 1;
-        }
-    }
-    let out = format!("killed-{n_finished}");
+    let mut n_resumed = 0;
+    let out = killed(
+        folder.path(),
+        12,
+        whole,
+        |out| start(folder.path(), &words(out)),
+        |run| {
+            if run.join("model.onnx").exists() {
+                let out = run.file_name().unwrap().to_string_lossy();
+                assert!(model(folder.path(), &out) == expected, "a model that is there is whole");
+            }
+            n_resumed += u32::from(run.join("units").exists());
+        },
+    );
     lissom(folder.path(), &words(&out)).expect(0);
     assert!(model(folder.path(), &out) == expected, "the same bytes as undisturbed");
     assert!(n_resumed > 0, "no kill came late enough to leave work");
     assert!(!names(&folder.path().join(&out)).iter().any(|name| name.ends_with(".lissom-tmp")), "orphans are swept");
-    println!("{n_killed} kills, {n_resumed} with work to go on from, {} runs finished", n_finished + 1);
 }
 
 #[test]
@@ -96,7 +82,7 @@ fn the_number_of_threads_does_not_change_the_bytes() {
 
 /// Signals a job once its first unit is stored; returns its exit code and messages, or `None` if it was too fast.
 fn signalled(folder: &Path, out: &str, signal: &str) -> Option<(i32, String)> {
-    let child = start(folder, out);
+    let child = start(folder, &words(out));
     let units = folder.join(out).join("units");
     let started = Instant::now();
     while fs::read_dir(&units).map_or(0, Iterator::count) == 0 && started.elapsed() < Duration::from_secs(60) {
@@ -128,7 +114,7 @@ fn interrupted_jobs_name_the_command_that_resumes_them() {
 #[test]
 fn a_second_process_is_told_to_try_again() {
     let (folder, _, _) = prepared();
-    let mut first = start(folder.path(), "shared");
+    let mut first = start(folder.path(), &words("shared"));
     let lock = folder.path().join("shared/lock");
     while fs::metadata(&lock).map_or(0, |file| file.len()) == 0 {
         std::thread::sleep(Duration::from_millis(2));

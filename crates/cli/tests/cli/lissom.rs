@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -28,6 +29,42 @@ pub fn command(folder: &Path, words: &[&str]) -> Command {
 /// Runs the binary in `folder` to its end.
 pub fn lissom(folder: &Path, words: &[&str]) -> Answer {
     answer(&mut command(folder, words))
+}
+
+/// Starts the binary in `folder`.
+#[cfg(unix)]
+pub fn start(folder: &Path, words: &[&str]) -> Child {
+    command(folder, words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Starts a job in `killed-N` again and again and kills it at random moments of the time it takes undisturbed, `n_kills` times while it ran;
+/// jobs that finish first are followed by one in the next folder. `seen` is shown each folder afterwards. Answers the name of the
+/// folder that then holds what was begun last.
+#[cfg(unix)]
+pub fn killed(
+    folder: &Path,
+    n_kills: u32,
+    whole: Duration,
+    start: impl Fn(&str) -> Child,
+    mut seen: impl FnMut(&Path),
+) -> String {
+    let mut random = std::process::id();
+    println!("seed {random}, an undisturbed job takes {whole:?}");
+    let (mut n_killed, mut n_finished) = (0, 0);
+    while n_killed < n_kills {
+        let out = format!("killed-{n_finished}");
+        let mut child = start(&out);
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        std::thread::sleep(whole.mul_f64(f64::from(random >> 8) / f64::from(1 << 24)));
+        n_killed += u32::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let run = folder.join(&out);
+        seen(&run);
+        n_finished += u32::from(run.join("manifest.json").exists());
+    }
+    println!("{n_killed} kills, {n_finished} runs finished before");
+    format!("killed-{n_finished}")
 }
 
 /// Runs a command to its end.

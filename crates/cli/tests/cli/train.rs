@@ -146,6 +146,114 @@ fn one_layer_alone_learns() {
 }
 
 #[test]
+fn the_dense_network_of_a_pair_is_written_and_judged() {
+    let folder = labelled();
+    let recipe = SCRATCH.to_owned() + "[[step]]\nmethod = \"acdc\"\nsparsity = 0.75\n";
+    train(folder.path(), &recipe, &[]).expect(0);
+    let report = report(folder.path());
+    let [pair] = &report["pairs"].as_array().unwrap()[..] else { panic!("{report}") };
+    assert_eq!((&pair["name"], &pair["path"]), (&"dense".into(), &"training/1-acdc/dense.onnx".into()));
+    let top1 = |value: &Value| value["top1"]["value"].as_f64().unwrap();
+    let words = ["eval", "run/training/1-acdc/dense.onnx", "--data", "test.npz", "--json"];
+    let judged = lissom(folder.path(), &words).expect(0).json();
+    assert_eq!(top1(&judged["judgement"]), top1(&pair["judgement"]), "the file is what was judged");
+    assert_eq!(top1(&report["compressed"]["judgement"]), top1(&pair["result"]));
+    // The same as `compare` finds.
+    let words = ["compare", "run/training/1-acdc/dense.onnx", "run/model.onnx", "--data", "test.npz", "--json"];
+    let compared = lissom(folder.path(), &words).expect(0).json();
+    assert_eq!(compared["comparison"], pair["comparison"]);
+    let agreement = &pair["comparison"]["agreement"];
+    let number = |key: &str| agreement[key].as_f64().unwrap();
+    assert!(
+        number("mean_cross_entropy") > number("mean_kl") && agreement["same_top1"]["value"].as_f64().unwrap() > 0.5
+    );
+    assert!(!pair["comparison"]["classes"].as_array().unwrap().is_empty());
+    let page = fs::read_to_string(folder.path().join("run/report.html")).unwrap();
+    assert!(page.contains("Step 1 (acdc): dense") && page.contains("training/1-acdc/dense.onnx"));
+    let files = report["provenance"]["files"].to_string();
+    assert!(files.contains("dense, step 1 (acdc)"), "{files}");
+}
+
+#[test]
+fn a_student_learns_from_a_teacher_in_a_file() {
+    let folder = labelled();
+    train(folder.path(), SCRATCH, &[]).expect(0);
+    let recipes = folder.path().join("recipes");
+    fs::create_dir(&recipes).unwrap();
+    fs::copy(folder.path().join("run/model.onnx"), recipes.join("teacher.onnx")).unwrap();
+    let recipe = SCRATCH.replace("[32]", "[12]") + "[[step]]\nmethod = \"distill\"\nteacher = \"teacher.onnx\"\n";
+    fs::write(recipes.join("s.toml"), &recipe).unwrap();
+    let words = |out| ["train", "recipes/s.toml", "--data", "learn.npz", "--eval-data", "test.npz", "--out", out];
+    lissom(folder.path(), &words("student")).expect(0);
+    let model = |out: &str| fs::read(folder.path().join(out).join("model.onnx")).unwrap();
+    let text = fs::read_to_string(folder.path().join("student/report.json")).unwrap();
+    let report: Value = serde_json::from_str(&text).unwrap();
+    assert!(report["provenance"]["files"].to_string().contains("recipes/teacher.onnx"));
+    assert!(report["compressed"]["judgement"]["top1"]["value"].as_f64().unwrap() > 0.8);
+    // Another teacher under the same name is another training.
+    fs::copy(folder.path().join("tiny.onnx"), recipes.join("teacher.onnx")).unwrap();
+    lissom(folder.path(), &words("student")).refuses(2, &["teacher"]);
+    lissom(folder.path(), &words("other")).expect(0);
+    assert!(model("student") != model("other"));
+    fs::remove_file(recipes.join("teacher.onnx")).unwrap();
+    lissom(folder.path(), &words("third")).refuses(74, &["teacher.onnx"]);
+}
+
+#[test]
+fn the_teacher_is_the_network_before_unless_one_is_named() {
+    let folder = labelled();
+    let recipe = "\
+[train]
+epochs = 5
+batch = 20
+optimizer = { name = \"sgd\", learning_rate = 0.1, momentum = 0.9 }
+[[step]]
+method = \"magnitude\"
+sparsity = 0.5
+[[step]]
+method = \"distill\"
+teacher_share = 1.0
+temperature = 1.0
+keep_zeros = true
+";
+    train(folder.path(), recipe, &["--model", "tiny.onnx"]).expect(0);
+    let loss = curve(&report(folder.path()), "Loss", "training")["values"].clone();
+    let loss: Vec<f64> = loss.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
+    // Of the pruned network itself there would be nothing to learn.
+    assert!(loss[0] > 0.01 && loss[loss.len() - 1] < 0.5 * loss[0], "{loss:?}");
+    let alone = SCRATCH.to_owned() + "[[step]]\nmethod = \"distill\"\n";
+    train(folder.path(), &alone, &["--force"]).refuses(65, &["no network was trained before it", "`teacher`"]);
+}
+
+#[test]
+fn a_network_is_carried_over_to_other_classes() {
+    let folder = labelled();
+    let samples = numbers(400 * N_IN, 31);
+    let labels: Vec<i64> = classes(&samples).into_iter().map(|class| class % 2).collect();
+    save_data(&folder.path().join("learn.npz"), samples.clone(), N_IN, Some(labels.clone()));
+    save_data(&folder.path().join("test.npz"), samples.iter().map(|x| x * 0.999).collect(), N_IN, Some(labels));
+    for (mode, changed) in [("linear", &["fc2"][..]), ("full", &["fc1", "fc2"])] {
+        let recipe = format!(
+            "[train]\nepochs = 6\nbatch = 20\noptimizer = {{ name = \"sgd\", learning_rate = 0.1, momentum = 0.9 }}\n\
+             [[step]]\nmethod = \"magnitude\"\nsparsity = 0.5\nlayers = \"fc1\"\n\
+             [[step]]\nmethod = \"transfer\"\nmode = \"{mode}\"\nhead = {{ classes = 2 }}\n"
+        );
+        train(folder.path(), &recipe, &["--model", "tiny.onnx", "--force"]).expect(0);
+        let report = report(folder.path());
+        let steps = report["steps"][1]["changes"].as_array().unwrap();
+        let layers: Vec<&str> = steps.iter().map(|change| change["layer"].as_str().unwrap()).collect();
+        assert_eq!(layers, changed, "{mode}");
+        assert_eq!(report["layers"][0]["sparsity"], 0.5, "{mode}: zeros stay");
+        assert_eq!(report["layers"][1]["shape"][0], 2, "{mode}");
+        assert!(report["comparison"].is_null() && report["original"]["judgement"].is_null());
+        assert!(report["not_measured"].to_string().contains("another task"));
+        assert!(report["notices"].to_string().contains("layer `fc2` is new: 2 classes in place of 4"));
+        let top1 = report["compressed"]["judgement"]["top1"]["value"].as_f64().unwrap();
+        assert!(top1 > 0.6, "{mode}: {top1}");
+    }
+}
+
+#[test]
 fn mixed_samples_and_several_losses_are_trained_on() {
     let folder = labelled();
     let recipe = SCRATCH.replace(

@@ -3,31 +3,30 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::lissom::{answer, command, lissom, names};
+use crate::lissom::{answer, killed, lissom, names, start};
 use crate::train::{SCRATCH, labelled, words};
 
-/// A training with noise, an average and mixing: everything that has a state.
+/// A training with noise, an average and mixing: everything that has a state; and one that makes a network beside its result.
 fn recipe() -> String {
+    let both =
+        "[[step]]\nmethod = \"fine_tune\"\n[[step]]\nmethod = \"acdc\"\nsparsity = 0.75\n[step.train]\nepochs = 8\n";
     SCRATCH.replace(
         "epochs = 12",
         "epochs = 25\naugment = [{ name = \"mixup\", alpha = 0.2 }]\nema = 0.99\ngradient_noise = 0.001\nclip_norm = 2.0",
-    )
+    ) + both
 }
 
-fn start(folder: &Path, out: &str) -> Child {
-    command(folder, &words(out)).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
-}
-
-/// What must be the same in every run: the network, and the metrics.
-fn results(folder: &Path, out: &str) -> [Vec<u8>; 2] {
-    ["model.onnx", "training/1-fine_tune/metrics.jsonl"].map(|name| fs::read(folder.join(out).join(name)).unwrap())
+/// What must be the same in every run: the networks, and the metrics.
+fn results(folder: &Path, out: &str) -> [Vec<u8>; 3] {
+    let names = ["model.onnx", "training/1-fine_tune/metrics.jsonl", "training/2-acdc/dense.onnx"];
+    names.map(|name| fs::read(folder.join(out).join(name)).unwrap())
 }
 
 /// A folder with the recipe, the undisturbed run in `whole`, and how long that took.
-fn prepared() -> (tempfile::TempDir, [Vec<u8>; 2], Duration) {
+fn prepared() -> (tempfile::TempDir, [Vec<u8>; 3], Duration) {
     let folder = labelled();
     fs::write(folder.path().join("r.toml"), recipe()).unwrap();
     let started = Instant::now();
@@ -38,31 +37,22 @@ fn prepared() -> (tempfile::TempDir, [Vec<u8>; 2], Duration) {
 
 #[test]
 fn killed_trainings_end_in_the_same_bytes() {
-    const N_KILLS: u32 = 10;
     let (folder, expected, whole) = prepared();
-    let mut random = std::process::id();
-    println!("seed {random}, an undisturbed training takes {whole:?}");
-    let (mut n_killed, mut n_kept, mut n_finished) = (0, 0, 0);
-    while n_killed < N_KILLS {
-        let out = format!("killed-{n_finished}");
-        let mut child = start(folder.path(), &out);
-        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        std::thread::sleep(whole.mul_f64(f64::from(random >> 8) / f64::from(1 << 24)));
-        let was_running = child.try_wait().unwrap().is_none();
-        child.kill().unwrap();
-        child.wait().unwrap();
-        n_killed += u32::from(was_running);
-        let run = folder.path().join(&out);
-        n_kept += u32::from(was_running && run.join("training/1-fine_tune/checkpoint.safetensors").exists());
-        n_finished += u32::from(run.join("manifest.json").exists());
-    }
-    let out = format!("killed-{n_finished}");
+    let mut n_kept = 0;
+    let out = killed(
+        folder.path(),
+        10,
+        whole,
+        |out| start(folder.path(), &words(out)),
+        |run| {
+            n_kept += u32::from(run.join("training/1-fine_tune/checkpoint.safetensors").exists());
+        },
+    );
     lissom(folder.path(), &words(&out)).expect(0);
     assert!(results(folder.path(), &out) == expected, "the same bytes as undisturbed");
     assert!(n_kept > 0, "no kill came late enough to leave a checkpoint");
     let left = names(&folder.path().join(&out));
     assert!(!left.iter().any(|name| name.ends_with(".lissom-tmp")), "orphans are swept: {left:?}");
-    println!("{n_killed} kills, {n_kept} with a checkpoint, {} runs finished", n_finished + 1);
 }
 
 #[test]
@@ -78,7 +68,7 @@ fn the_number_of_threads_does_not_change_what_is_learnt() {
 #[test]
 fn an_interrupted_training_keeps_its_last_step_and_resumes() {
     let (folder, expected, _) = prepared();
-    let child = start(folder.path(), "stopped");
+    let child = start(folder.path(), &words("stopped"));
     let checkpoint = folder.path().join("stopped/training/1-fine_tune/checkpoint.safetensors");
     let started = Instant::now();
     while !checkpoint.exists() && started.elapsed() < Duration::from_secs(60) {

@@ -25,7 +25,7 @@ pub(super) const SPEC: MethodSpec = MethodSpec {
     example: "sparsity = 0.9\nwarm_up = 10\nsparse = 5\ndense = 5\nfinal = 15",
     parse: |settings: &Settings| -> Result<Box<dyn Method>, SettingsError> {
         let technique: AcDc = settings.parse()?;
-        technique.rule().check(settings)?;
+        Rule::new(&technique.sparsity, technique.allocate, technique.ties).check(settings)?;
         let lists = technique.sparse_at.len() + technique.dense_at.len();
         let lengths = [technique.warm_up, technique.sparse, technique.dense, technique.last];
         if lists > 0 && lengths.iter().any(Option::is_some) {
@@ -110,16 +110,9 @@ impl AcDc {
     }
 }
 
-impl AcDc {
-    fn rule(&self) -> Rule {
-        Rule { pattern: self.sparsity.pattern(), allocate: self.allocate, ties: self.ties }
-    }
-}
-
 impl Technique for AcDc {
     fn prepare(&mut self, model: &mut Model, options: &mut TrainerOptions) -> Result<(), TrainError> {
-        self.targets = Targets::of(SPEC.name, model, &self.layers)?;
-        options.step.masks = true;
+        self.targets = Targets::to_mask(SPEC.name, model, &self.layers, options)?;
         Ok(())
     }
 
@@ -134,10 +127,8 @@ impl Technique for AcDc {
                 if before == Phase::Dense {
                     self.dense_network = trainer.network();
                 }
-                let rule = self.rule();
-                let fraction = self.sparsity.fraction();
-                let masks = self.targets.by_magnitude(&rule, fraction, &self.targets.weights(trainer)?);
-                self.targets.set_masks(trainer, &masks)?;
+                let rule = Rule::new(&self.sparsity, self.allocate, self.ties);
+                self.targets.prune(trainer, &rule, self.sparsity.fraction())?;
             }
             Some((_, Phase::Dense)) => {
                 self.targets.clear_masks(trainer)?;

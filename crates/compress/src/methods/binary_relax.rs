@@ -237,7 +237,7 @@ impl Technique for BinaryRelax {
         Ok(Due::Train)
     }
 
-    fn validated(&self, trainer: &Trainer) -> Result<Model, TrainError> {
+    fn network(&self, trainer: &Trainer) -> Result<Model, TrainError> {
         let mut model = trainer.model();
         for (target, weights) in self.targets.all.iter().zip(self.targets.weights(trainer)?) {
             let Some(value) = model.graph.find_value(&target.name) else { continue };
@@ -245,10 +245,6 @@ impl Technique for BinaryRelax {
             model.graph.set_constant(value, Weight::Affine(affine));
         }
         Ok(model)
-    }
-
-    fn finish(&mut self, trainer: &Trainer) -> Result<Model, TrainError> {
-        self.validated(trainer)
     }
 }
 

@@ -10,14 +10,13 @@ use lissom_graph::{Attributes, Fact, Model, ValueId};
 use lissom_recipe::{LayerFilter, Settings, SettingsError};
 use lissom_tensor::{DType, Tensor, Weight};
 use lissom_train::{
-    Due, Kept, Loss, Moment, Named, Network, Nodes, Objective, Target, Technique, TrainError, Trainer, TrainerOptions,
+    Due, Kept, Loss, Moment, Network, Nodes, Objective, Target, Technique, TrainError, Trainer, TrainerOptions,
 };
 use serde::Deserialize;
 
-use super::lottery_ticket::rewind;
 use super::trained::Trained;
 use crate::parts::masks::{Masks, Targets};
-use crate::parts::restart::{Rounds, restart};
+use crate::parts::restart::Rewinding;
 use crate::parts::select::{Ties, border};
 use crate::{Method, MethodSpec};
 
@@ -66,10 +65,7 @@ struct ClassDependent {
     #[serde(skip)]
     targets: Targets,
     #[serde(skip)]
-    rounds: Rounds,
-    /// The network as it began.
-    #[serde(skip)]
-    early: Named,
+    rewinding: Rewinding,
 }
 
 fn one() -> f64 {
@@ -93,10 +89,8 @@ fn survivors(now: &[f32], before: &[f32], mask: &[bool], share: f64) -> Vec<bool
 
 impl Technique for ClassDependent {
     fn prepare(&mut self, model: &mut Model, options: &mut TrainerOptions) -> Result<(), TrainError> {
-        self.targets = Targets::of(SPEC.name, model, &self.layers)?;
-        self.rounds = Rounds::new(SPEC.name, options.total_steps, u64::from(self.prunings) + 1, 0)?;
-        restart(options, self.rounds);
-        options.step.masks = true;
+        self.targets = Targets::to_mask(SPEC.name, model, &self.layers, options)?;
+        self.rewinding = Rewinding::new(SPEC.name, options, self.prunings, 0)?;
         let weighted = Weighted { class: self.class, weight: self.weight };
         let mut terms: Vec<(f64, Box<dyn Loss>)> = vec![(1.0, Box::new(weighted))];
         if self.ranking > 0.0 {
@@ -107,25 +101,23 @@ impl Technique for ClassDependent {
     }
 
     fn before_step(&mut self, trainer: &mut Trainer, at: &Moment, _: &[(&str, &Tensor)]) -> Result<Due, TrainError> {
-        if at.step == 0 {
-            self.early = trainer.network();
-        }
-        if self.rounds.begins(at.step).is_some() {
-            let (now, before) = (self.targets.weights(trainer)?, self.targets.slices(|name| self.early.get(name))?);
+        if self.rewinding.begins(trainer, at).is_some() {
+            let (now, before) =
+                (self.targets.weights(trainer)?, self.targets.slices(|name| self.rewinding.early.get(name))?);
             let old = self.targets.masks_of(trainer)?;
             let mask = |i: usize| survivors(now[i], before[i], &old[i], self.share);
             let masks: Masks = (0..old.len()).map(mask).collect();
-            rewind(&self.targets, trainer, &self.early, &masks)?;
+            self.rewinding.rewind(&self.targets, trainer, &masks)?;
         }
         Ok(Due::Train)
     }
 
     fn save(&self) -> Kept {
-        Kept { tensors: self.early.clone(), ..Kept::default() }
+        self.rewinding.save()
     }
 
     fn load(&mut self, kept: &Kept) -> Result<(), TrainError> {
-        self.early = kept.tensors.clone();
+        self.rewinding.load(kept);
         Ok(())
     }
 }

@@ -26,7 +26,7 @@ pub(super) const SPEC: MethodSpec = MethodSpec {
     example: "sparsity = 0.5",
     parse: |settings: &Settings| -> Result<Box<dyn Method>, SettingsError> {
         let technique: EarlyBird = settings.parse()?;
-        technique.rule().check(settings)?;
+        Rule::new(&technique.sparsity, technique.allocate, technique.ties).check(settings)?;
         for (key, share) in [("distance", technique.distance), ("latest", technique.latest)] {
             if !(0.0..=1.0).contains(&share) {
                 return Err(settings.error_at(key, "must be between 0 and 1"));
@@ -80,16 +80,9 @@ fn latest() -> f64 {
     0.5
 }
 
-impl EarlyBird {
-    fn rule(&self) -> Rule {
-        Rule { pattern: self.sparsity.pattern(), allocate: self.allocate, ties: self.ties }
-    }
-}
-
 impl Technique for EarlyBird {
     fn prepare(&mut self, model: &mut Model, options: &mut TrainerOptions) -> Result<(), TrainError> {
-        self.targets = Targets::of(SPEC.name, model, &self.layers)?;
-        options.step.masks = true;
+        self.targets = Targets::to_mask(SPEC.name, model, &self.layers, options)?;
         Ok(())
     }
 
@@ -97,7 +90,7 @@ impl Technique for EarlyBird {
         if self.is_found || !at.begins_epoch() {
             return Ok(Due::Train);
         }
-        let rule = self.rule();
+        let rule = Rule::new(&self.sparsity, self.allocate, self.ties);
         let newest = self.targets.by_magnitude(&rule, self.sparsity.fraction(), &self.targets.weights(trainer)?);
         let is_settled = self.masks.len() + 1 >= self.window
             && self.masks.iter().all(|older| distance(&newest, older) <= self.distance);

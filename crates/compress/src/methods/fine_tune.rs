@@ -40,12 +40,25 @@ impl Method for FineTune {
     }
 
     fn apply(&self, model: &mut Model, job: &Job<'_>) -> Result<Changes, MethodError> {
-        let last = model.graph.layers().into_iter().last().map(|layer| layer.name);
-        let last = last.filter(|_| self.linear);
-        let mut technique = Technique { keep_zeros: self.keep_zeros, linear: self.linear };
-        let is_meant = |node: &str| last.as_deref().is_none_or(|last| last == node);
-        training::run_selected(SPEC.name, &mut technique, model, job, |parameter| is_meant(&parameter.node))
+        train(SPEC.name, (self.keep_zeros, self.linear), model, job)
     }
+}
+
+/// Trains plainly, with zeros that stay and all but the last layer fixed if asked for.
+///
+/// # Errors
+/// As [`training::run`].
+pub(super) fn train(
+    method: &'static str,
+    (keep_zeros, linear): (bool, bool),
+    model: &mut Model,
+    job: &Job<'_>,
+) -> Result<Changes, MethodError> {
+    let first = if linear { model.graph.layers().into_iter().last().map_or(0, |layer| layer.node) } else { 0 };
+    // The last layer and what is added to it.
+    let meant: Vec<String> = model.graph.nodes()[first..].iter().map(|node| node.name.clone()).collect();
+    let is_meant = |node: &String| meant.contains(node);
+    training::run_selected(method, &mut Technique { keep_zeros, linear }, model, job, |own| is_meant(&own.node))
 }
 
 /// What happens beside plain steps.
@@ -59,7 +72,9 @@ impl lissom_train::Technique for Technique {
     fn prepare(&mut self, _model: &mut Model, options: &mut TrainerOptions) -> Result<(), TrainError> {
         options.step.masks |= self.keep_zeros;
         if self.linear {
+            // The features stay what they are.
             options.forward.batch_norm = BatchNorm::Frozen;
+            options.forward.dropout = false;
         }
         Ok(())
     }

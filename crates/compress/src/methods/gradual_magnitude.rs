@@ -23,7 +23,7 @@ pub(super) const SPEC: MethodSpec = MethodSpec {
     example: "sparsity = 0.9\nbegin = 1.0\nend = 40.0",
     parse: |settings: &Settings| -> Result<Box<dyn Method>, SettingsError> {
         let technique: GradualMagnitude = settings.parse()?;
-        technique.rule().check(settings)?;
+        Rule::new(&technique.sparsity, technique.allocate, technique.ties).check(settings)?;
         if !(0.0..=technique.sparsity.fraction()).contains(&technique.initial) {
             return Err(settings.error_at("initial", "must be at least 0 and at most the sparsity"));
         }
@@ -100,24 +100,15 @@ fn gradual(initial: f64, last: f64, progress: f64, power: f64) -> f64 {
     last + (initial - last) * (1.0 - progress.clamp(0.0, 1.0)).powf(power)
 }
 
-impl GradualMagnitude {
-    fn rule(&self) -> Rule {
-        Rule { pattern: self.sparsity.pattern(), allocate: self.allocate, ties: self.ties }
-    }
-}
-
 impl Technique for GradualMagnitude {
     fn prepare(&mut self, model: &mut Model, options: &mut TrainerOptions) -> Result<(), TrainError> {
-        self.targets = Targets::of(SPEC.name, model, &self.layers)?;
-        options.step.masks = true;
+        self.targets = Targets::to_mask(SPEC.name, model, &self.layers, options)?;
         Ok(())
     }
 
     fn before_step(&mut self, trainer: &mut Trainer, at: &Moment, _: &[(&str, &Tensor)]) -> Result<Due, TrainError> {
         if let Some(sparsity) = self.due(at) {
-            let rule = self.rule();
-            let masks = self.targets.by_magnitude(&rule, sparsity, &self.targets.weights(trainer)?);
-            self.targets.set_masks(trainer, &masks)?;
+            self.targets.prune(trainer, &Rule::new(&self.sparsity, self.allocate, self.ties), sparsity)?;
         }
         Ok(Due::Train)
     }

@@ -8,13 +8,13 @@
 use lissom_graph::Model;
 use lissom_recipe::{LayerFilter, Pattern, Settings, SettingsError};
 use lissom_tensor::Tensor;
-use lissom_train::{Due, Kept, Moment, Named, Technique, TrainError, Trainer, TrainerOptions};
+use lissom_train::{Due, Kept, Moment, Technique, TrainError, Trainer, TrainerOptions};
 use serde::Deserialize;
 
 use super::trained::Trained;
 use crate::parts::allocate::Allocate;
-use crate::parts::masks::{Masks, Rule, Targets};
-use crate::parts::restart::{Rounds, restart};
+use crate::parts::masks::{Rule, Targets};
+use crate::parts::restart::Rewinding;
 use crate::parts::select::Ties;
 use crate::{Method, MethodSpec};
 
@@ -54,53 +54,36 @@ struct LotteryTicket {
     #[serde(skip)]
     targets: Targets,
     #[serde(skip)]
-    rounds: Rounds,
-    /// The network at that step.
-    #[serde(skip)]
-    early: Named,
+    rewinding: Rewinding,
 }
 
 fn share() -> f64 {
     0.2
 }
 
-/// Puts a network back to what it was, under masks, with an optimizer that begins anew.
-pub(super) fn rewind(targets: &Targets, trainer: &mut Trainer, early: &Named, masks: &Masks) -> Result<(), TrainError> {
-    for (name, tensor) in early {
-        trainer.set_tensor(name, tensor.clone())?;
-    }
-    trainer.clear_states()?;
-    targets.set_masks(trainer, masks)
-}
-
 impl Technique for LotteryTicket {
     fn prepare(&mut self, model: &mut Model, options: &mut TrainerOptions) -> Result<(), TrainError> {
-        self.targets = Targets::of(SPEC.name, model, &self.layers)?;
-        self.rounds = Rounds::new(SPEC.name, options.total_steps, u64::from(self.prunings) + 1, self.rewind)?;
-        restart(options, self.rounds);
-        options.step.masks = true;
+        self.targets = Targets::to_mask(SPEC.name, model, &self.layers, options)?;
+        self.rewinding = Rewinding::new(SPEC.name, options, self.prunings, self.rewind)?;
         Ok(())
     }
 
     fn before_step(&mut self, trainer: &mut Trainer, at: &Moment, _: &[(&str, &Tensor)]) -> Result<Due, TrainError> {
-        if at.step == self.rewind {
-            self.early = trainer.network();
-        }
-        if let Some(round) = self.rounds.begins(at.step) {
+        if let Some(round) = self.rewinding.begins(trainer, at) {
             let rule = Rule { pattern: Pattern::Unstructured, allocate: self.allocate, ties: Ties::Exact };
             let sparsity = 1.0 - (1.0 - self.share).powf(round as f64);
             let masks = self.targets.by_magnitude(&rule, sparsity, &self.targets.weights(trainer)?);
-            rewind(&self.targets, trainer, &self.early, &masks)?;
+            self.rewinding.rewind(&self.targets, trainer, &masks)?;
         }
         Ok(Due::Train)
     }
 
     fn save(&self) -> Kept {
-        Kept { tensors: self.early.clone(), ..Kept::default() }
+        self.rewinding.save()
     }
 
     fn load(&mut self, kept: &Kept) -> Result<(), TrainError> {
-        self.early = kept.tensors.clone();
+        self.rewinding.load(kept);
         Ok(())
     }
 }

@@ -1,11 +1,13 @@
 //! The methods, one file each.
 
 mod acdc;
+mod bdwp;
 mod bias_correction;
 mod binary_relax;
 mod class_dependent;
 mod cram;
 mod cross_layer_equalization;
+mod distill;
 mod early_bird;
 mod fine_tune;
 mod fold_batch_norm;
@@ -24,17 +26,20 @@ mod snip;
 mod sr_ste;
 mod synflow;
 mod trained;
+mod transfer;
 
 use crate::MethodSpec;
 
 /// All methods, alphabetically.
 pub static METHODS: &[MethodSpec] = &[
     acdc::SPEC,
+    bdwp::SPEC,
     bias_correction::SPEC,
     binary_relax::SPEC,
     class_dependent::SPEC,
     cram::SPEC,
     cross_layer_equalization::SPEC,
+    distill::SPEC,
     early_bird::SPEC,
     fine_tune::SPEC,
     fold_batch_norm::SPEC,
@@ -52,6 +57,7 @@ pub static METHODS: &[MethodSpec] = &[
     snip::SPEC,
     sr_ste::SPEC,
     synflow::SPEC,
+    transfer::SPEC,
 ];
 
 #[cfg(test)]

@@ -8,13 +8,12 @@
 use lissom_graph::Model;
 use lissom_recipe::{LayerFilter, Settings, SettingsError};
 use lissom_tensor::Tensor;
-use lissom_train::{Due, Kept, Moment, Named, Technique, TrainError, Trainer, TrainerOptions};
+use lissom_train::{Due, Kept, Moment, Technique, TrainError, Trainer, TrainerOptions};
 use serde::Deserialize;
 
-use super::lottery_ticket::rewind;
 use super::trained::Trained;
 use crate::parts::masks::{Masks, Targets};
-use crate::parts::restart::{Rounds, restart};
+use crate::parts::restart::Rewinding;
 use crate::{Method, MethodSpec};
 
 pub(super) const SPEC: MethodSpec = MethodSpec {
@@ -79,10 +78,7 @@ struct PqIndex {
     #[serde(skip)]
     targets: Targets,
     #[serde(skip)]
-    rounds: Rounds,
-    /// The network as it began.
-    #[serde(skip)]
-    early: Named,
+    rewinding: Rewinding,
 }
 
 fn p() -> f64 {
@@ -163,20 +159,15 @@ impl PqIndex {
 
 impl Technique for PqIndex {
     fn prepare(&mut self, model: &mut Model, options: &mut TrainerOptions) -> Result<(), TrainError> {
-        self.targets = Targets::of(SPEC.name, model, &self.layers)?;
-        self.rounds = Rounds::new(SPEC.name, options.total_steps, u64::from(self.prunings) + 1, 0)?;
-        restart(options, self.rounds);
-        options.step.masks = true;
+        self.targets = Targets::to_mask(SPEC.name, model, &self.layers, options)?;
+        self.rewinding = Rewinding::new(SPEC.name, options, self.prunings, 0)?;
         Ok(())
     }
 
     fn before_step(&mut self, trainer: &mut Trainer, at: &Moment, _: &[(&str, &Tensor)]) -> Result<Due, TrainError> {
-        if at.step == 0 {
-            self.early = trainer.network();
-        }
-        if self.rounds.begins(at.step).is_some() {
+        if self.rewinding.begins(trainer, at).is_some() {
             let masks = self.pruned(&self.targets.weights(trainer)?, self.targets.masks_of(trainer)?);
-            rewind(&self.targets, trainer, &self.early, &masks)?;
+            self.rewinding.rewind(&self.targets, trainer, &masks)?;
         }
         Ok(Due::Train)
     }
@@ -191,11 +182,11 @@ impl Technique for PqIndex {
     }
 
     fn save(&self) -> Kept {
-        Kept { tensors: self.early.clone(), ..Kept::default() }
+        self.rewinding.save()
     }
 
     fn load(&mut self, kept: &Kept) -> Result<(), TrainError> {
-        self.early = kept.tensors.clone();
+        self.rewinding.load(kept);
         Ok(())
     }
 }

@@ -372,7 +372,7 @@ impl Technique for Distilled {
         Ok(())
     }
 
-    fn validated(&self, trainer: &Trainer) -> Result<Model, TrainError> {
+    fn network(&self, trainer: &Trainer) -> Result<Model, TrainError> {
         let mut model = trainer.model();
         let values = self.targets.weights(trainer)?;
         let mut points = locked(&self.shared);
@@ -386,10 +386,6 @@ impl Technique for Distilled {
             model.graph.set_constant(value, Weight::Dense(Tensor::new(target.shape.clone(), values)?));
         }
         Ok(model)
-    }
-
-    fn finish(&mut self, trainer: &Trainer) -> Result<Model, TrainError> {
-        self.validated(trainer)
     }
 
     fn metrics(&self, _: &Trainer) -> Vec<(String, f64)> {

@@ -40,8 +40,7 @@ struct Snip {
 
 impl Technique for Snip {
     fn prepare(&mut self, model: &mut Model, options: &mut TrainerOptions) -> Result<(), TrainError> {
-        self.targets = Targets::of(SPEC.name, model, &self.layers)?;
-        options.step.masks = true;
+        self.targets = Targets::to_mask(SPEC.name, model, &self.layers, options)?;
         Ok(())
     }
 

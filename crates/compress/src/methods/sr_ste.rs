@@ -57,24 +57,27 @@ fn decay() -> f64 {
 }
 
 /// M of a pattern N:M.
-fn group(sparsity: &Sparsity) -> Option<usize> {
+pub(super) fn group(sparsity: &Sparsity) -> Option<usize> {
     match sparsity.pattern() {
         Pattern::NofM { group, .. } => Some(group),
         Pattern::Unstructured | Pattern::Block { .. } => None,
     }
 }
 
-fn masks(targets: &Targets, sparsity: &Sparsity, weights: &[&[f32]]) -> Masks {
+/// Which weights stay of each group, by magnitude.
+pub(super) fn masks(targets: &Targets, sparsity: &Sparsity, weights: &[&[f32]]) -> Masks {
     let rule = Rule { pattern: sparsity.pattern(), allocate: Allocate::Uniform, ties: Ties::Exact };
     targets.by_magnitude(&rule, sparsity.fraction(), weights)
 }
 
+/// Computes with pruned weights.
 #[derive(Debug)]
-struct SrSteDetour {
-    sparsity: Sparsity,
-    decay: f64,
-    targets: Targets,
-    masks: Masks,
+pub(super) struct SrSteDetour {
+    pub(super) sparsity: Sparsity,
+    pub(super) decay: f64,
+    pub(super) targets: Targets,
+    /// Of this step.
+    pub(super) masks: Masks,
 }
 
 impl Detour for SrSteDetour {
@@ -117,17 +120,22 @@ impl Technique for SrSte {
         Ok(())
     }
 
-    fn finish(&mut self, trainer: &Trainer) -> Result<Model, TrainError> {
-        let mut model = trainer.model();
-        let weights = self.targets.weights(trainer)?;
-        let masks = masks(&self.targets, &self.sparsity, &weights);
-        for ((target, weights), mask) in self.targets.all.iter().zip(weights).zip(masks) {
-            let Some(value) = model.graph.find_value(&target.name) else { continue };
-            let pruned: Vec<f32> = weights.iter().zip(mask).map(|(&w, kept)| if kept { w } else { 0.0 }).collect();
-            model.graph.set_constant(value, Weight::Dense(Tensor::new(target.shape.clone(), pruned)?));
-        }
-        Ok(model)
+    fn network(&self, trainer: &Trainer) -> Result<Model, TrainError> {
+        pruned(&self.targets, &self.sparsity, trainer)
     }
+}
+
+/// The network with pruned weights.
+pub(super) fn pruned(targets: &Targets, sparsity: &Sparsity, trainer: &Trainer) -> Result<Model, TrainError> {
+    let mut model = trainer.model();
+    let weights = targets.weights(trainer)?;
+    let masks = masks(targets, sparsity, &weights);
+    for ((target, weights), mask) in targets.all.iter().zip(weights).zip(masks) {
+        let Some(value) = model.graph.find_value(&target.name) else { continue };
+        let pruned: Vec<f32> = weights.iter().zip(mask).map(|(&w, kept)| if kept { w } else { 0.0 }).collect();
+        model.graph.set_constant(value, Weight::Dense(Tensor::new(target.shape.clone(), pruned)?));
+    }
+    Ok(model)
 }
 
 #[cfg(test)]

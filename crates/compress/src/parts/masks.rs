@@ -3,10 +3,10 @@
 //! What counts in a sparsity are the weights of linear layers (convolutions and matrix products, the first one and the classifier
 //! included), those the step's `layers` name. Biases, norms, embeddings, and weights that something else uses too are never masked.
 
-use lissom_graph::Model;
-use lissom_recipe::{LayerFilter, Pattern, Settings, SettingsError};
+use lissom_graph::{Model, WeightAxes};
+use lissom_recipe::{LayerFilter, Pattern, Settings, SettingsError, Sparsity};
 use lissom_tensor::{DType, Tensor};
-use lissom_train::{Stream, TrainError, Trainer};
+use lissom_train::{Stream, TrainError, Trainer, TrainerOptions};
 
 use super::allocate::{Allocate, LayerWeights, keep_counts};
 use super::matrix::MatrixLayout;
@@ -22,6 +22,8 @@ pub struct Target {
     pub name: String,
     /// Shape of the weight.
     pub shape: Vec<usize>,
+    /// Which axes are channels.
+    pub axes: WeightAxes,
     /// The weight as a matrix.
     pub layout: MatrixLayout,
     /// True for the first convolution.
@@ -42,6 +44,11 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// As a recipe says it.
+    pub fn new(sparsity: &Sparsity, allocate: Allocate, ties: Ties) -> Self {
+        Self { pattern: sparsity.pattern(), allocate, ties }
+    }
+
     /// Refuses strict ties where they mean nothing.
     ///
     /// # Errors
@@ -88,6 +95,7 @@ impl Targets {
                 layer: layer.name.clone(),
                 name: name.clone(),
                 shape: tensor.shape().to_vec(),
+                axes: layer.axes,
                 layout: MatrixLayout::new(tensor.shape(), &layer.axes)?,
                 is_first_conv: first_conv.is_some_and(|first| first.weight == layer.weight),
                 is_last: layers.last().is_some_and(|last| last.weight == layer.weight),
@@ -97,6 +105,20 @@ impl Targets {
             return Err(TrainError::Technique { method, reason: "no layer has f32 weights of its own".into() });
         }
         Ok(Self { method, all })
+    }
+
+    /// As [`of`](Self::of), in a training that keeps masks.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn to_mask(
+        method: &'static str,
+        model: &Model,
+        filter: &LayerFilter,
+        options: &mut TrainerOptions,
+    ) -> Result<Self, TrainError> {
+        options.step.masks = true;
+        Self::of(method, model, filter)
     }
 
     /// Only the targets of which this holds.
@@ -109,6 +131,18 @@ impl Targets {
             return Err(TrainError::Technique { method: self.method, reason: format!("no layer has {what}") });
         }
         Ok(())
+    }
+
+    /// The same weights as the backward pass reads them: columns are output channels, rows input channels.
+    ///
+    /// # Errors
+    /// None that [`of`](Self::of) does not give.
+    pub fn transposed(&self) -> Result<Self, TrainError> {
+        let transposed = |target: &Target| -> Result<Target, TrainError> {
+            let axes = WeightAxes { c_in: target.axes.c_out, c_out: target.axes.c_in, ..target.axes };
+            Ok(Target { axes, layout: MatrixLayout::new(&target.shape, &axes)?, ..target.clone() })
+        };
+        Ok(Self { method: self.method, all: self.all.iter().map(transposed).collect::<Result<_, _>>()? })
     }
 
     /// The weights as they are now.
@@ -235,6 +269,15 @@ impl Targets {
             trainer.set_mask(&target.name, Tensor::new(target.shape.clone(), mask)?)?;
         }
         Ok(())
+    }
+
+    /// Brings the weights with the smallest magnitude to zero, and keeps them there.
+    ///
+    /// # Errors
+    /// [`TrainError`] if the training keeps no masks.
+    pub fn prune(&self, trainer: &mut Trainer, rule: &Rule, sparsity: f64) -> Result<(), TrainError> {
+        let masks = self.by_magnitude(rule, sparsity, &self.weights(trainer)?);
+        self.set_masks(trainer, &masks)
     }
 
     /// Lets every weight be anything; those that were masked are zero now.

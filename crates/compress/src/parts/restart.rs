@@ -1,7 +1,11 @@
 //! A training in rounds that begin where the first one was at some step, learning rate and optimizer included.
 
 use lissom_graph::{OpError, ValueId};
-use lissom_train::{Nodes, Optimizer, Perturbation, Schedule, Slot, TrainError, TrainerOptions, Updated};
+use lissom_train::{
+    Kept, Moment, Named, Nodes, Optimizer, Perturbation, Schedule, Slot, TrainError, Trainer, TrainerOptions, Updated,
+};
+
+use super::masks::{Masks, Targets};
 
 /// Rounds of a training: the first runs from step 0, the later ones from the step they go back to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,6 +46,61 @@ impl Rounds {
     pub fn begins(&self, step: u64) -> Option<u64> {
         let (round, position) = self.at(step);
         (round > 0 && position == self.rewind).then_some(round)
+    }
+}
+
+/// Rounds, and the network that later ones go back to.
+#[derive(Debug, Clone, Default)]
+pub struct Rewinding {
+    rounds: Rounds,
+    /// The network at the step that is gone back to.
+    pub early: Named,
+}
+
+impl Rewinding {
+    /// Cuts a training into rounds: one more than there are prunings, those after the first from step `rewind` on.
+    ///
+    /// # Errors
+    /// As [`Rounds::new`].
+    pub fn new(
+        method: &'static str,
+        options: &mut TrainerOptions,
+        prunings: u32,
+        rewind: u64,
+    ) -> Result<Self, TrainError> {
+        let rounds = Rounds::new(method, options.total_steps, u64::from(prunings) + 1, rewind)?;
+        restart(options, rounds);
+        Ok(Self { rounds, early: Named::new() })
+    }
+
+    /// Before each step: keeps the network where later rounds go back to, and says which of them begins, if one does.
+    pub fn begins(&mut self, trainer: &Trainer, at: &Moment) -> Option<u64> {
+        if at.step == self.rounds.rewind {
+            self.early = trainer.network();
+        }
+        self.rounds.begins(at.step)
+    }
+
+    /// Puts the network back to what it was, under masks, with an optimizer that begins anew.
+    ///
+    /// # Errors
+    /// [`TrainError`] if the training keeps no masks.
+    pub fn rewind(&self, targets: &Targets, trainer: &mut Trainer, masks: &Masks) -> Result<(), TrainError> {
+        for (name, tensor) in &self.early {
+            trainer.set_tensor(name, tensor.clone())?;
+        }
+        trainer.clear_states()?;
+        targets.set_masks(trainer, masks)
+    }
+
+    /// What it needs to go on after an interruption.
+    pub fn save(&self) -> Kept {
+        Kept { tensors: self.early.clone(), ..Kept::default() }
+    }
+
+    /// Goes on with what [`save`](Self::save) gave.
+    pub fn load(&mut self, kept: &Kept) {
+        self.early = kept.tensors.clone();
     }
 }
 
@@ -114,7 +173,7 @@ impl Optimizer for Nothing {
 }
 
 /// Lets the schedule and the optimizer begin anew with each round.
-pub fn restart(options: &mut TrainerOptions, rounds: Rounds) {
+fn restart(options: &mut TrainerOptions, rounds: Rounds) {
     let inner = std::mem::replace(&mut options.schedule, Box::new(Nothing));
     options.schedule = Box::new(Restarted::<dyn Schedule> { rounds, inner });
     let inner = std::mem::replace(&mut options.optimizer, Box::new(Nothing));

@@ -29,6 +29,8 @@ pub struct Training<'a> {
     pub data: &'a Dataset,
     /// Samples to watch progress on. Nothing is decided by them, and no technique sees them.
     pub validation: Option<&'a Dataset>,
+    /// The network of the method's [`teacher`](crate::Method::teacher).
+    pub teacher: Option<&'a Model>,
     /// The file the training is kept in, and what names everything that decides it.
     pub checkpoint: Option<(&'a Path, &'a str)>,
     /// Who looks on.
@@ -111,13 +113,17 @@ pub fn run_selected(
     let selected = |parameter: &Parameter| job.layers.matches(&parameter.node) && select(parameter);
     let told = Told::new(settings.metrics_every, job.progress, training.watch);
     let fitted = fit(model.clone(), options, selected, technique, &data, &plan, &told)?;
-    let changes = changes(model, &fitted)?;
+    let mut changes = changes(model, &fitted)?;
+    changes.others = fitted.others;
     *model = fitted.model;
     Ok(changes)
 }
 
 /// A pattern that matches no layer and no node with parameters is a mistake.
-fn refuse_unmatched(job: &Job<'_>, model: &Model) -> Result<(), MethodError> {
+///
+/// # Errors
+/// [`MethodError::Layers`].
+pub(crate) fn refuse_unmatched(job: &Job<'_>, model: &Model) -> Result<(), MethodError> {
     let parameters = lissom_train::parameters(&model.graph);
     let mut names: Vec<String> = parameters.into_iter().map(|parameter| parameter.node).collect();
     names.dedup();

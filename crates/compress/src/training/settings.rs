@@ -103,8 +103,10 @@ impl Default for Keys {
     }
 }
 
-/// The loss that takes labels, or shares of classes.
+/// The loss unless one is named.
 const CROSS_ENTROPY: &str = "cross_entropy";
+/// The losses that take labels, or shares of classes.
+const OF_CLASSES: [&str; 2] = [CROSS_ENTROPY, "distillation"];
 
 impl TrainSettings {
     /// Reads and checks a `[train]` table.
@@ -201,7 +203,7 @@ impl TrainSettings {
             let mut named = named.clone();
             named.settings = settings;
             // Mixed samples have shares of classes only.
-            if named.name == CROSS_ENTROPY && self.augment.is_mixing() && !named.settings.has("targets") {
+            if OF_CLASSES.contains(&named.name.as_str()) && self.augment.is_mixing() && !named.settings.has("targets") {
                 let shares = Settings::from_toml("augment", "targets = \"probabilities\"")?;
                 named.settings = named.settings.merged(&shares);
             }
@@ -330,6 +332,10 @@ mod tests {
             let recipe = lissom_recipe::Recipe::parse(&text, &crate::Methods(crate::METHODS)).unwrap();
             assert!(recipe.steps[0].train.is_some());
         }
+        let text = include_str!("../../../../examples/recipes/transfer.toml");
+        let text = lissom_recipe::RecipeText::new("r.toml", text);
+        let recipe = lissom_recipe::Recipe::parse(&text, &crate::Methods(crate::METHODS)).unwrap();
+        assert_eq!((recipe.steps[0].method.as_str(), recipe.steps[0].train.is_some()), ("transfer", true));
     }
 
     #[test]

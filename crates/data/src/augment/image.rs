@@ -1,5 +1,6 @@
 //! One prepared image.
 
+use super::spectrum::Spectrum;
 use crate::resample::{PlaneTaps, resize_planes};
 use crate::settings::{Filter, Layout};
 
@@ -14,6 +15,7 @@ pub struct Image {
     /// Kept between images, so that none is allocated for each.
     spare: Vec<f32>,
     taps: Option<PlaneTaps>,
+    spectrum: Option<Spectrum>,
 }
 
 impl Image {
@@ -22,13 +24,13 @@ impl Image {
     /// `None` if `values` or `black` has another length.
     pub fn new([channels, height, width]: [usize; 3], values: Vec<f32>, black: Vec<f32>) -> Option<Self> {
         let fits = channels.checked_mul(height)?.checked_mul(width)? == values.len() && black.len() == channels;
-        fits.then_some(Self { channels, height, width, values, black, spare: Vec::new(), taps: None })
+        fits.then_some(Self { channels, height, width, values, black, spare: Vec::new(), taps: None, spectrum: None })
     }
 
     /// An image without pixels, to be filled by [`load`](Self::load).
     pub(crate) fn empty(black: Vec<f32>) -> Self {
         let (channels, values) = (black.len(), Vec::new());
-        Self { channels, height: 0, width: 0, values, black, spare: Vec::new(), taps: None }
+        Self { channels, height: 0, width: 0, values, black, spare: Vec::new(), taps: None, spectrum: None }
     }
 
     /// Height and width in pixels.
@@ -133,6 +135,22 @@ impl Image {
         }
         if let Some(taps) = &self.taps {
             resize_planes(&mut self.values, &mut self.spare, taps);
+            [self.height, self.width] = size;
+        }
+    }
+
+    /// Makes the image smaller, to no side of 0, by leaving out frequencies.
+    pub(crate) fn cut_spectrum(&mut self, size: [usize; 2]) {
+        let from = self.size();
+        if from == size || from.contains(&0) {
+            return;
+        }
+        if self.spectrum.as_ref().is_none_or(|spectrum| !spectrum.is_for(from, size)) {
+            self.spectrum = Some(Spectrum::new(from, size));
+        }
+        if let Some(spectrum) = &self.spectrum {
+            spectrum.cut(&self.values, &mut self.spare);
+            std::mem::swap(&mut self.values, &mut self.spare);
             [self.height, self.width] = size;
         }
     }

@@ -1,4 +1,7 @@
 //! Small images first: what a network learns early is in the low frequencies, and small images are cheap.
+//!
+//! Either the images are resampled, or the middle of their spectrum is cut out: all frequencies that a small image can hold, and nothing of
+//! the others.
 
 use std::sync::Arc;
 
@@ -11,7 +14,7 @@ use crate::settings::Size;
 pub(super) const SPEC: AugmentationSpec = AugmentationSpec {
     name: "low_resolution",
     summary: "train on small images first, stage by stage up to the full size",
-    source: "Wang et al. 2023, arXiv:2211.09703, and 2024, arXiv:2405.08768 (EfficientTrain++: plain resizing)",
+    source: "Wang et al. 2023, arXiv:2211.09703 (by frequencies), and 2024, arXiv:2405.08768 (EfficientTrain++: by pixels)",
     example: "stages = [{ share = 0.6, side = 20 }, { share = 0.2, side = 26 }]",
     parse: |settings| {
         let curriculum: LowResolution = read(settings)?;
@@ -35,6 +38,19 @@ pub(super) const SPEC: AugmentationSpec = AugmentationSpec {
 struct LowResolution {
     /// In order; what is left of the training has full images.
     stages: Vec<Stage>,
+    #[serde(default)]
+    by: By,
+}
+
+/// How images are made small.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum By {
+    /// By resampling.
+    #[default]
+    Pixels,
+    /// By cutting out the middle of the spectrum.
+    Frequencies,
 }
 
 /// Part of the training.
@@ -66,7 +82,11 @@ impl Augmentation for LowResolution {
         if let Some(side) = self.side(progress)
             && side < height.min(width)
         {
-            image.resize(resized_size([height, width], Size::Side(side)));
+            let size = resized_size([height, width], Size::Side(side));
+            match self.by {
+                By::Pixels => image.resize(size),
+                By::Frequencies => image.cut_spectrum(size),
+            }
         }
     }
 
@@ -81,9 +101,12 @@ mod tests {
 
     #[test]
     fn stages_follow_one_another_up_to_the_full_size() {
-        let curriculum = LowResolution { stages: vec![Stage { share: 0.6, side: 20 }, Stage { share: 0.2, side: 26 }] };
+        let curriculum = LowResolution {
+            stages: vec![Stage { share: 0.6, side: 20 }, Stage { share: 0.2, side: 26 }],
+            by: By::Pixels,
+        };
         let sides = [0.0, 0.59, 0.6, 0.79, 0.8, 1.0].map(|progress| curriculum.side(progress));
         assert_eq!(sides, [Some(20), Some(20), Some(26), Some(26), None, None]);
-        assert_eq!(LowResolution { stages: vec![] }.side(0.0), None);
+        assert_eq!(LowResolution { stages: vec![], by: By::Frequencies }.side(0.0), None);
     }
 }

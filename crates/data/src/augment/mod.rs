@@ -20,8 +20,10 @@ mod flip;
 mod image;
 mod low_resolution;
 mod mixup;
+mod rand_augment;
 mod random_erase;
 mod resized_crop;
+mod spectrum;
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -55,8 +57,16 @@ impl fmt::Debug for AugmentationSpec {
 }
 
 /// Every augmentation, by name.
-pub static AUGMENTATIONS: &[AugmentationSpec] =
-    &[crop::SPEC, cutout::SPEC, flip::SPEC, low_resolution::SPEC, mixup::SPEC, random_erase::SPEC, resized_crop::SPEC];
+pub static AUGMENTATIONS: &[AugmentationSpec] = &[
+    crop::SPEC,
+    cutout::SPEC,
+    flip::SPEC,
+    low_resolution::SPEC,
+    mixup::SPEC,
+    rand_augment::SPEC,
+    random_erase::SPEC,
+    resized_crop::SPEC,
+];
 
 static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| AUGMENTATIONS.iter().map(|spec| spec.name).collect());
 

@@ -65,6 +65,9 @@ fn wrong_settings_are_refused_with_the_reason() {
         (r#"[{ resized_crop = { area = [0.5, 1.5] } }]"#, "at most 1"),
         (r#"[{ low_resolution = { stages = [{ share = 0.7, side = 8 }, { share = 0.7, side = 9 }] } }]"#, "add up to"),
         (r#"[{ low_resolution = { stages = [{ share = 0.7, side = 0 }] } }]"#, "at least 1"),
+        (r#"[{ low_resolution = { stages = [], by = "waves" } }]"#, "unknown variant `waves`"),
+        (r#"[{ rand_augment = { magnitude = 11.0 } }]"#, "from 0 to 10"),
+        (r#"[{ rand_augment = { n = 0 } }]"#, "at least 1"),
         (r#"[3]"#, "the name of an augmentation"),
         (r#"{ flip = {} }"#, "a list of augmentations"),
     ] {

@@ -13,10 +13,12 @@ use lissom_recipe::{LayerFilter, LayerPattern, Run, Step};
 use lissom_report::{Sensitivity, SensitivityEntry, Unit};
 use lissom_tensor::Tensor;
 
+use super::open::{is_other_task, teacher_path};
 use super::steps::{DoneStep, State, apply_step, method};
 use super::training::StepFolder;
 use super::{Context, StepsOutcome, StoreError, compared, judged, stored_answers};
 use crate::bench::{random_inputs, smallest_table};
+use crate::model_file::ModelFile;
 use crate::{JobError, VERSION};
 
 /// Samples the sensitivity of a layer is measured on.
@@ -28,9 +30,13 @@ pub(super) fn steps_within_budget(
     run: &Run,
     original: &Model,
 ) -> Result<StepsOutcome, JobError> {
-    let start = State::new(original)?;
-    // A network that was drawn from a seed is nothing to compare with.
-    let original_answers = if context.is_new() { None } else { stored_answers(context, run, original, "original")? };
+    let mut start = State::new(original)?;
+    if context.is_new() {
+        start.reference = None;
+    }
+    // A network that was drawn from a seed is nothing to compare with, nor is one for another task.
+    let is_comparable = !context.is_new() && !is_other_task(&context.recipe)?;
+    let original_answers = if is_comparable { stored_answers(context, run, original, "original")? } else { None };
     let before = judged(context, original_answers.as_ref())?;
     let attempt = |excluded: &[String]| -> Result<_, JobError> {
         let (state, steps) = all_steps(context, run, &start, excluded)?;
@@ -123,7 +129,8 @@ fn all_steps(
             other => other?,
         };
         let settings = step.settings.to_json().to_string();
-        done.push(DoneStep { method: step.method.clone(), settings, changes });
+        let result = (!changes.others.is_empty()).then(|| next.bytes.clone());
+        done.push(DoneStep { method: step.method.clone(), settings, changes, result });
         state = next;
     }
     Ok((state, done))
@@ -145,7 +152,7 @@ fn stored_step(
     let key = UnitKey::new(&format!("step {} {}", index + 1, step.method), &state.digest(), &settings, VERSION);
     let unit = run.unit(&key, || -> Result<Vec<u8>, StoreError> {
         let (next, changes) = apply(context, run, (index, step), state, &key)?;
-        Ok(next.to_unit(&changes))
+        Ok(next.to_unit(&changes)?)
     });
     State::from_unit(&unit.map_err(StoreError::into_job)?)
 }
@@ -159,7 +166,18 @@ fn identity(context: &Context<'_>, step: &Step) -> Result<String, JobError> {
         }
         None => String::new(),
     };
-    Ok(format!("{}\n{}\nseed {}\n{data}", step.to_json(), serde_json::json!(step.layers), context.request.seed))
+    let teacher = teacher(context, step)?.map(|teacher| format!("\nteacher {}", teacher.digest)).unwrap_or_default();
+    Ok(format!(
+        "{}\n{}\nseed {}\n{data}{teacher}",
+        step.to_json(),
+        serde_json::json!(step.layers),
+        context.request.seed
+    ))
+}
+
+/// The network that a step learns from, if it names one.
+fn teacher<'a>(context: &'a Context<'_>, step: &Step) -> Result<Option<&'a ModelFile>, JobError> {
+    Ok(teacher_path(step)?.and_then(|path| context.teachers.get(&path)))
 }
 
 /// Applies a step; what it trains is kept under the key of its result.
@@ -181,6 +199,7 @@ fn apply(
         settings,
         data: data.dataset(),
         validation: context.eval.as_ref(),
+        teacher: teacher(context, step)?.map(|teacher| &teacher.model),
         checkpoint: Some((&checkpoint, &identity)),
         watch: &folder,
     };

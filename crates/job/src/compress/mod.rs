@@ -6,10 +6,12 @@
 
 mod fallback;
 mod open;
+mod pairs;
 mod prove;
 mod steps;
 mod training;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,6 +38,7 @@ use crate::report::{Facts, build};
 use crate::{JobError, SCHEMA_VERSION, VERSION};
 
 use open::open;
+pub(crate) use pairs::Written;
 pub use steps::{DatasetCalibration, DoneStep, apply_step};
 
 /// Name of the compressed model in the run folder.
@@ -135,6 +138,8 @@ struct Context<'a> {
     simplified: Vec<(&'static str, usize)>,
     calibration: Option<DatasetCalibration>,
     eval: Option<Dataset>,
+    /// The networks that steps learn from, by path.
+    teachers: BTreeMap<PathBuf, ModelFile>,
     progress: &'a dyn Progress,
     interrupt: &'a Interrupt,
 }
@@ -238,6 +243,7 @@ fn stages(
             return Err(error);
         }
     };
+    let pairs = pairs::write(&context, &run, &outcome.steps)?;
     let (errors, times) = if probe.inputs.is_empty() {
         (Vec::new(), None)
     } else {
@@ -275,7 +281,10 @@ fn stages(
         calibration: context.calibration.as_ref(),
         written: &written.bytes,
         is_new: context.is_new(),
+        is_other_task: open::is_other_task(&context.recipe)?,
+        teachers: &context.teachers,
         curves: training::curves(&run, &context.trainings())?,
+        pairs: &pairs,
     };
     let report = build(&facts)?;
     run.write(RECIPE, format!("{:#}\n", context.recipe.to_json()).as_bytes())?;
@@ -284,6 +293,7 @@ fn stages(
     let mut outputs = vec![MODEL, REPORT_HTML, REPORT_JSON, RECIPE];
     let metrics = training::outputs(&run, &context.trainings());
     outputs.extend(metrics.iter().map(String::as_str));
+    outputs.extend(pairs.iter().map(|written| written.pair.path.as_str()));
     outputs.extend(written.external.iter().map(|file| file.name.as_str()));
     run.finish(if budgets_met { Outcome::Done } else { Outcome::BudgetMissed }, &outputs)?;
     // From here on the manifest answers; what was kept to resume from may be larger than the model.
@@ -329,6 +339,9 @@ fn run_request(context: &Context<'_>) -> Result<RunRequest, JobError> {
         .input("recipe", Input::new(&context.recipe.name, context.recipe.digest()))
         .option("budget", serde_json::to_string(&request.budget).unwrap_or_default())
         .option("sensitivity", request.sensitivity);
+    for (path, teacher) in &context.teachers {
+        run_request = run_request.input(&format!("teacher {}", name(path)), Input::new(name(path), teacher.digest));
+    }
     if let Some(calibration) = &context.calibration {
         let data = calibration.dataset();
         run_request = run_request.input("data", Input::new(name(data.path()), hash(data)?));
@@ -363,7 +376,7 @@ fn stored_answers(context: &Context<'_>, run: &Run, model: &Model, what: &str) -
     let bytes = to_bytes(model, &WriteOptions::default())?.bytes;
     let hash = eval.hash().map_err(|source| JobError::Data { path: eval.path().to_owned(), source })?;
     let input = Digest::of_parts([bytes.as_slice(), hash.as_bytes()]);
-    let key = UnitKey::new(&format!("answers of the {what} model"), &input, "", VERSION);
+    let key = UnitKey::new("answers of a model", &input, "", VERSION);
     let stored = run.unit(&key, || -> Result<Vec<u8>, StoreError> {
         let session = Session::new(model, &context.options()).map_err(JobError::from)?;
         let what = format!("judging the {what} model");

@@ -1,6 +1,7 @@
 //! What a job begins with: recipe, model and data, and everything that can be refused before any work is done.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use lissom_compress::training::model_of;
 use lissom_compress::{METHODS, Methods, Progress};
@@ -8,7 +9,7 @@ use lissom_data::Dataset;
 use lissom_engine::{Session, SessionOptions};
 use lissom_graph::Model;
 use lissom_onnx::WriteOptions;
-use lissom_recipe::{Digest, Interrupt, Recipe, RecipeError, SettingsError};
+use lissom_recipe::{Digest, Interrupt, Recipe, RecipeError, SettingsError, Step};
 
 use super::{CompressRequest, Context, DatasetCalibration, parsed};
 use crate::JobError;
@@ -37,10 +38,17 @@ pub(super) fn open<'a>(
     }
     let eval = eval.map(|data| sampled(data, request.eval_samples, request.seed)).transpose()?;
     let budget = recipe.budget.overridden_by(&request.budget);
-    if request.model.is_none() && (budget.max_drop.is_some() || budget.max_class_drop.is_some()) {
+    let is_other_task = is_other_task(&recipe)?;
+    if (request.model.is_none() || is_other_task) && (budget.max_drop.is_some() || budget.max_class_drop.is_some()) {
         return Err(JobError::Usage {
-            reason: "a budget on a drop of accuracy needs a model to begin with".to_owned(),
-            hint: "give `--model PATH`, or leave `max_drop` and `max_class_drop` out".to_owned(),
+            reason: match is_other_task {
+                true => "a budget on a drop of accuracy needs a result that answers the same question".to_owned(),
+                false => "a budget on a drop of accuracy needs a model to begin with".to_owned(),
+            },
+            hint: match is_other_task {
+                true => "leave `max_drop` and `max_class_drop` out".to_owned(),
+                false => "give `--model PATH`, or leave `max_drop` and `max_class_drop` out".to_owned(),
+            },
         });
     }
     let wants_labels = wants_data && (budget.max_drop.is_some() || budget.max_class_drop.is_some());
@@ -58,7 +66,33 @@ pub(super) fn open<'a>(
     let simplified = lissom_passes::simplify(&mut original)?;
     refuse_unmatched(&recipe, &original)?;
     let calibration = calibration.map(DatasetCalibration::new);
-    Ok(Context { request, recipe, file, original, simplified, calibration, eval, progress, interrupt })
+    let teachers = teachers(request, &recipe)?;
+    Ok(Context { request, recipe, file, original, simplified, calibration, eval, teachers, progress, interrupt })
+}
+
+/// Whether a step makes a network for another task of it.
+pub(super) fn is_other_task(recipe: &Recipe) -> Result<bool, JobError> {
+    recipe.steps.iter().try_fold(false, |found, step| Ok(found || parsed(step)?.is_other_task()))
+}
+
+/// The networks that steps learn from, by the paths they are read from.
+fn teachers(request: &CompressRequest, recipe: &Recipe) -> Result<BTreeMap<PathBuf, ModelFile>, JobError> {
+    let mut teachers = BTreeMap::new();
+    for step in &recipe.steps {
+        if let Some(path) = teacher_path(step)? {
+            let file = load(&path, &request.read)?;
+            refuse_not_finite(&file.model)?;
+            teachers.insert(path, file);
+        }
+    }
+    Ok(teachers)
+}
+
+/// Where the model file is that a step learns from: relative to the recipe.
+pub(super) fn teacher_path(step: &Step) -> Result<Option<PathBuf>, JobError> {
+    let method = parsed(step)?;
+    let folder = step.place().and_then(|place| Path::new(&*place.file).parent().map(Path::to_owned));
+    Ok(method.teacher().map(|teacher| folder.unwrap_or_default().join(teacher)))
 }
 
 /// The file, or a new network of the architecture that the recipe names.

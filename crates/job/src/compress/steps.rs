@@ -15,12 +15,13 @@ use crate::model_file::{from_bytes, to_one_piece};
 pub struct State {
     /// The model.
     pub(crate) bytes: Vec<u8>,
-    /// The model from before the last encoding step, at first the original.
+    /// The model from before the last encoding step, at first the original; of a recipe that begins with an architecture the one its first training
+    /// made.
     pub(crate) reference: Option<Vec<u8>>,
 }
 
 /// A step that was done.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct DoneStep {
     /// The method.
     pub method: String,
@@ -28,6 +29,8 @@ pub struct DoneStep {
     pub settings: String,
     /// What it did.
     pub changes: Changes,
+    /// The network it ended with, where it made others beside it.
+    pub(crate) result: Option<Vec<u8>>,
 }
 
 impl State {
@@ -53,35 +56,56 @@ impl State {
         Digest::of_parts([self.bytes.as_slice(), self.reference.as_deref().unwrap_or_default()])
     }
 
-    /// One blob: what the step did, then the models.
-    pub(crate) fn to_unit(&self, changes: &Changes) -> Vec<u8> {
-        let changes = serde_json::to_vec(changes).unwrap_or_default();
-        let reference = self.reference.as_deref().unwrap_or_default();
-        let mut unit = Vec::with_capacity(16 + changes.len() + self.bytes.len() + reference.len());
-        unit.extend_from_slice(&(changes.len() as u64).to_le_bytes());
-        unit.extend_from_slice(&(self.bytes.len() as u64).to_le_bytes());
-        unit.extend_from_slice(&changes);
-        unit.extend_from_slice(&self.bytes);
-        unit.extend_from_slice(reference);
-        unit
+    /// One blob: how long each part is, what the step did, the models, and the networks it made beside them.
+    ///
+    /// # Errors
+    /// If one of those cannot be written.
+    pub(crate) fn to_unit(&self, changes: &Changes) -> Result<Vec<u8>, JobError> {
+        let mut parts = vec![
+            serde_json::to_vec(changes).unwrap_or_default(),
+            self.bytes.clone(),
+            self.reference.clone().unwrap_or_default(),
+        ];
+        for (name, model) in &changes.others {
+            parts.extend([name.as_bytes().to_vec(), to_one_piece(model)?]);
+        }
+        let mut unit = (parts.len() as u64).to_le_bytes().to_vec();
+        parts.iter().for_each(|part| unit.extend_from_slice(&(part.len() as u64).to_le_bytes()));
+        parts.iter().for_each(|part| unit.extend_from_slice(part));
+        Ok(unit)
     }
 
     /// Inverse of [`to_unit`](Self::to_unit).
+    ///
+    /// # Errors
+    /// [`JobError::Stored`] if the bytes are not what was stored.
     pub(crate) fn from_unit(unit: &[u8]) -> Result<(Self, Changes), JobError> {
         let torn = || JobError::Stored { reason: "a step's result is torn".to_owned() };
-        let (lengths, rest) = unit.split_first_chunk::<16>().ok_or_else(torn)?;
-        let length = |half: usize| {
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(&lengths[half * 8..half * 8 + 8]);
-            u64::from_le_bytes(bytes) as usize
-        };
-        let (changes, rest) = rest.split_at_checked(length(0)).ok_or_else(torn)?;
-        let (bytes, reference) = rest.split_at_checked(length(1)).ok_or_else(torn)?;
-        let changes =
+        let parts = parts(unit).ok_or_else(torn)?;
+        let [changes, bytes, reference, others @ ..] = &parts[..] else { return Err(torn()) };
+        let mut changes: Changes =
             serde_json::from_slice(changes).map_err(|error| JobError::Stored { reason: error.to_string() })?;
+        for pair in others.chunks_exact(2) {
+            let name = String::from_utf8(pair[0].to_vec()).map_err(|_| torn())?;
+            changes.others.push((name, from_bytes(pair[1].to_vec())?));
+        }
         let reference = (!reference.is_empty()).then(|| reference.to_vec());
         Ok((Self { bytes: bytes.to_vec(), reference }, changes))
     }
+}
+
+/// The parts of a blob that begins with their number and lengths.
+fn parts(unit: &[u8]) -> Option<Vec<&[u8]>> {
+    let number = |bytes: &[u8; 8]| usize::try_from(u64::from_le_bytes(*bytes)).ok();
+    let (count, rest) = unit.split_first_chunk::<8>()?;
+    let (lengths, mut rest) = rest.split_at_checked(number(count)?.checked_mul(8)?)?;
+    let mut parts = Vec::new();
+    for length in lengths.as_chunks::<8>().0 {
+        let (part, others) = rest.split_at_checked(number(length)?)?;
+        parts.push(part);
+        rest = others;
+    }
+    Some(parts)
 }
 
 /// The method of a step, with its settings read.
@@ -116,8 +140,14 @@ pub fn apply_step(
     let job = Job { layers, calibration, reference, seed, threads, progress, interrupt, training };
     let in_step = |source: MethodError| JobError::Step { step: index + 1, method: step.method.clone(), source };
     let changes = method.apply(&mut model, &job).map_err(in_step)?;
-    let reference = if method.is_encoding() { Some(state.bytes.clone()) } else { state.reference.clone() };
-    Ok((State { bytes: to_one_piece(&model)?, reference }, changes))
+    let bytes = to_one_piece(&model)?;
+    let reference = match (method.is_encoding(), &state.reference) {
+        (true, _) => Some(state.bytes.clone()),
+        // What began as random numbers is worth something from its first training on.
+        (false, None) if method.is_training() => Some(bytes.clone()),
+        (false, reference) => reference.clone(),
+    };
+    Ok((State { bytes, reference }, changes))
 }
 
 /// A data set as methods see it: inputs only, labels hidden.

@@ -50,8 +50,13 @@ impl StepFolder {
     }
 }
 
+/// The folder of the step at `index`, in the run folder.
+pub(super) fn folder_name(index: usize, method: &str) -> String {
+    format!("training/{}-{method}", index + 1)
+}
+
 fn dir_of(run: &Run, index: usize, method: &str) -> PathBuf {
-    run.training_dir().join(format!("{}-{method}", index + 1))
+    run.dir().join(folder_name(index, method))
 }
 
 impl Watch for StepFolder {

@@ -7,6 +7,7 @@ pub(crate) mod confusion;
 pub(crate) mod layers;
 pub(crate) mod learning;
 pub(crate) mod missing;
+pub(crate) mod pairs;
 pub(crate) mod quality;
 pub(crate) mod steps;
 pub(crate) mod table;

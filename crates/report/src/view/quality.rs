@@ -114,7 +114,7 @@ pub(crate) fn agreement(report: &Report) -> Option<AgreementView> {
     Some(AgreementView { facts: agreement.map(facts).unwrap_or_default(), divergence })
 }
 
-fn facts(agreement: &Agreement) -> Vec<Fact> {
+pub(crate) fn facts(agreement: &Agreement) -> Vec<Fact> {
     let mut facts = Vec::new();
     if let Some(same) = &agreement.same_top1 {
         let text = format!("{} of {}", format::count(same.count), format::count(same.n));
@@ -133,6 +133,13 @@ fn facts(agreement: &Agreement) -> Vec<Fact> {
     }
     if let Some(kl) = format::finite(agreement.max_kl) {
         facts.push(("Largest KL divergence", format!("{} nats", format::significant(kl)), "on one example"));
+    }
+    if let Some(cross_entropy) = format::finite(agreement.mean_cross_entropy) {
+        facts.push((
+            "Mean cross-entropy",
+            format!("{} nats", format::significant(cross_entropy)),
+            "of the second network's class probabilities against the first's",
+        ));
     }
     facts.push(("Mean cosine", format::fixed(agreement.mean_cosine, 6), "of the outputs of an example"));
     facts.push(("Smallest cosine", format::fixed(agreement.min_cosine, 6), "on one example"));

@@ -5,8 +5,9 @@ use lissom_evaluate::{
     judge_classification, judge_pairs,
 };
 use lissom_report::{
-    Budget, Change, Curve, FileHash, Goal, Layer, ModelCard, NotMeasured, Notice, NoticeKind, Pareto, ParetoPoint,
-    Provenance, QuantizationGrid, Report, Sensitivity, SensitivityEntry, Series, Step, Unit, WeightHistogram,
+    Budget, Change, Curve, FileHash, Goal, Layer, ModelCard, NotMeasured, Notice, NoticeKind, Pair, Pareto,
+    ParetoPoint, Provenance, QuantizationGrid, Report, Sensitivity, SensitivityEntry, Series, Step, Unit,
+    WeightHistogram,
 };
 
 const CLASSES: [&str; 10] =
@@ -116,7 +117,23 @@ pub fn example() -> Report {
     ];
     report.pareto = Some(settings_tried());
     report.curves = curves();
+    report.pairs = vec![beside("acdc", &report)];
     report
+}
+
+/// A network beside the result of the first step: the original under another name.
+fn beside(name: &str, report: &Report) -> Pair {
+    let judgement = |card: &Option<ModelCard>| card.as_ref().and_then(|card| card.judgement.clone());
+    Pair {
+        step: 1,
+        method: name.into(),
+        name: "dense".into(),
+        path: format!("training/1-{name}/dense.onnx"),
+        size_bytes: 1_093_412,
+        judgement: judgement(&report.original),
+        result: judgement(&report.compressed),
+        comparison: report.comparison.clone(),
+    }
 }
 
 /// 3,900 steps of a training that prunes.
@@ -322,6 +339,7 @@ pub fn hostile() -> Report {
     };
     (report.original, report.compressed) = (Some(card(&before)), Some(card(&after)));
     report.comparison = Some(compare_classification(&before, &after, 30, &labels, &options).unwrap().into());
+    report.pairs = vec![beside(evil, &report)];
     let layer = Layer {
         name: evil.into(),
         operator: Some(evil.into()),

@@ -7,7 +7,7 @@ use lissom_graph::{Attributes, Fact, ValueId};
 use lissom_recipe::{Settings, SettingsError};
 use serde::Deserialize;
 
-use super::cross_entropy::CrossEntropy;
+use super::cross_entropy::{CrossEntropy, Kind};
 use super::{Loss, LossSpec, Network, Target, log_softmax, minus_mean_dot};
 use crate::{Nodes, TrainError};
 
@@ -35,11 +35,19 @@ struct Distillation {
     temperature: f64,
     /// a; at 1 no labels are needed.
     teacher_share: f64,
+    /// What else than the teacher the scores are compared with.
+    targets: Kind,
 }
 
 impl Default for Distillation {
     fn default() -> Self {
-        Self { temperature: 4.0, teacher_share: 0.9 }
+        Self { temperature: 4.0, teacher_share: 0.9, targets: Kind::Labels }
+    }
+}
+
+impl Distillation {
+    fn hard(&self) -> CrossEntropy {
+        CrossEntropy { targets: self.targets, ..CrossEntropy::default() }
     }
 }
 
@@ -48,13 +56,13 @@ impl Loss for Distillation {
         SPEC.name
     }
 
-    /// `teacher.scores`, shaped as the student's, and `labels` unless the teacher has all the share.
+    /// `teacher.scores`, shaped as the student's, and `labels` or `probabilities` unless the teacher has all the share.
     fn targets(&self, network: &Network<'_>) -> Result<Vec<Target>, TrainError> {
         let (shape, _) = network.classes(SPEC.name)?;
         let fact = Fact::maybe(network.fact(network.scores).dtype, Some(shape));
         let mut targets = vec![Target { name: "teacher.scores".into(), fact }];
         if self.teacher_share < 1.0 {
-            targets.extend(CrossEntropy::default().targets(network)?);
+            targets.extend(self.hard().targets(network)?);
         }
         Ok(targets)
     }
@@ -69,7 +77,7 @@ impl Loss for Distillation {
         let divergence = minus_mean_dot(nodes, probabilities, difference)?;
         let mut loss = nodes.scaled(divergence, self.teacher_share * self.temperature * self.temperature)?;
         if let [_, labels] = *targets {
-            let hard = CrossEntropy::default().build(nodes, network, &[labels])?;
+            let hard = self.hard().build(nodes, network, &[labels])?;
             let hard = nodes.scaled(hard, 1.0 - self.teacher_share)?;
             loss = nodes.add(loss, hard)?;
         }

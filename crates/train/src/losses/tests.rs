@@ -87,6 +87,37 @@ fn distillation_weighs_teacher_and_labels() {
 }
 
 #[test]
+fn the_gradient_of_distillation_is_the_published_one() {
+    let y = [1.0, 0.0, -1.0, 0.3, 0.5, -0.2];
+    let (share, temperature, step) = (0.7, 3.0, 1e-5);
+    let hard = [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]].concat();
+    let labels = Tensor::vector(vec![2i64, 0]);
+    let shares = floats(DType::F64, &[2, 3], &hard).unwrap();
+    for targets in ["labels", "probabilities"] {
+        let settings = format!("teacher_share = {share}\ntemperature = {temperature:?}\ntargets = \"{targets}\"");
+        let loss = loss("distillation", &settings);
+        let teacher = floats(DType::F64, &[2, 3], &y).unwrap();
+        let given = [("teacher.scores", teacher), ("labels", labels.clone()), ("probabilities", shares.clone())];
+        let softmax = |scores: &[f64], temperature: f64| -> Vec<f64> {
+            let scaled = |row: &[f64]| row.iter().map(|score| score / temperature).collect::<Vec<f64>>();
+            scores.chunks(CLASSES).flat_map(|row| log_softmax_of(&scaled(row))).map(f64::exp).collect()
+        };
+        let (own, soft, teachers) = (softmax(&X, 1.0), softmax(&X, temperature), softmax(&y, temperature));
+        for i in 0..X.len() {
+            let at = |by: f64| {
+                let mut x = X;
+                x[i] += by;
+                value(&*loss, &[2, 3], &x, &given)
+            };
+            let numeric = (at(step) - at(-step)) / (2.0 * step);
+            let batch = 2.0;
+            let expected = (share * temperature * (soft[i] - teachers[i]) + (1.0 - share) * (own[i] - hard[i])) / batch;
+            assert!((numeric - expected).abs() < 1e-9, "{targets} {i}: {numeric} {expected}");
+        }
+    }
+}
+
+#[test]
 fn a_hint_is_a_mean_square() {
     let teacher = floats(DType::F64, &[2, 3], &[0.5, -1.0, 2.0, 0.1, 0.2, 0.7]).unwrap();
     let actual = value(&*loss("hint", "values = [\"hidden\"]"), &[2, 3], &X, &[("teacher.hidden", teacher)]);

@@ -1,5 +1,7 @@
 //! A step under construction.
 
+use std::collections::BTreeMap;
+
 use lissom_graph::{Fact, Graph, Model, OpError, Patch, ValueId, infer};
 use lissom_tensor::{DType, Tensor};
 
@@ -20,6 +22,8 @@ pub(super) struct Draft {
     scalars: Vec<ValueId>,
     noise: Vec<(ValueId, Vec<usize>)>,
     gradients: Vec<(String, ValueId)>,
+    /// The parameters' names, the weights, and what the backward pass sees of them.
+    backward: Vec<(String, ValueId, ValueId)>,
     norm: Option<ValueId>,
     norm_l1: Option<ValueId>,
     pub(super) tensors: Vec<(String, ValueId)>,
@@ -57,8 +61,9 @@ impl UpdateInputs {
 impl Draft {
     pub(super) fn empty(graph: Graph, weights: Vec<ValueId>, is_forward: bool) -> Self {
         let (carried, scalars, noise) = (Vec::new(), Vec::new(), Vec::new());
-        let (gradients, tensors) = (Vec::new(), Vec::new());
-        Self { graph, is_forward, weights, carried, scalars, noise, gradients, norm: None, norm_l1: None, tensors }
+        let (gradients, tensors, backward) = (Vec::new(), Vec::new(), Vec::new());
+        let (norm, norm_l1) = (None, None);
+        Self { graph, is_forward, weights, carried, scalars, noise, gradients, backward, norm, norm_l1, tensors }
     }
 
     pub(super) fn of(forward: &Forward) -> Self {
@@ -115,18 +120,28 @@ impl Draft {
         Ok(UpdateInputs { scalars, states, averages, masks, average_kept, noise_deviation, noise })
     }
 
+    pub(super) fn add_backward_inputs(&mut self, forward: &Forward, options: &StepOptions) {
+        for parameter in forward.parameters.iter().filter(|parameter| options.backward.contains(&parameter.name)) {
+            let fact = Fact::known(parameter.dtype, &parameter.shape);
+            let input = self.graph.add_input(&format!("{}.backward", parameter.name), fact);
+            self.backward.push((parameter.name.clone(), parameter.value, input));
+        }
+    }
+
     pub(super) fn gradients(
         &self,
         forward: &Forward,
         options: &StepOptions,
         patch: &mut Patch,
     ) -> Result<Gradients, TrainError> {
+        let backward: BTreeMap<ValueId, ValueId> = self.backward.iter().map(|(_, own, seen)| (*own, *seen)).collect();
         let request = Differentiation {
             graph: &forward.graph,
             operators: &forward.operators,
             loss: forward.loss,
             wanted: &self.weights,
             missing: options.missing,
+            backward: &backward,
         };
         let gradients = differentiate(&request, patch)?;
         let unreached = forward.parameters.iter().zip(&gradients.of).filter(|(_, gradient)| gradient.is_none());
@@ -284,6 +299,7 @@ impl Draft {
             carried: carried.collect(),
             data: forward.data.iter().filter(|_| self.is_forward).map(fact).collect(),
             gradients: self.gradients.iter().map(|(parameter, value)| (parameter.clone(), name(*value))).collect(),
+            backward: self.backward.iter().map(|(parameter, _, input)| (parameter.clone(), name(*input))).collect(),
             dropped: forward.random.iter().filter(|_| self.is_forward).map(|d| (name(d.value), *d)).collect(),
             noise: self.noise.iter().map(|(value, shape)| (name(*value), shape.clone())).collect(),
             scalars: self.scalars.iter().copied().map(name).collect(),

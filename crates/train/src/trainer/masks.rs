@@ -80,6 +80,11 @@ impl Trainer {
         let output = |name: &str| names.iter().find(|(own, _)| own == name).map(|(_, output)| output.as_str());
         let mut outputs: Vec<(&str, &mut Tensor)> =
             gradients.iter_mut().filter_map(|(name, tensor)| Some((output(name)?, tensor))).collect();
+        let seen = runner.step.backward.iter().filter_map(|(name, input)| {
+            let weight = weights.get(name).or_else(|| self.front.get(name))?;
+            Some((input.clone(), weight.clone()))
+        });
+        given.extend(seen);
         runner.run(&[weights, &given, &self.front], &mut outputs)?;
         Ok(gradients)
     }

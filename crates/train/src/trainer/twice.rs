@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lissom_tensor::Tensor;
+use lissom_tensor::{DType, Tensor};
 
 use super::carried_outputs;
 use crate::report::Report;
@@ -21,6 +21,8 @@ pub(super) struct Twice {
     second: Named,
     /// The changed weights, by parameter name.
     weights: Named,
+    /// Weights as the backward pass sees them, by parameter name, and by input name while it runs.
+    backward: Named,
 }
 
 /// What a step is given and what it writes.
@@ -45,7 +47,12 @@ impl Twice {
             first.insert(input.clone(), zeros()?);
             weights.insert(parameter.name.clone(), zeros()?);
         }
-        Ok(Self { gradient, moved, update, second: first.clone(), first, weights })
+        let mut backward = Named::new();
+        for (name, _) in &gradient.step.backward {
+            let shape = parameters.iter().find(|parameter| parameter.name == *name).map(|own| own.shape.clone());
+            backward.insert(name.clone(), Tensor::zeros(DType::F32, shape.unwrap_or_default())?);
+        }
+        Ok(Self { gradient, moved, update, second: first.clone(), first, weights, backward })
     }
 
     pub(super) fn runners(&self) -> impl Iterator<Item = &Runner> {
@@ -54,12 +61,16 @@ impl Twice {
 
     pub(super) fn step(&mut self, pass: Pass<'_>) -> Result<(), TrainError> {
         let Pass { mut detour, step, given, front, back, report } = pass;
-        let Self { gradient, moved, update, first, second, weights } = self;
+        let Self { gradient, moved, update, first, second, weights, backward } = self;
+        if let (Some(detour), false) = (&mut detour, backward.is_empty()) {
+            detour.backward(front, backward)?;
+        }
+        let mut seen = renamed(&gradient.step, backward, |name, input| (name, input));
         match moved {
             Some(moved) => {
                 let mut outputs = counted(gradient, back, report);
                 outputs.extend(tensor_outputs(&gradient.step, &update.step, first));
-                gradient.run(&[given, front], &mut outputs)?;
+                gradient.run(&[given, &seen, front], &mut outputs)?;
                 let mut buffers: BTreeMap<&str, &mut Tensor> =
                     weights.iter_mut().map(|(name, tensor)| (name.as_str(), tensor)).collect();
                 let outputs = moved.step.outputs.tensors.iter();
@@ -80,7 +91,8 @@ impl Twice {
         }
         let mut outputs = if moved.is_none() { counted(gradient, back, report) } else { Vec::new() };
         outputs.extend(tensor_outputs(&gradient.step, &update.step, second));
-        gradient.run(&[given, weights, front], &mut outputs)?;
+        gradient.run(&[given, weights, &seen, front], &mut outputs)?;
+        *backward = renamed(&gradient.step, &mut seen, |name, input| (input, name));
         if let Some(detour) = detour {
             let first = moved.is_some().then(|| by_parameter(&update.step, first));
             let mut gradients = by_parameter(&update.step, second);
@@ -93,6 +105,16 @@ impl Twice {
         outputs.extend(report.norms(&update.step));
         update.run(&[given, &self.second, front], &mut outputs)
     }
+}
+
+/// The weights that the backward pass sees, under their other name.
+fn renamed<'a>(
+    gradient: &'a Step,
+    weights: &mut Named,
+    from_to: impl Fn(&'a String, &'a String) -> (&'a String, &'a String),
+) -> Named {
+    let pairs = gradient.backward.iter().map(|(name, input)| from_to(name, input));
+    pairs.filter_map(|(from, to)| Some((to.clone(), weights.remove(from)?))).collect()
 }
 
 /// The outputs of the pass that is counted: running statistics, the loss.
