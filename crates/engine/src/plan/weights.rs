@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use lissom_graph::ValueId;
 use lissom_kernels::conv::{Channels, ConvShape};
-use lissom_kernels::qgemm::{Dequantize, Output};
-use lissom_kernels::quantize::Bytes;
+use lissom_kernels::qgemm::{Dequantize, Output, Requantize};
+use lissom_kernels::quantize::{Bytes, BytesMut};
 use lissom_kernels::{Activation, Epilogue, ShapeError, Threads};
 use lissom_tensor::{Tensor, Weight};
 
@@ -128,15 +128,24 @@ impl WeightCache {
         threads: &Threads,
     ) -> Result<(Arc<Box<dyn IntegerProduct>>, Choice), ShapeError> {
         let pack = |pack: &crate::product::PackInteger| pack(layer);
-        let mut buffers: Option<(Vec<u8>, Vec<f32>)> = None;
+        let mut buffers: Option<(Vec<u8>, Vec<f32>, Vec<u8>)> = None;
+        // Images become bytes again, rows of matrices mostly real numbers; forms differ in what is quick for them.
+        let are_bytes = traits.images.h > 1;
         #[allow(clippy::borrowed_box, reason = "what is packed here is the box")]
         let run = |packed: &Box<dyn IntegerProduct>| {
-            let (x, out) = buffers.get_or_insert_with(|| {
+            let (x, reals, bytes) = buffers.get_or_insert_with(|| {
                 let (x, out) = traits.lengths();
-                (vec![100; x], vec![0.0; out])
+                let [reals, bytes] = if are_bytes { [0, out] } else { [out, 0] };
+                (vec![100; x], vec![0.0; reals], vec![0; bytes])
             });
             let dequantize = Dequantize { scales: &[0.01], bias: None, residual: None, activation: Activation::Relu };
-            packed.run(threads, Bytes::U8(x), 128, traits.images, &mut Output::F32(dequantize, out))
+            let (multipliers, zero_point) = (&[0.001][..], 3);
+            let requantize = Requantize { multipliers, bias: None, residual: None, zero_point, clamp: [3, 255] };
+            let mut output = match are_bytes {
+                true => Output::Bytes(requantize, BytesMut::U8(bytes)),
+                false => Output::F32(dequantize, reals),
+            };
+            packed.run(threads, Bytes::U8(x), 128, traits.images, &mut output)
         };
         self.packed(&self.integers, key, traits, INTEGER_FORMS, pack, run)
     }
