@@ -35,7 +35,8 @@ fn the_demo_runs_offline_and_answers_the_second_time_from_what_it_wrote() {
     assert_eq!(again["report"], first["report"]);
     assert_eq!(fs::read(run.join("model.onnx")).unwrap(), model);
     let shown = lissom(folder.path(), &words[..3]).expect(0);
-    for part in ["finished before", "top1", "94.", "report.html"] {
+    let top1 = format!("{:.2} %", 100.0 * after);
+    for part in ["finished before", "top1", &top1, "report.html"] {
         assert!(shown.out.contains(part), "`{part}` is missing in:\n{}", shown.out);
     }
     let resumed = lissom(folder.path(), &["resume", "shown/run"]).expect(0);
