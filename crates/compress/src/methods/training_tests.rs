@@ -196,7 +196,7 @@ const CASES: &[(&str, &str, f64)] = &[
     ("grasp", "sparsity = 0.5", 0.5),
     ("lottery_ticket", "share = 0.5\nprunings = 2\nrewind = 5", 0.75),
     ("pq_index", "prunings = 2\nscope = \"layer\"", f64::NAN),
-    ("qat", "weight_bits = 4\nactivation_bits = 4", 0.0),
+    ("qat", "weight_bits = 4\nactivation_bits = 4\nteacher_share = 0.05", 0.0),
     ("qat", "activation_bits = 32\nlearned = false\nteacher_share = 0", 0.0),
     ("quantized_distillation", "bits = 3\nbucket = 64\nteacher_share = 0.05", 0.0),
     ("quantized_distillation", "bits = 3\npoints = true\nrate = 1e-3\nteacher_share = 0", 0.0),

@@ -303,13 +303,14 @@ impl Lines<'_> {
     /// As [`Self::copy`]; there are `PIECES`, or any number if that is [`MANY`].
     #[inline(always)]
     unsafe fn each<V: Lanes, const STRIDE: usize, const PIECES: usize>(&self, stride: usize) {
-        let (mut to, first) = (self.to, self.columns[0].channel as usize);
+        let (Some(first), Some(last)) = (self.columns.first(), self.columns.last()) else { return };
+        let (mut to, first) = (self.to, first.channel as usize);
         // Copies whose masks the compiler prepares once for all channels.
         let mut pieces = [Piece { offset: 0, mask: 0 }; MANY];
         if PIECES < MANY {
             pieces[..PIECES].copy_from_slice(&self.pieces[..PIECES]);
         }
-        if self.columns[self.columns.len() - 1].channel as usize == first + self.columns.len() - 1 {
+        if last.channel as usize == first + self.columns.len() - 1 {
             // None is left out: addresses follow from each other, not from what is read.
             let mut from = self.input.wrapping_add(first * self.plane);
             for _ in self.columns {
