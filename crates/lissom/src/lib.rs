@@ -12,7 +12,7 @@
 //! let image = Tensor::zeros(lissom::DType::F32, [1, 1, 28, 28])?;
 //! let outputs = session.run(&[("input", &image)])?;
 //! assert_eq!(outputs[0].shape(), [1, 10]);
-//! assert_eq!(session.outputs(), ["logits"]);
+//! assert_eq!(session.outputs(), ["scores"]);
 //! # Ok(())
 //! # }
 //! ```
@@ -35,7 +35,7 @@
 //! let pixels = vec![0.5f32; 4 * 28 * 28];
 //! let mut logits = [0f32; 4 * 10];
 //! let images = View::new(&[4, 1, 28, 28], &pixels)?;
-//! session.run_into(&[("input", images)], &mut [("logits", ViewMut::new(&mut logits))])?;
+//! session.run_into(&[("input", images)], &mut [("scores", ViewMut::new(&mut logits))])?;
 //! assert_ne!(logits[0], 0.0);
 //! assert_eq!(logits[..10], logits[10..20]);
 //! # Ok(())

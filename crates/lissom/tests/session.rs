@@ -22,7 +22,7 @@ fn a_file_and_its_bytes_are_the_same_network_on_any_threads() {
     assert_eq!(session.share(Threads::new(3)).run(&[("input", &images)]).unwrap(), expected);
     let mut logits = [f32::NAN; 30];
     let view = View::of(&images).unwrap();
-    session.run_into(&[("input", view)], &mut [("logits", ViewMut::new(&mut logits))]).unwrap();
+    session.run_into(&[("input", view)], &mut [("scores", ViewMut::new(&mut logits))]).unwrap();
     assert_eq!(logits, expected[0].as_slice::<f32>().unwrap());
     assert_eq!((session.inputs()[0].name.as_str(), session.inputs()[0].dtype), ("input", Some(DType::F32)));
     assert!(session.profile(&[("input", &images)]).unwrap().iter().any(|step| step.info.macs > 0));

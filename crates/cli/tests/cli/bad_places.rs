@@ -90,7 +90,7 @@ fn a_full_disk_leaves_nothing_half_written_and_the_run_goes_on_elsewhere() {
     let fashion = fashion();
     let words = ["compress", &fashion.model, "--recipe", "r.toml", "--eval-data", &fashion.test, "--eval-samples"];
     let words = [&words[..], &["50", "--bench-seconds", "0", "--out", "disk/run"]].concat();
-    let Some(answer) = on_small_disk(folder.path(), "size=3m", &words) else { return };
+    let Some(answer) = on_small_disk(folder.path(), "size=1700k", &words) else { return };
     answer.refuses(74, &["no space to write", "make room"]);
     let kept = folder.path().join("kept");
     assert_nothing_half_written(&kept);

@@ -9,11 +9,11 @@ use crate::models::{N_IN, N_OUT, classes, numbers, tiny};
 fn inspect_counts_the_demo_network() {
     let folder = tempfile::tempdir().unwrap();
     let document = lissom(folder.path(), &["inspect", &fashion().model, "--json"]).expect(0).json();
-    assert_eq!(document["cost"]["parameters"], 176_090);
+    assert_eq!(document["cost"]["parameters"], 99_622);
     assert_eq!(document["operators"]["Conv"], 15);
     assert_eq!(document["unsupported"], serde_json::json!([]));
     let text = lissom(folder.path(), &["inspect", &fashion().model]).expect(0).out;
-    for part in ["176.1 k", "MACs        20.18 M", "stem.conv", "Conv 15"] {
+    for part in ["99.6 k", "MACs        11.37 M", "layer1.0.conv1", "Conv 15"] {
         assert!(text.contains(part), "`{part}` is missing in:\n{text}");
     }
 }

@@ -14,7 +14,7 @@ pub(super) trait Form {
     unsafe fn run<V: Lanes, const IS_BANDED: bool>(vectors: usize, run: &Run<'_>);
 }
 
-/// Two rows, each with positions of its own.
+/// Two rows, each with positions of its own. Without vectors a block has at most two pixels: each number is a copy of the loop.
 pub(super) struct Pairs;
 /// Four adjacent rows that share their positions.
 pub(super) struct Quads;
@@ -43,7 +43,13 @@ impl Form for Pairs {
     #[inline(always)]
     unsafe fn run<V: Lanes, const IS_BANDED: bool>(vectors: usize, run: &Run<'_>) {
         // SAFETY: the caller's.
-        unsafe { by_vectors!(vectors, V, run, 2, false: 1 2 3 4 5 6 7 8) }
+        unsafe {
+            if V::N == 1 {
+                by_vectors!(vectors, V, run, 2, false: 1 2)
+            } else {
+                by_vectors!(vectors, V, run, 2, false: 1 2 3 4 5 6 7 8)
+            }
+        }
     }
 }
 
@@ -51,7 +57,13 @@ impl Form for Quads {
     #[inline(always)]
     unsafe fn run<V: Lanes, const IS_BANDED: bool>(vectors: usize, run: &Run<'_>) {
         // SAFETY: the caller's.
-        unsafe { by_vectors!(vectors, V, run, 4, true: 1 2 3 4 5 6) }
+        unsafe {
+            if V::N == 1 {
+                by_vectors!(vectors, V, run, 4, true: 1 2)
+            } else {
+                by_vectors!(vectors, V, run, 4, true: 1 2 3 4 5 6)
+            }
+        }
     }
 }
 
@@ -63,6 +75,7 @@ impl Form for Inputs {
             match vectors {
                 1 => inputs::<V, 1, IS_BANDED>(run),
                 2 => inputs::<V, 2, IS_BANDED>(run),
+                _ if V::N == 1 => unreachable!("a block of {vectors} vectors"),
                 3 => inputs::<V, 3, IS_BANDED>(run),
                 _ => inputs::<V, 4, IS_BANDED>(run),
             }
