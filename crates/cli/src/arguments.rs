@@ -103,7 +103,7 @@ pub(crate) struct Demo {
     #[arg(long, default_value = "lissom-demo", value_name = "DIR")]
     pub(crate) out: PathBuf,
     /// Preset or recipe file.
-    #[arg(long, default_value = "prune70-int8", value_name = "NAME|FILE")]
+    #[arg(long, default_value = "prune50-int8", value_name = "NAME|FILE")]
     pub(crate) recipe: String,
 }
 

@@ -21,7 +21,7 @@ fn the_demo_runs_offline_and_answers_the_second_time_from_what_it_wrote() {
     assert!(before > 0.92, "the embedded network is worth {before}");
     assert!(after > 0.90 && after <= before, "{before} became {after}");
     let share = |of: &str| report["compressed"][of].as_f64().unwrap() / report["original"][of].as_f64().unwrap();
-    assert!(share("non_zeros") < 0.4, "70 % of the weights are zero: {}", share("non_zeros"));
+    assert!(share("non_zeros") < 0.55, "half of the weights are zero: {}", share("non_zeros"));
     assert!(share("size_bytes") < 0.35, "the file takes 8 bits a weight: {}", share("size_bytes"));
     let html = fs::read_to_string(run.join("report.html")).unwrap();
     assert!(
