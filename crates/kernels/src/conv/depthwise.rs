@@ -42,10 +42,6 @@ pub(crate) unsafe fn row<V: Lanes>(row: &Row<'_>) {
     let window = &row.window;
     // SAFETY: the caller's; the window is as wide as said, and not higher than `ROWS`.
     unsafe {
-        // Without vectors there is little to share, and each of the others is a copy of all loops.
-        if V::N == 1 {
-            return any::<V>(row);
-        }
         match (window.kernel[0], window.dilation[1], window.kernel[1], window.stride[1]) {
             (..=ROWS, 1, 3, 1) => known::<V, 3, 1>(row),
             (..=ROWS, 1, 3, 2) => known::<V, 3, 2>(row),
