@@ -42,8 +42,18 @@ const ROWS: &[Row] = &[
     Row { name: "resnet20_bf16", lissom: RESNET20, beside: Beside::PyTorch(["resnet20", "128"]), is_bf16: true },
     Row { name: "mlp_f32", lissom: MLP, beside: Beside::PyTorch(["mlp", "256"]), is_bf16: false },
     Row { name: "mlp_bf16", lissom: MLP, beside: Beside::PyTorch(["mlp", "256"]), is_bf16: true },
-    Row { name: "transformer_f32", lissom: TRANSFORMER, beside: Beside::PyTorch(["transformer", "16"]), is_bf16: false },
-    Row { name: "transformer_bf16", lissom: TRANSFORMER, beside: Beside::PyTorch(["transformer", "16"]), is_bf16: true },
+    Row {
+        name: "transformer_f32",
+        lissom: TRANSFORMER,
+        beside: Beside::PyTorch(["transformer", "16"]),
+        is_bf16: false,
+    },
+    Row {
+        name: "transformer_bf16",
+        lissom: TRANSFORMER,
+        beside: Beside::PyTorch(["transformer", "16"]),
+        is_bf16: true,
+    },
     Row { name: "masked_90", lissom: WIDE, beside: Beside::Dense("0.9"), is_bf16: false },
 ];
 
