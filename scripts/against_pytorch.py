@@ -142,6 +142,15 @@ def golden(tensor):
     return {"norm": float(f"{values.norm():.9g}"), "elements": rounded}
 
 
+def document(goldens):
+    """JSON with a line for each tensor."""
+    networks = []
+    for name, tensors in goldens.items():
+        lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in tensors.items())
+        networks.append(f" {json.dumps(name)}: {{\n{lines}\n }}")
+    return "{\n" + ",\n".join(networks) + "\n}\n"
+
+
 def main(arguments):
     goldens, is_right = {}, True
     with tempfile.TemporaryDirectory() as folder:
@@ -161,7 +170,7 @@ def main(arguments):
             print(f"{name}: {len(results)} tensors, the farthest {far[worst]:.1e} of its norm ({worst}), loss {results['loss']:.6f}")
             goldens[name] = {key: golden(value) for key, value in results.items()}
     if "--write" in arguments:
-        GOLDENS.write_text(json.dumps(goldens, indent=1) + "\n")
+        GOLDENS.write_text(document(goldens))
     return 0 if is_right else 1
 
 

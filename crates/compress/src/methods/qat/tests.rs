@@ -104,6 +104,12 @@ fn integers_give_what_the_written_network_says() {
 }
 
 #[test]
+fn quantizers_have_kernels_of_their_own() {
+    let (_, trainer) = trained("weight_bits = 4\nactivation_bits = 4", 0);
+    assert!(!trainer.notes().iter().any(|note| note.contains("StepQuantize")), "{:?}", trainer.notes());
+}
+
+#[test]
 fn all_products_run_in_integers() {
     for text in ["", "weight_bits = 4\nactivation_bits = 4"] {
         let (mut technique, trainer) = trained(text, 0);
@@ -163,47 +169,5 @@ fn mistakes_are_refused_at_their_key() {
         ("bits = 4", "bits"),
     ] {
         assert_eq!((SPEC.parse)(&settings(text)).unwrap_err().key, key, "{text}");
-    }
-}
-
-/// Not a test but a figure: `cargo test -p lissom-compress how_long -- --ignored --nocapture`, best on a quiet machine.
-#[test]
-#[ignore = "prints how much longer a step of ResNet-20 takes than in floats"]
-fn how_long_a_step_takes() {
-    let spec = ARCHITECTURES.iter().find(|spec| spec.name == "resnet20").unwrap();
-    let network = (spec.parse)(&Settings::empty()).unwrap().build(3).unwrap();
-    let n = 128;
-    let x = Tensor::new([n, 3, 32, 32], images(4 * n, 1).to_f32_vec().unwrap()).unwrap();
-    let labels = Tensor::vector((0..n as i64).map(|i| i % 10).collect::<Vec<_>>());
-    let batch = [("input", &x), ("labels", &labels)];
-    let at = Moment { epoch: 0, step: 0, steps_an_epoch: 1000, epochs: 1 };
-    let mut all = Vec::new();
-    for text in
-        [None, Some("teacher_share = 0"), Some("weight_bits = 4\nactivation_bits = 4\nteacher_share = 0"), Some("")]
-    {
-        let (mut model, mut options) = (network.clone(), options());
-        let mut technique: Box<dyn Technique> = match text {
-            Some(text) => (SPEC.parse)(&settings(text)).unwrap().technique().unwrap(),
-            None => Box::new(lissom_train::Plain),
-        };
-        technique.prepare(&mut model, &mut options).unwrap();
-        let mut trainer = Trainer::new(&model, options, |_| true).unwrap();
-        technique.begin(&mut trainer, &batch).unwrap();
-        all.push((text, technique, trainer, f64::INFINITY));
-    }
-    for _ in 0..12 {
-        for (_, technique, trainer, best) in &mut all {
-            let began = std::time::Instant::now();
-            let targets = technique.targets(&at, &batch).unwrap();
-            let targets = targets.iter().map(|(name, tensor)| (name.as_str(), tensor));
-            trainer.step(&batch.into_iter().chain(targets).collect::<Vec<_>>()).unwrap();
-            technique.after_step(trainer, &at).unwrap();
-            *best = best.min(began.elapsed().as_secs_f64());
-        }
-    }
-    let float = all[0].3;
-    for (text, _, trainer, best) in &all {
-        println!("{:40} {:6.1} ms, {:.2} times", text.unwrap_or("float").replace('\n', ", "), 1e3 * best, best / float);
-        assert!(!trainer.notes().iter().any(|note| note.contains("StepQuantize")), "{:?}", trainer.notes());
     }
 }
