@@ -83,18 +83,9 @@ pub(crate) fn pack_for(
         return Ok(());
     }
     let len = group_len(kernels.product, shape);
-    let (c_in, c_out) = (shape.c_in / shape.groups, shape.c_out / shape.groups);
     if len > 0 {
         for (group, to) in to.chunks_exact_mut(len).enumerate() {
-            Taps {
-                weight: &weight[group * c_out * c_in * taps.len()..],
-                taps: &taps,
-                channels: c_in,
-                channel_stride: taps.len(),
-                n: c_out,
-                col_stride: c_in * taps.len(),
-            }
-            .pack(threads, kernels.product.panel, to);
+            Taps::forward(weight, shape, &taps, group).pack(threads, kernels.product.panel, to);
         }
     }
     Ok(())
@@ -151,26 +142,66 @@ pub(crate) struct Taps<'a> {
     pub col_stride: usize,
 }
 
-impl Taps<'_> {
+impl<'a> Taps<'a> {
+    /// Inputs are channels, outputs columns.
+    pub fn forward(weight: &'a [f32], shape: &ConvShape, taps: &'a [usize], group: usize) -> Self {
+        let (c_in, c_out, n_taps) = (shape.c_in / shape.groups, shape.c_out / shape.groups, shape.window.taps());
+        Self {
+            weight: &weight[group * c_out * c_in * n_taps..],
+            taps,
+            channels: c_in,
+            channel_stride: n_taps,
+            n: c_out,
+            col_stride: c_in * n_taps,
+        }
+    }
+
+    /// Outputs are channels, inputs columns: for the gradient of the input.
+    pub fn backward(weight: &'a [f32], shape: &ConvShape, taps: &'a [usize], group: usize) -> Self {
+        let forward = Self::forward(weight, shape, taps, group);
+        Self {
+            channels: forward.n,
+            channel_stride: forward.col_stride,
+            n: forward.channels,
+            col_stride: forward.channel_stride,
+            ..forward
+        }
+    }
+
     /// Packs into panels of `width` columns; `to` is as long as `packed::packed_len` says.
     pub fn pack(&self, threads: &Threads, width: usize, to: &mut [f32]) {
-        let k = self.taps.len() * self.channels;
+        self.pack_rows(threads, width, self.channels, CHANNELS, to, |from, channel, to| {
+            let from = &from[channel * self.channel_stride..];
+            to.iter_mut().zip(from.iter().step_by(self.col_stride)).for_each(|(to, from)| *to = *from);
+        });
+    }
+
+    /// Packs into panels of `rows` rows a tap, `part` of them a task. `fill` is told the weights from the tap and the first column on, the row
+    /// within the tap, and what is to be written.
+    pub fn pack_rows(
+        &self,
+        threads: &Threads,
+        width: usize,
+        rows: usize,
+        part: usize,
+        to: &mut [f32],
+        fill: impl Fn(&[f32], usize, &mut [f32]) + Sync,
+    ) {
+        let k = self.taps.len() * rows;
         assert_eq!(to.len(), packed::packed_len(width, k, self.n), "checked before");
         let to = Shareable(to.as_mut_ptr());
-        let parts = self.channels.div_ceil(CHANNELS);
+        let parts = rows.div_ceil(part);
         threads.run(self.n.div_ceil(width) * parts, |task| {
             let panel = packed::panel(task / parts, width, k, self.n);
-            let first = task % parts * CHANNELS;
-            for channel in first..self.channels.min(first + CHANNELS) {
-                for (index, &tap) in self.taps.iter().enumerate() {
-                    let row = index * self.channels + channel;
+            let first = task % parts * part;
+            for row in first..rows.min(first + part) {
+                for (place, &tap) in self.taps.iter().enumerate() {
+                    let at = panel.offset + (place * rows + row) * panel.width;
                     // SAFETY: a row of this panel, of channels that are this task's.
-                    let to =
-                        unsafe { std::slice::from_raw_parts_mut(to.at(panel.offset + row * panel.width), panel.width) };
-                    let from = &self.weight[tap + channel * self.channel_stride + panel.col * self.col_stride..];
+                    let to = unsafe { std::slice::from_raw_parts_mut(to.at(at), panel.width) };
                     let (to, rest) = to.split_at_mut(panel.n_cols);
-                    to.iter_mut().zip(from.iter().step_by(self.col_stride)).for_each(|(to, from)| *to = *from);
                     rest.fill(0.0);
+                    fill(&self.weight[tap + panel.col * self.col_stride..], row, to);
                 }
             }
         });

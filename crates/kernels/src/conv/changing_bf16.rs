@@ -8,7 +8,7 @@ use crate::bgemm::{self, pair};
 use crate::error::ShapeError;
 use crate::gemm::tile::K_BLOCK;
 use crate::gemm::{self, packed};
-use crate::threads::{Shareable, Threads};
+use crate::threads::Threads;
 
 /// What the results of a convolution and the residual that is added to them are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,17 +130,8 @@ pub(crate) fn pack_for(
     ShapeError::expect("packed", to.len(), packed_len_for(kernel, shape)?)?;
     ShapeError::expect("weight", weight.len(), shape.weight_len())?;
     let taps: Vec<usize> = (0..shape.window.taps()).collect();
-    let (c_in, c_out) = (shape.c_in / shape.groups, shape.c_out / shape.groups);
     for (group, to) in to.chunks_exact_mut(group_len(kernel, shape).max(1)).enumerate() {
-        Taps {
-            weight: &weight[group * c_out * c_in * taps.len()..],
-            taps: &taps,
-            channels: c_in,
-            channel_stride: taps.len(),
-            n: c_out,
-            col_stride: c_in * taps.len(),
-        }
-        .pack_pairs(threads, kernel.product.panel, to);
+        Taps::forward(weight, shape, &taps, group).pack_pairs(threads, kernel.product.panel, to);
     }
     Ok(())
 }
@@ -148,28 +139,12 @@ pub(crate) fn pack_for(
 impl Taps<'_> {
     /// As `pack`, two channels to an element; an odd one has a partner of 0.
     pub fn pack_pairs(&self, threads: &Threads, width: usize, to: &mut [f32]) {
-        let pairs = self.channels.div_ceil(2);
-        let k = self.taps.len() * pairs;
-        assert_eq!(to.len(), packed::packed_len(width, k, self.n), "checked before");
-        let to = Shareable(to.as_mut_ptr());
-        let parts = pairs.div_ceil(PAIRS);
-        threads.run(self.n.div_ceil(width) * parts, |task| {
-            let panel = packed::panel(task / parts, width, k, self.n);
-            let first = task % parts * PAIRS;
-            for index in first..pairs.min(first + PAIRS) {
-                for (place, &tap) in self.taps.iter().enumerate() {
-                    let at = panel.offset + (place * pairs + index) * panel.width;
-                    // SAFETY: a row of this panel, of channels that are this task's.
-                    let to = unsafe { std::slice::from_raw_parts_mut(to.at(at), panel.width) };
-                    let (to, rest) = to.split_at_mut(panel.n_cols);
-                    rest.fill(0.0);
-                    let from = &self.weight[tap + 2 * index * self.channel_stride + panel.col * self.col_stride..];
-                    let has_second = 2 * index + 1 < self.channels;
-                    for (col, to) in to.iter_mut().enumerate() {
-                        let at = col * self.col_stride;
-                        *to = pair(from[at], if has_second { from[at + self.channel_stride] } else { 0.0 });
-                    }
-                }
+        self.pack_rows(threads, width, self.channels.div_ceil(2), PAIRS, to, |from, index, to| {
+            let from = &from[2 * index * self.channel_stride..];
+            let has_second = 2 * index + 1 < self.channels;
+            for (col, to) in to.iter_mut().enumerate() {
+                let at = col * self.col_stride;
+                *to = pair(from[at], if has_second { from[at + self.channel_stride] } else { 0.0 });
             }
         });
     }

@@ -86,7 +86,6 @@ pub(super) fn pack_for(
         pack_depthwise(weight, &taps, to);
         return Ok(());
     }
-    let (c_in, c_out) = (shape.c_in / shape.groups, shape.c_out / shape.groups);
     let mut rest = to;
     for phase in phases(shape) {
         let (len, taps) = (phase.group_len(kernels.product, shape), phase.taps(shape));
@@ -94,15 +93,7 @@ pub(super) fn pack_for(
             let (to, after) = rest.split_at_mut(len);
             rest = after;
             if len > 0 {
-                Taps {
-                    weight: &weight[group * c_out * c_in * n_taps..],
-                    taps: &taps,
-                    channels: c_out,
-                    channel_stride: c_in * n_taps,
-                    n: c_in,
-                    col_stride: n_taps,
-                }
-                .pack(threads, kernels.product.panel, to);
+                Taps::backward(weight, shape, &taps, group).pack(threads, kernels.product.panel, to);
             }
         }
     }

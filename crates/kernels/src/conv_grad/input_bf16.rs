@@ -78,23 +78,14 @@ pub(super) fn pack_for(
 ) -> Result<(), ShapeError> {
     ShapeError::expect("packed", to.len(), packed_len_for(kernel, shape)?)?;
     ShapeError::expect("weight", weight.len(), shape.weight_len())?;
-    let (c_in, c_out) = (shape.c_in / shape.groups, shape.c_out / shape.groups);
-    let (n_taps, pairs) = (shape.window.taps(), out_pairs(shape));
+    let pairs = out_pairs(shape);
     let mut rest = to;
     for phase in phases(shape) {
         let (len, taps) = (phase.group_len(&kernel.product, &pairs), phase.taps(shape));
         for group in 0..shape.groups {
             let (to, after) = rest.split_at_mut(len);
             rest = after;
-            Taps {
-                weight: &weight[group * c_out * c_in * n_taps..],
-                taps: &taps,
-                channels: c_out,
-                channel_stride: c_in * n_taps,
-                n: c_in,
-                col_stride: n_taps,
-            }
-            .pack_pairs(threads, kernel.product.panel, to);
+            Taps::backward(weight, shape, &taps, group).pack_pairs(threads, kernel.product.panel, to);
         }
     }
     Ok(())
