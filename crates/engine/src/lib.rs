@@ -9,6 +9,7 @@ mod expand;
 mod fold;
 mod input;
 mod plan;
+mod planned;
 mod product;
 mod session;
 

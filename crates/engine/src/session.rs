@@ -9,7 +9,8 @@ use lissom_tensor::{DType, Tensor, View, ViewMut};
 
 use crate::expand::expand;
 use crate::fold::fold_constants;
-use crate::plan::{Arena, Originals, Plan, Slot, StepInfo, WeightCache, compile};
+use crate::plan::{Arena, Originals, Plan, Slot, StepInfo, WeightCache, refused};
+use crate::planned::{Leaving, Planned};
 use crate::product::Choosing;
 use crate::{EngineError, Input};
 
@@ -33,11 +34,22 @@ pub struct SessionOptions {
     /// Lets products in f32 round their operands to bf16 (8 bits of precision) where this CPU multiplies those faster; products
     /// with weights that are computed, as in training, round them on every CPU, and images between them may be kept in bf16.
     pub bf16: bool,
+    /// A network that never mixes the items of a batch runs on a part of the batch at a time, if a step would else read and
+    /// write more bytes of activations than this: a share of the last level of cache.
+    pub part_bytes: usize,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { threads: 0, pool: None, observe: Vec::new(), fast: true, choosing: Choosing::Estimated, bf16: false }
+        Self {
+            threads: 0,
+            pool: None,
+            observe: Vec::new(),
+            fast: true,
+            choosing: Choosing::Estimated,
+            bf16: false,
+            part_bytes: 20 << 20,
+        }
     }
 }
 
@@ -55,7 +67,7 @@ pub struct StepTime {
 pub struct Session {
     loaded: Arc<Loaded>,
     threads: Threads,
-    plans: Mutex<Vec<(PlanKey, Arc<Plan>)>>,
+    plans: Mutex<Vec<(PlanKey, Arc<Planned>)>>,
     /// Arenas that no run uses at the moment.
     arenas: Mutex<Vec<Arena>>,
     notes: Mutex<Vec<String>>,
@@ -69,6 +81,7 @@ struct Loaded {
     inputs: Vec<Input>,
     output_names: Vec<String>,
     is_fast: bool,
+    part_bytes: usize,
     weights: WeightCache,
     /// Held while a plan is made, so that measurements do not disturb each other.
     compiling: Mutex<()>,
@@ -126,8 +139,9 @@ impl Session {
             (true, None, n) => Threads::new(n),
         };
         let weights = WeightCache::new(originals, &options.choosing, options.bf16);
-        let is_fast = options.fast;
-        let loaded = Loaded { graph, inputs, output_names, is_fast, weights, compiling: Mutex::default() };
+        let (is_fast, part_bytes) = (options.fast, options.part_bytes);
+        let compiling = Mutex::default();
+        let loaded = Loaded { graph, inputs, output_names, is_fast, part_bytes, weights, compiling };
         Self::of(Arc::new(loaded), threads)
     }
 
@@ -177,7 +191,7 @@ impl Session {
     ) -> Result<(), EngineError> {
         let slots = self.ordered(inputs, |view| Slot::View(*view))?;
         let wanted = self.wanted(outputs)?;
-        let given_back = self.execute(slots, |plan| plan_results(plan, &wanted, outputs), |_, _| {})?;
+        let given_back = self.execute(slots, |leaving| chosen_results(leaving, &wanted, outputs), |_, _| {})?;
         for (tensor, position) in given_back.iter().zip(&wanted) {
             if let (Some(tensor), Some(position)) = (tensor, *position) {
                 let (name, slice) = &mut outputs[position];
@@ -188,7 +202,7 @@ impl Session {
         Ok(())
     }
 
-    /// Runs the network once and tells how long each step took.
+    /// Runs the network once and tells how long each step took, and all it did, if the batch ran in parts.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -197,10 +211,7 @@ impl Session {
         let mut last = Instant::now();
         self.run_watched(inputs, |plan, index| {
             let now = Instant::now();
-            if index == 0 {
-                times.clear();
-            }
-            times.push(StepTime { info: plan.steps[index].info.clone(), time: now - last });
+            add_time(&mut times, index, &plan.steps[index].info, now - last);
             last = now;
         })?;
         Ok(times)
@@ -228,7 +239,7 @@ impl Session {
     ) -> Result<Vec<Tensor>, EngineError> {
         let slots = self.ordered(inputs, |tensor| Slot::Tensor((*tensor).clone()))?;
         let mut made: Vec<Option<Tensor>> = Vec::new();
-        let given_back = self.execute(slots, |plan| new_results(plan, &mut made), watch)?;
+        let given_back = self.execute(slots, |leaving| new_results(leaving, &mut made), watch)?;
         made.resize(given_back.len(), None);
         Ok(given_back.into_iter().zip(made).filter_map(|(given_back, made)| given_back.or(made)).collect())
     }
@@ -237,8 +248,8 @@ impl Session {
     fn execute<'r>(
         &self,
         slots: Vec<Slot<'_>>,
-        results: impl FnOnce(&Plan) -> Result<Vec<Option<ViewMut<'r>>>, EngineError>,
-        mut watch: impl FnMut(&Plan, usize),
+        results: impl FnOnce(&[Leaving]) -> Result<Vec<Option<ViewMut<'r>>>, EngineError>,
+        watch: impl FnMut(&Plan, usize),
     ) -> Result<Vec<Option<Tensor>>, EngineError> {
         let plainly = |slots: &[Slot<'_>]| -> Result<Vec<Option<Tensor>>, EngineError> {
             let tensors: Vec<Tensor> = slots.iter().filter_map(Slot::to_tensor).collect();
@@ -257,9 +268,9 @@ impl Session {
             Ok(plan) => plan,
             Err(error) => return instead(&slots, &error),
         };
-        let mut results = results(&plan)?;
+        let mut results = results(&plan.outputs())?;
         let mut arena = locked(&self.arenas).pop().unwrap_or_default();
-        let outcome = plan.run(slots.clone(), &mut results, &mut arena, &self.threads, |index| watch(&plan, index));
+        let outcome = plan.run(slots.clone(), &mut results, &mut arena, &self.threads, watch);
         locked(&self.arenas).push(arena);
         match outcome {
             Err(error @ EngineError::Kernel { .. }) => instead(&slots, &error),
@@ -275,7 +286,7 @@ impl Session {
     }
 
     /// The plan for inputs of these types and shapes.
-    fn plan(&self, inputs: &[Slot<'_>]) -> Result<Arc<Plan>, EngineError> {
+    fn plan(&self, inputs: &[Slot<'_>]) -> Result<Arc<Planned>, EngineError> {
         if let Some(plan) = self.known_plan(inputs) {
             return Ok(plan);
         }
@@ -287,10 +298,10 @@ impl Session {
         let facts: Vec<(DType, &[usize])> = inputs.iter().filter_map(Slot::fact).collect();
         let key: PlanKey = facts.iter().map(|(dtype, shape)| (*dtype, shape.to_vec())).collect();
         let facts: Vec<Fact> = facts.iter().map(|(dtype, shape)| Fact::known(*dtype, shape)).collect();
-        let Loaded { graph, weights, .. } = &*self.loaded;
-        let plan = Arc::new(compile(graph, weights, &facts, &self.threads)?);
+        let Loaded { graph, weights, part_bytes, .. } = &*self.loaded;
+        let plan = Arc::new(Planned::compile(graph, weights, &facts, *part_bytes, &self.threads)?);
         weights.chooser.save();
-        plan.notes.iter().for_each(|note| self.note(note.clone()));
+        plan.notes().for_each(|note| self.note(note.clone()));
         let mut plans = locked(&self.plans);
         if plans.len() >= MAX_PLANS {
             plans.remove(0);
@@ -299,7 +310,7 @@ impl Session {
         Ok(plan)
     }
 
-    fn known_plan(&self, inputs: &[Slot<'_>]) -> Option<Arc<Plan>> {
+    fn known_plan(&self, inputs: &[Slot<'_>]) -> Option<Arc<Planned>> {
         let mut plans = locked(&self.plans);
         let is_same = |key: &PlanKey| {
             let own = key.iter().map(|(dtype, shape)| (*dtype, shape.as_slice()));
@@ -353,16 +364,29 @@ impl Session {
     }
 }
 
+/// A step took so long; if it ran for another part of the batch before, longer.
+fn add_time(times: &mut Vec<StepTime>, index: usize, info: &StepInfo, time: Duration) {
+    match times.get_mut(index) {
+        Some(before) => {
+            before.time += time;
+            before.info.macs += info.macs;
+            before.info.nonzero_macs += info.nonzero_macs;
+            before.info.bytes += info.bytes;
+        }
+        None => times.push(StepTime { info: info.clone(), time }),
+    }
+}
+
 /// The caller's slices for the outputs that leave, if they fit.
-fn plan_results<'r>(
-    plan: &Plan,
+fn chosen_results<'r>(
+    leaving: &[Leaving],
     wanted: &[Option<usize>],
     outputs: &'r mut [(&str, ViewMut<'_>)],
 ) -> Result<Vec<Option<ViewMut<'r>>>, EngineError> {
     let mut results: Vec<Option<ViewMut<'r>>> = wanted.iter().map(|_| None).collect();
     for (position, (name, slice)) in outputs.iter_mut().enumerate() {
         let Some(index) = wanted.iter().position(|wanted| *wanted == Some(position)) else { continue };
-        let Some((elem, shape)) = &plan.outputs[index].leaves else { continue };
+        let Some((elem, shape)) = &leaving[index] else { continue };
         if slice.dtype() != elem.dtype() || slice.len() != shape.iter().product::<usize>() {
             return Err(mismatch(name, elem.dtype(), shape, slice.dtype(), slice.len()));
         }
@@ -372,10 +396,13 @@ fn plan_results<'r>(
 }
 
 /// New memory for the outputs that leave.
-fn new_results<'r>(plan: &Plan, made: &'r mut Vec<Option<Tensor>>) -> Result<Vec<Option<ViewMut<'r>>>, EngineError> {
-    for output in &plan.outputs {
-        let zeros = output.leaves.as_ref().map(|(elem, shape)| Tensor::zeros(elem.dtype(), shape.clone()));
-        made.push(zeros.transpose().map_err(|source| plan.refused(source.into()))?);
+fn new_results<'r>(
+    leaving: &[Leaving],
+    made: &'r mut Vec<Option<Tensor>>,
+) -> Result<Vec<Option<ViewMut<'r>>>, EngineError> {
+    for leaves in leaving {
+        let zeros = leaves.as_ref().map(|(elem, shape)| Tensor::zeros(elem.dtype(), shape.clone()));
+        made.push(zeros.transpose().map_err(|source| refused(source.into()))?);
     }
     Ok(made.iter_mut().map(|tensor| tensor.as_mut().and_then(ViewMut::of)).collect())
 }

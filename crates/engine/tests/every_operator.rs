@@ -73,22 +73,26 @@ fn every_sample_gives_the_same_plainly_and_fast() {
             for constants in [0, !1, !0] {
                 let Some((model, given)) = model(spec, sample, constants) else { continue };
                 let inputs: Vec<(&str, &Tensor)> = given.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-                let run = |fast| {
-                    let options = SessionOptions { threads: 2, fast, ..SessionOptions::default() };
+                let run = |fast, part_bytes| {
+                    let options = SessionOptions { threads: 2, fast, part_bytes, ..SessionOptions::default() };
                     Session::new(&model, &options).unwrap().run(&inputs)
                 };
                 let is_pure = model.graph.nodes().iter().all(|node| node.op.is_deterministic());
-                let found = match (run(false), run(true)) {
-                    (Ok(plain), Ok(fast)) if is_pure => difference(&plain, &fast, codes),
-                    (Ok(_), Ok(_)) => None,
-                    (plain, fast) => {
-                        let (plain, fast) = (plain.map(|_| ()), fast.map(|_| ()));
-                        (plain != fast).then(|| format!("plain {plain:?}, fast {fast:?}"))
-                    }
-                };
-                different.extend(found.map(|found| {
-                    format!("{} {} sample {number}, constants {constants:b}: {found}", spec.domain, spec.name)
-                }));
+                let plain = run(false, 1);
+                // As a whole, and one item of the batch after the other where the operator allows it.
+                for part_bytes in [usize::MAX, 1] {
+                    let found = match (&plain, &run(true, part_bytes)) {
+                        (Ok(plain), Ok(fast)) if is_pure => difference(plain, fast, codes),
+                        (Ok(_), Ok(_)) => None,
+                        (plain, fast) => {
+                            let (plain, fast) = (plain.as_ref().map(|_| ()), fast.as_ref().map(|_| ()));
+                            (plain != fast).then(|| format!("plain {plain:?}, fast {fast:?}"))
+                        }
+                    };
+                    different.extend(found.map(|found| {
+                        format!("{} {} sample {number}, constants {constants:b}: {found}", spec.domain, spec.name)
+                    }));
+                }
                 n_run += 1;
             }
         }

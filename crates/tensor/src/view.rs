@@ -1,5 +1,6 @@
 //! Tensors in somebody else's memory.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::{DType, Element, Storage, Tensor, TensorError, checked_len};
@@ -78,6 +79,12 @@ macro_rules! viewed {
             }
         }
 
+        impl<'a> Values<'a> {
+            fn part(self, range: Range<usize>) -> Option<Self> {
+                match self { $(Self::$variant(values) => values.get(range).map(Self::$variant),)* }
+            }
+        }
+
         impl<'a> View<'a> {
             /// A tensor's elements; `None` if there are no views of its type.
             pub fn of(tensor: &'a Tensor) -> Option<Self> {
@@ -104,6 +111,11 @@ macro_rules! viewed {
             /// The same elements, for a shorter time.
             pub fn reborrow(&mut self) -> ViewMut<'_> {
                 match &mut self.values { $(ValuesMut::$variant(values) => ViewMut::new(values),)* }
+            }
+
+            /// Some of the elements, for a shorter time; `None` if there are fewer.
+            pub fn part(&mut self, range: Range<usize>) -> Option<ViewMut<'_>> {
+                match &mut self.values { $(ValuesMut::$variant(values) => values.get_mut(range).map(ViewMut::new),)* }
             }
 
             /// Type of the elements.
@@ -158,6 +170,18 @@ impl<'a> View<'a> {
         Ok(Self { shape, values: T::values(values) })
     }
 
+    /// Elements from `start` on under another shape.
+    ///
+    /// # Errors
+    /// [`TensorError::LengthMismatch`] if there are not as many.
+    pub fn part(&self, start: usize, shape: &'a [usize]) -> Result<Self, TensorError> {
+        let expected = checked_len(self.dtype(), shape)?;
+        let part = start.checked_add(expected).and_then(|end| self.values.part(start..end));
+        let actual = self.values.len().saturating_sub(start);
+        let values = part.ok_or_else(|| TensorError::LengthMismatch { shape: shape.to_vec(), expected, actual })?;
+        Ok(Self { shape, values })
+    }
+
     /// Length of each axis.
     pub fn shape(&self) -> &'a [usize] {
         self.shape
@@ -199,6 +223,19 @@ impl<'a> ViewMut<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_of_views_are_the_elements_there() {
+        let mut values = [1f32, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let part = View::new(&[3, 2], &values).unwrap().part(2, &[1, 2]).unwrap();
+        assert_eq!((part.shape(), part.values()), (&[1usize, 2][..], Values::F32(&[3.0, 4.0])));
+        let beyond = View::new(&[3, 2], &values).unwrap();
+        assert!(matches!(beyond.part(4, &[2, 2]), Err(TensorError::LengthMismatch { expected: 4, actual: 2, .. })));
+        assert!(beyond.part(usize::MAX, &[2, 2]).is_err());
+        let mut whole = ViewMut::new(&mut values);
+        assert_eq!(whole.part(4..6), Some(ViewMut::new(&mut [5.0f32, 6.0])));
+        assert_eq!(whole.part(4..7), None);
+    }
 
     #[test]
     fn a_view_fits_its_shape_and_copies_to_an_equal_tensor() {

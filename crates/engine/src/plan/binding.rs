@@ -56,11 +56,6 @@ impl Plan {
         slots
     }
 
-    /// What only a shape that is too large can cause.
-    pub fn refused(&self, source: OpError) -> EngineError {
-        EngineError::Evaluate(EvaluateError::Node { node: String::new(), op: "plan".to_owned(), source })
-    }
-
     /// The output, unless it leaves into the caller's memory.
     pub fn given_back(&self, output: &Output, slots: &[Slot<'_>]) -> Result<Option<Tensor>, EngineError> {
         let found = match &output.source {
@@ -72,6 +67,11 @@ impl Plan {
         let missing = EngineError::Evaluate(EvaluateError::InputCount { expected: self.n_inputs, actual: 0 });
         found.map(Some).ok_or(missing)
     }
+}
+
+/// What only a shape that is too large can cause.
+pub(crate) fn refused(source: OpError) -> EngineError {
+    EngineError::Evaluate(EvaluateError::Node { node: String::new(), op: "plan".to_owned(), source })
 }
 
 /// Inputs that something reads as a tensor.

@@ -1,6 +1,7 @@
 //! The graph compiled for inputs of known shapes.
 //!
 //! 1. [`work`]: every node is read into what the kernels know ([`work::Op`]), or stays a node that evaluates itself.
+//!    If the batch is large, it may be run in parts: [`parts`].
 //! 2. [`composite`]: chains that exporters write for one function become that function.
 //! 3. [`lower`]: work in order becomes steps; what follows a product is fused into it, layouts are converted only where
 //!    two sides differ.
@@ -17,6 +18,7 @@ mod movement;
 mod node_form;
 mod operands;
 mod originals;
+mod parts;
 mod quantized;
 mod run;
 mod step;
@@ -24,10 +26,12 @@ mod training;
 mod weights;
 mod work;
 
-pub(crate) use binding::Slot;
+pub(crate) use binding::{Slot, refused};
 pub(crate) use lower::{compile, unary_of};
 pub(crate) use memory::Arena;
 pub(crate) use originals::Originals;
-pub(crate) use step::Plan;
+pub(crate) use parts::{part_len, shortened};
 pub use step::StepInfo;
+pub(crate) use step::{Elem, Plan};
 pub(crate) use weights::WeightCache;
+pub(crate) use work::Network;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use lissom_graph::{Fact, Graph, Node, ValueId};
+use lissom_graph::{Fact, Graph, LoadError, Node, ValueId, infer_with_inputs};
 use lissom_kernels::conv::Window;
 use lissom_kernels::elementwise::{Binary, Unary};
 use lissom_kernels::pool::Pool;
@@ -172,8 +172,12 @@ pub(crate) struct Network<'a> {
 }
 
 impl<'a> Network<'a> {
-    /// Reads all nodes that an output depends on.
-    pub fn read(graph: &'a Graph, cache: &'a WeightCache, facts: Vec<Fact>) -> Self {
+    /// Reads all nodes that an output depends on, for inputs with these facts.
+    ///
+    /// # Errors
+    /// If no run with such inputs can succeed.
+    pub fn read(graph: &'a Graph, cache: &'a WeightCache, inputs: &[Fact]) -> Result<Self, LoadError> {
+        let facts = infer_with_inputs(graph, inputs)?;
         let n_values = facts.len();
         let mut network = Self {
             graph,
@@ -198,7 +202,7 @@ impl<'a> Network<'a> {
             network.is_output[id.index()] = true;
         }
         network.refresh();
-        network
+        Ok(network)
     }
 
     /// The value that stands for `id`.

@@ -189,6 +189,9 @@ pub fn both(model: &Model, x: &Tensor) -> (Vec<Tensor>, Vec<Tensor>) {
         .collect();
     assert_eq!(runs[0], runs[1], "2 threads change the result");
     assert_eq!(runs[0], runs[2], "4 threads change the result");
+    let parts = SessionOptions { threads: 2, part_bytes: 1, ..SessionOptions::default() };
+    let parts = Session::new(model, &parts).unwrap().run(&[(&name, x)]).unwrap();
+    assert_eq!(runs[0], parts, "parts of the batch change the result");
     (plain, runs[0].clone())
 }
 

@@ -21,7 +21,7 @@ mod values;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use lissom_graph::{EvaluateError, Fact, Graph, OpError, ValueId, infer_with_inputs};
+use lissom_graph::{EvaluateError, OpError, ValueId};
 use lissom_kernels::conv;
 use lissom_kernels::{Activation, ShapeError, Threads};
 use lissom_tensor::{DType, checked_len};
@@ -32,7 +32,6 @@ use super::memory;
 use super::node_form::NodeForm;
 use super::step::{Buffer, Compute, Elem, Grid, Kind, Plan, Source, Step, StepInfo, Target};
 use super::training::Forward;
-use super::weights::WeightCache;
 use super::work::{Network, Op};
 use crate::EngineError;
 
@@ -41,15 +40,8 @@ pub(crate) use epilogue::unary_of;
 pub(super) use linear::images;
 pub(super) use products::Seen;
 
-/// Plans `graph` for inputs with these facts. Forms of products are timed on `threads`, if they are measured.
-pub(crate) fn compile(
-    graph: &Graph,
-    cache: &WeightCache,
-    inputs: &[Fact],
-    threads: &Threads,
-) -> Result<Plan, EngineError> {
-    let facts = infer_with_inputs(graph, inputs)?;
-    let mut network = Network::read(graph, cache, facts);
+/// Plans a network. Forms of products are timed on `threads`, if they are measured.
+pub(crate) fn compile(mut network: Network<'_>, threads: &Threads) -> Result<Plan, EngineError> {
     composite::recognise(&mut network);
     let mut builder = Builder::new(&network, threads);
     for index in 0..network.works.len() {
@@ -58,7 +50,7 @@ pub(crate) fn compile(
         }
     }
     let outputs = network.outputs.iter().map(|&id| builder.tensor(id)).collect::<Result<Vec<_>, _>>()?;
-    builder.finish(graph.inputs().len(), outputs)
+    builder.finish(network.graph.inputs().len(), outputs)
 }
 
 /// The order of a value's axes in memory.
@@ -142,7 +134,7 @@ pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
     lissom_tensor::strides(shape)
 }
 
-pub(in crate::plan) struct Builder<'n, 'a> {
+pub(crate) struct Builder<'n, 'a> {
     pub network: &'n Network<'a>,
     pub threads: &'n Threads,
     records: Vec<Option<Record>>,
