@@ -9,7 +9,6 @@ mod expand;
 mod fold;
 mod input;
 mod plan;
-mod planned;
 mod product;
 mod session;
 

@@ -9,8 +9,7 @@ use lissom_tensor::{DType, Tensor, View, ViewMut};
 
 use crate::expand::expand;
 use crate::fold::fold_constants;
-use crate::plan::{Arena, Originals, Plan, Slot, StepInfo, WeightCache, refused};
-use crate::planned::{Leaving, Planned};
+use crate::plan::{Arena, Leaving, Originals, Plan, Planned, Slot, StepInfo, WeightCache, refused};
 use crate::product::Choosing;
 use crate::{EngineError, Input};
 
@@ -48,7 +47,7 @@ impl Default for SessionOptions {
             fast: true,
             choosing: Choosing::Estimated,
             bf16: false,
-            part_bytes: 20 << 20,
+            part_bytes: 16 << 20,
         }
     }
 }

@@ -11,7 +11,7 @@ use super::work::{Network, Op, Work};
 
 /// How many items of the batch to run at a time, if that is fewer than there are: as many as keep the largest step within
 /// `limit_bytes`, unless reading the weights anew for each part costs more than that saves.
-pub(crate) fn part_len(network: &Network<'_>, inputs: &[Fact], limit_bytes: usize) -> Option<usize> {
+pub(super) fn part_len(network: &Network<'_>, inputs: &[Fact], limit_bytes: usize) -> Option<usize> {
     let items = items(network)?;
     let sizes: Vec<usize> = network.works.iter().map(|work| bytes_per_item(network, work, items)).collect();
     let largest = sizes.iter().copied().max().filter(|&largest| largest > 0)?;
@@ -32,7 +32,7 @@ fn items(network: &Network<'_>) -> Option<usize> {
 }
 
 /// The facts for inputs of so many items.
-pub(crate) fn shortened(inputs: &[Fact], len: usize) -> Vec<Fact> {
+pub(super) fn shortened(inputs: &[Fact], len: usize) -> Vec<Fact> {
     let shorter = |fact: &Fact| {
         let mut fact = fact.clone();
         if let Some(first) = fact.shape.as_mut().and_then(|shape| shape.first_mut()) {
@@ -48,7 +48,9 @@ fn bytes_per_item(network: &Network<'_>, work: &Work, items: usize) -> usize {
     if matches!(work.op, Op::View | Op::Unary(_) | Op::Quantize { .. } | Op::Dequantize { .. }) {
         return 0;
     }
-    let values = work.inputs.iter().chain(&work.outputs).flatten().filter(|&&id| !network.is_constant(id));
+    // A sum is added by the product before it, from registers.
+    let fused = usize::from(matches!(work.op, Op::Binary(_)));
+    let values = work.inputs.iter().skip(fused).chain(&work.outputs).flatten().filter(|&&id| !network.is_constant(id));
     values.map(|&id| bytes(network, id) / items).sum()
 }
 

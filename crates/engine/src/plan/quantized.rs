@@ -15,9 +15,6 @@ use super::step::{Elem, Finish, Grid, IntegerAttention};
 use crate::EngineError;
 use crate::product::IntegerProduct;
 
-/// Elements whose range one task finds.
-const RANGE_TASK: usize = 1 << 15;
-
 thread_local! {
     static CODES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
@@ -101,7 +98,7 @@ pub(super) fn dynamic_product(
     out: &mut [f32],
     threads: &Threads,
 ) -> Result<(), ShapeError> {
-    let (low, high) = range(threads, x);
+    let (low, high) = quantize::range(threads, x);
     let scale = if high == low { 1.0 } else { (high - low) / 255.0 };
     let zero_point = i32::from((-low / scale).clamp(0.0, 255.0).round_ties_even() as u8);
     // Taken, not borrowed: while a caller's pool works, this thread may run another network.
@@ -114,31 +111,6 @@ pub(super) fn dynamic_product(
     packed.run(threads, Bytes::U8(codes), zero_point, images, &mut output)?;
     CODES.set(memory);
     Ok(())
-}
-
-/// The smallest and largest element, and 0. NaN counts for nothing.
-fn range(threads: &Threads, x: &[f32]) -> (f32, f32) {
-    let mut parts = vec![(0.0, 0.0); x.len().div_ceil(RANGE_TASK)];
-    threads.run_chunks(&mut parts, 1, |index, part| {
-        let end = x.len().min((index + 1) * RANGE_TASK);
-        part[0] = range_of(&x[index * RANGE_TASK..end]);
-    });
-    parts.iter().fold((0.0, 0.0), |(low, high), part| (part.0.min(low), part.1.max(high)))
-}
-
-fn range_of(x: &[f32]) -> (f32, f32) {
-    const LANES: usize = 32;
-    let (mut low, mut high) = ([0f32; LANES], [0f32; LANES]);
-    let (blocks, rest) = x.as_chunks::<LANES>();
-    for block in blocks {
-        // Comparisons, not `min`: they are one instruction, and false for NaN.
-        for ((low, high), &x) in low.iter_mut().zip(&mut high).zip(block) {
-            *low = if x < *low { x } else { *low };
-            *high = if x > *high { x } else { *high };
-        }
-    }
-    let ends = low.into_iter().chain(high).chain(rest.iter().copied());
-    ends.fold((0.0, 0.0), |(low, high), x| (low.min(x), high.max(x)))
 }
 
 /// The sum of two tensors of codes as codes on a third grid.

@@ -11,12 +11,63 @@ const BLOCK: usize = 16;
 /// Elements worth a task.
 const TASK: usize = 16384;
 
+/// What is moved: f32, u8 and i8. The loops are built here for each, so that a caller may be built for size.
+pub trait Element: Copy + Send + Sync + sealed::Sealed {
+    /// [`transpose`].
+    #[doc(hidden)]
+    fn transpose(threads: &Threads, x: &[Self], size: [usize; 3], out: &mut [Self]) -> Result<(), ShapeError>;
+
+    /// [`permute`].
+    #[doc(hidden)]
+    fn permute(
+        threads: &Threads,
+        x: &[Self],
+        shape: &[usize],
+        axes: &[usize],
+        out: &mut [Self],
+    ) -> Result<(), ShapeError>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! elements {
+    ($($element:ty),*) => {$(
+        impl sealed::Sealed for $element {}
+
+        impl Element for $element {
+            #[inline(never)]
+            fn transpose(threads: &Threads, x: &[Self], size: [usize; 3], out: &mut [Self]) -> Result<(), ShapeError> {
+                transpose_any(threads, x, size, out)
+            }
+
+            #[inline(never)]
+            fn permute(
+                threads: &Threads,
+                x: &[Self],
+                shape: &[usize],
+                axes: &[usize],
+                out: &mut [Self],
+            ) -> Result<(), ShapeError> {
+                permute_any(threads, x, shape, axes, out)
+            }
+        }
+    )*};
+}
+
+elements!(f32, u8, i8);
+
 /// `out[b, c, r] = x[b, r, c]` for `x` of shape `[batch, rows, cols]`: NCHW to NHWC with `[n, c, h · w]`, and back with
 /// `[n, h · w, c]`.
 ///
 /// # Errors
 /// [`ShapeError`] if a length differs.
-pub fn transpose<T: Copy + Send + Sync>(
+pub fn transpose<T: Element>(threads: &Threads, x: &[T], size: [usize; 3], out: &mut [T]) -> Result<(), ShapeError> {
+    T::transpose(threads, x, size, out)
+}
+
+fn transpose_any<T: Element>(
     threads: &Threads,
     x: &[T],
     [batch, rows, cols]: [usize; 3],
@@ -89,7 +140,17 @@ unsafe fn move_few<T: Copy, const ROWS: usize>(x: &[T], cols: usize, range: std:
 ///
 /// # Errors
 /// [`ShapeError`] if `axes` is no permutation of the axes or a length differs.
-pub fn permute<T: Copy + Send + Sync>(
+pub fn permute<T: Element>(
+    threads: &Threads,
+    x: &[T],
+    shape: &[usize],
+    axes: &[usize],
+    out: &mut [T],
+) -> Result<(), ShapeError> {
+    T::permute(threads, x, shape, axes, out)
+}
+
+fn permute_any<T: Element>(
     threads: &Threads,
     x: &[T],
     shape: &[usize],
@@ -109,8 +170,8 @@ pub fn permute<T: Copy + Send + Sync>(
     let (shape, axes) = merged(shape, axes);
     match axes[..] {
         [] | [0] => out.copy_from_slice(x),
-        [1, 0] => return transpose(threads, x, [1, shape[0], shape[1]], out),
-        [0, 2, 1] => return transpose(threads, x, [shape[0], shape[1], shape[2]], out),
+        [1, 0] => return transpose_any(threads, x, [1, shape[0], shape[1]], out),
+        [0, 2, 1] => return transpose_any(threads, x, [shape[0], shape[1], shape[2]], out),
         _ => move_any(threads, x, &shape, &axes, out),
     }
     Ok(())

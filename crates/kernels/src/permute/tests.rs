@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-fn oracle(x: &[u32], shape: &[usize], axes: &[usize]) -> Vec<u32> {
+fn oracle<T: Copy>(x: &[T], shape: &[usize], axes: &[usize]) -> Vec<T> {
     let stride = |axis: usize| shape[axis + 1..].iter().product::<usize>();
     let sizes: Vec<usize> = axes.iter().map(|&axis| shape[axis]).collect();
     (0..x.len())
@@ -24,8 +24,12 @@ proptest! {
             .prop_flat_map(|shape| { let axes: Vec<usize> = (0..shape.len()).collect(); (Just(shape), Just(axes).prop_shuffle()) }),
     ) {
         let size = shape.iter().product::<usize>();
-        let x: Vec<u32> = (0..size as u32).collect();
-        let mut out = vec![u32::MAX; size];
+        let x: Vec<f32> = (0..size).map(|at| at as f32).collect();
+        let mut out = vec![f32::NAN; size];
+        permute(&Threads::new(2), &x, &shape, &axes, &mut out).unwrap();
+        prop_assert_eq!(out, oracle(&x, &shape, &axes));
+        let x: Vec<i8> = (0..size).map(|at| (at % 251) as i8).collect();
+        let mut out = vec![0; size];
         permute(&Threads::new(2), &x, &shape, &axes, &mut out).unwrap();
         prop_assert_eq!(out, oracle(&x, &shape, &axes));
     }
@@ -43,8 +47,8 @@ proptest! {
 #[test]
 fn large_ones_are_split_without_a_seam() {
     let (rows, cols) = (300, 517);
-    let x: Vec<u32> = (0..(rows * cols) as u32).collect();
-    let mut out = vec![0; x.len()];
+    let x: Vec<f32> = (0..rows * cols).map(|at| at as f32).collect();
+    let mut out = vec![0.0; x.len()];
     transpose(&Threads::new(3), &x, [1, rows, cols], &mut out).unwrap();
     assert_eq!(out, oracle(&x, &[rows, cols], &[1, 0]));
 }
@@ -52,9 +56,9 @@ fn large_ones_are_split_without_a_seam() {
 #[test]
 fn bad_axes_and_lengths_are_errors() {
     let threads = Threads::single();
-    assert!(permute(&threads, &[0; 6], &[2, 3], &[0, 0], &mut [0; 6]).is_err());
-    assert!(permute(&threads, &[0; 6], &[2, 3], &[0], &mut [0; 6]).is_err());
-    assert!(permute(&threads, &[0; 6], &[2, 3], &[1, 2], &mut [0; 6]).is_err());
-    assert!(permute(&threads, &[0; 6], &[2, 3], &[1, 0], &mut [0; 5]).is_err());
-    assert!(transpose(&threads, &[0; 5], [1, 2, 3], &mut [0; 6]).is_err());
+    assert!(permute(&threads, &[0u8; 6], &[2, 3], &[0, 0], &mut [0u8; 6]).is_err());
+    assert!(permute(&threads, &[0u8; 6], &[2, 3], &[0], &mut [0u8; 6]).is_err());
+    assert!(permute(&threads, &[0u8; 6], &[2, 3], &[1, 2], &mut [0u8; 6]).is_err());
+    assert!(permute(&threads, &[0u8; 6], &[2, 3], &[1, 0], &mut [0u8; 5]).is_err());
+    assert!(transpose(&threads, &[0u8; 5], [1, 2, 3], &mut [0u8; 6]).is_err());
 }

@@ -162,6 +162,16 @@ pub fn max_pool_bytes<T: Byte>(
     shape: &PoolShape,
     out: &mut [T],
 ) -> Result<(), ShapeError> {
+    T::max_pool(threads, input, images, shape, out)
+}
+
+fn max_pool_any<T: Byte>(
+    threads: &Threads,
+    input: &[T],
+    images: Images,
+    shape: &PoolShape,
+    out: &mut [T],
+) -> Result<(), ShapeError> {
     let [out_h, out_w] = check(input.len(), images, shape, out.len())?;
     let (window, channels) = (shape.window, shape.channels);
     let Images { h, w, .. } = images;
@@ -185,22 +195,45 @@ pub fn max_pool_bytes<T: Byte>(
     Ok(())
 }
 
-/// A quantized element: `u8` or `i8`.
+/// A quantized element: `u8` or `i8`. The loops are built here for each, so that a caller may be built for size.
 pub trait Byte: Copy + Ord + Send + Sync + sealed::Sealed {
     /// The smallest value.
     const SMALLEST: Self;
+
+    /// [`max_pool_bytes`].
+    #[doc(hidden)]
+    fn max_pool(
+        threads: &Threads,
+        input: &[Self],
+        images: Images,
+        shape: &PoolShape,
+        out: &mut [Self],
+    ) -> Result<(), ShapeError>;
 }
 
 mod sealed {
     pub trait Sealed {}
-    impl Sealed for u8 {}
-    impl Sealed for i8 {}
 }
 
-impl Byte for u8 {
-    const SMALLEST: Self = u8::MIN;
+macro_rules! bytes {
+    ($($byte:ty),*) => {$(
+        impl sealed::Sealed for $byte {}
+
+        impl Byte for $byte {
+            const SMALLEST: Self = <$byte>::MIN;
+
+            #[inline(never)]
+            fn max_pool(
+                threads: &Threads,
+                input: &[Self],
+                images: Images,
+                shape: &PoolShape,
+                out: &mut [Self],
+            ) -> Result<(), ShapeError> {
+                max_pool_any(threads, input, images, shape, out)
+            }
+        }
+    )*};
 }
 
-impl Byte for i8 {
-    const SMALLEST: Self = i8::MIN;
-}
+bytes!(u8, i8);

@@ -13,6 +13,9 @@ use crate::error::ShapeError;
 use crate::threads::{Shareable, Threads};
 use std::sync::OnceLock;
 
+/// Elements whose range one task finds.
+const RANGE_TASK: usize = 1 << 15;
+
 /// A variant of the loops.
 pub struct Kernel {
     /// `quantize_f32_{lanes}_{isa}`.
@@ -346,6 +349,31 @@ pub fn add(
     out: &mut BytesMut<'_>,
 ) -> Result<(), ShapeError> {
     Kernel::best().add(threads, terms, zero_point, clamp, out)
+}
+
+/// The smallest and largest element, and 0. NaN counts for nothing.
+pub fn range(threads: &Threads, x: &[f32]) -> (f32, f32) {
+    let mut parts = vec![(0.0, 0.0); x.len().div_ceil(RANGE_TASK)];
+    threads.run_chunks(&mut parts, 1, |index, part| {
+        let end = x.len().min((index + 1) * RANGE_TASK);
+        part[0] = range_of(&x[index * RANGE_TASK..end]);
+    });
+    parts.iter().fold((0.0, 0.0), |(low, high), part| (part.0.min(low), part.1.max(high)))
+}
+
+fn range_of(x: &[f32]) -> (f32, f32) {
+    const LANES: usize = 32;
+    let (mut low, mut high) = ([0f32; LANES], [0f32; LANES]);
+    let (blocks, rest) = x.as_chunks::<LANES>();
+    for block in blocks {
+        // Comparisons, not `min`: they are one instruction, and false for NaN.
+        for ((low, high), &x) in low.iter_mut().zip(&mut high).zip(block) {
+            *low = if x < *low { x } else { *low };
+            *high = if x > *high { x } else { *high };
+        }
+    }
+    let ends = low.into_iter().chain(high).chain(rest.iter().copied());
+    ends.fold((0.0, 0.0), |(low, high), x| (low.min(x), high.max(x)))
 }
 
 /// `out = saturate(round(x / scale) + zero_point)`, ties to even; NaN becomes the smallest value.

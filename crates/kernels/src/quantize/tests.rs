@@ -33,6 +33,16 @@ proptest! {
     }
 
     #[test]
+    fn the_range_holds_all_but_nan(
+        x in prop::collection::vec(prop_oneof![9 => -40.0f32..40.0, 1 => Just(f32::NAN)], 0..200), repeat in 1usize..400,
+    ) {
+        let x = x.repeat(repeat);
+        let low = x.iter().copied().filter(|x| *x < 0.0).fold(0.0, f32::min);
+        let high = x.iter().copied().filter(|x| *x > 0.0).fold(0.0, f32::max);
+        prop_assert_eq!(range(&Threads::new(2), &x), (low, high));
+    }
+
+    #[test]
     fn every_kernel_adds_what_it_dequantizes(
         codes in prop::collection::vec(any::<u8>(), 0..70), rows in 0usize..4, scale in 0.01f32..1.0, zero in 0i32..256,
     ) {

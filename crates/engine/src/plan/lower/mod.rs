@@ -134,7 +134,7 @@ pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
     lissom_tensor::strides(shape)
 }
 
-pub(crate) struct Builder<'n, 'a> {
+pub(in crate::plan) struct Builder<'n, 'a> {
     pub network: &'n Network<'a>,
     pub threads: &'n Threads,
     records: Vec<Option<Record>>,

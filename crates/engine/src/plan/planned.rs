@@ -6,8 +6,14 @@ use lissom_graph::{Fact, Graph, OpError};
 use lissom_kernels::Threads;
 use lissom_tensor::{Tensor, View, ViewMut};
 
+use super::binding::{Slot, refused};
+use super::lower::compile;
+use super::memory::Arena;
+use super::parts::{part_len, shortened};
+use super::step::{Elem, Plan};
+use super::weights::WeightCache;
+use super::work::Network;
 use crate::EngineError;
-use crate::plan::{Arena, Elem, Network, Plan, Slot, WeightCache, compile, part_len, refused, shortened};
 
 /// Type and shape of an output that leaves into the caller's memory.
 pub(crate) type Leaving = Option<(Elem, Vec<usize>)>;
