@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the images that lissom carries for its demonstration: 1,000 to calibrate with and 1,000 to judge on, of Fashion-MNIST.
+"""Writes the images that lissom carries for its demonstration: 500 to calibrate with and 1,000 to judge on, of Fashion-MNIST.
 
 Packages:  none
 Data:      the four idx .gz files of Fashion-MNIST in one folder. On Debian: `apt install dataset-fashion-mnist`, then
@@ -13,7 +13,7 @@ import pathlib
 import struct
 import sys
 
-PER_CLASS = 100  # training images of each class
+PER_CLASS = 50  # training images of each class
 TEST = 1000  # test images, the first
 
 

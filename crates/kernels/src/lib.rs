@@ -92,6 +92,7 @@ pub mod layer_norm;
 pub mod masked_conv;
 pub mod memory;
 pub mod optimizer;
+mod order;
 pub mod peak;
 pub mod permute;
 pub mod pool;

@@ -70,7 +70,7 @@ pub(crate) fn render(report: &Report) -> Result<String, ReportError> {
     let mut page = Page {
         style: STYLE,
         script: SCRIPT,
-        nonce: blake3::hash(serde_json::to_string(report)?.as_bytes()).to_hex().to_string(),
+        nonce: blake3::hash(report.to_json()?.as_bytes()).to_hex().to_string(),
         title: &report.title,
         provenance: &report.provenance,
         schema_version: report.schema_version,

@@ -10,6 +10,16 @@ use crate::{Forward, Objective, Step, TrainError};
 /// Tensors by name.
 pub type Named = BTreeMap<String, Tensor>;
 
+/// A batch as tensors by name; their elements are shared.
+pub(crate) fn owned(batch: &[(&str, &Tensor)]) -> Named {
+    batch.iter().map(|(name, tensor)| ((*name).to_owned(), (*tensor).clone())).collect()
+}
+
+/// Buffers to be given away one by one.
+pub(crate) fn borrowed(buffers: &mut Named) -> BTreeMap<&str, &mut Tensor> {
+    buffers.iter_mut().map(|(name, tensor)| (name.as_str(), tensor)).collect()
+}
+
 /// A step with the session that runs it.
 #[derive(Debug)]
 pub struct Runner {
@@ -110,7 +120,7 @@ impl Evaluator {
     /// # Errors
     /// As [`Runner::run`].
     pub fn run(&self, batch: &[(&str, &Tensor)]) -> Result<Evaluation, TrainError> {
-        let given: Named = batch.iter().map(|(name, tensor)| ((*name).to_owned(), (*tensor).clone())).collect();
+        let given = owned(batch);
         let mut report = crate::report::Report::default();
         let mut outputs = report.outputs(&self.runner.step);
         self.runner.run(&[&given], &mut outputs)?;

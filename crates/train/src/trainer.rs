@@ -15,7 +15,7 @@ use lissom_tensor::{DType, Tensor};
 use twice::{Pass, Twice};
 
 use crate::report::{Progress, Report};
-use crate::runner::not_trainable;
+use crate::runner::{borrowed, not_trainable, owned};
 use crate::{
     Carried, Detour, Evaluator, Forward, ForwardOptions, Missing, Named, Objective, Optimizer, Parameter, Role, Runner,
     Schedule, Step, StepOptions, TrainError,
@@ -142,8 +142,7 @@ fn carried_outputs<'a>(
     back: &'a mut Named,
     wanted: impl Fn(&Carried) -> bool,
 ) -> Vec<(&'a str, &'a mut Tensor)> {
-    let mut buffers: BTreeMap<&str, &mut Tensor> =
-        back.iter_mut().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let mut buffers = borrowed(back);
     let carried = step.carried.iter().filter(|carried| wanted(carried));
     carried.filter_map(|carried| Some((carried.output.as_deref()?, buffers.remove(carried.input.as_str())?))).collect()
 }
@@ -238,7 +237,7 @@ impl Trainer {
     /// [`TrainError::NotFinite`] with the first value that is not; the parameters are then those before the step.
     /// [`TrainError::MissingInput`], and what the engine refuses.
     pub fn step(&mut self, batch: &[(&str, &Tensor)]) -> Result<Progress, TrainError> {
-        let mut given: Named = batch.iter().map(|(name, tensor)| ((*name).to_owned(), (*tensor).clone())).collect();
+        let mut given = owned(batch);
         if let Some((name, _)) = self.data().iter().find(|(name, _)| !given.contains_key(name)) {
             return Err(TrainError::MissingInput { name: name.clone() });
         }
@@ -279,7 +278,7 @@ impl Trainer {
     /// # Errors
     /// As [`step`](Self::step).
     pub fn profile(&self, batch: &[(&str, &Tensor)]) -> Result<Vec<StepTime>, TrainError> {
-        let mut given: Named = batch.iter().map(|(name, tensor)| ((*name).to_owned(), (*tensor).clone())).collect();
+        let mut given = owned(batch);
         self.add_random(&mut given)?;
         self.add_scalars(&mut given)?;
         self.passes.gradient().profile(&[&given, &self.front])

@@ -196,9 +196,15 @@ impl Moments {
         self.means.resize(channels, 0.0);
         self.squares.resize(channels, 0.0);
         for c in 0..channels {
-            let channel = || (0..n).flat_map(|i| &values[(i * channels + c) * inner..][..inner]);
-            let mean = channel().map(|&x| f64::from(x)).sum::<f64>() / count;
-            let squares: f64 = channel().map(|&x| (f64::from(x) - mean).powi(2)).sum();
+            let parts = || (0..n).map(|i| &values[(i * channels + c) * inner..][..inner]);
+            let (mut sum, mut squares) = (0.0, 0.0);
+            for part in parts() {
+                part.iter().for_each(|&x| sum += f64::from(x));
+            }
+            let mean = sum / count;
+            for part in parts() {
+                part.iter().for_each(|&x| squares += (f64::from(x) - mean).powi(2));
+            }
             let delta = mean - self.means[c];
             let total = self.count + count;
             self.squares[c] += squares + delta * delta * self.count * count / total;

@@ -4,6 +4,7 @@
 mod tests;
 
 use crate::error::ShapeError;
+use crate::order::smallest_first;
 use crate::threads::{Shareable, Threads};
 
 /// Side of the square moved at once: its lines of both sides fit in L1.
@@ -191,8 +192,7 @@ fn merged(shape: &[usize], axes: &[usize]) -> (Vec<usize>, Vec<usize>) {
             _ => runs.push((axis, axis + 1, shape[axis])),
         }
     }
-    let mut order: Vec<usize> = (0..runs.len()).collect();
-    order.sort_by_key(|&run| runs[run].0);
+    let order = smallest_first(runs.iter().map(|run| run.0));
     let merged_shape = order.iter().map(|&run| runs[run].2).collect();
     let merged_axes = (0..runs.len()).map(|run| order.iter().position(|&at| at == run).unwrap_or(run)).collect();
     (merged_shape, merged_axes)

@@ -7,6 +7,7 @@ use super::gather::BLOCK;
 use super::slab;
 use super::tiles::Sums;
 use super::weights::{SparseRows, parts};
+use crate::order::largest_first;
 
 /// Groups of four inputs in a slab.
 const SLAB: usize = slab::SLAB / 4;
@@ -49,8 +50,7 @@ impl PackedBlocks {
                     at(quads.start)..at(quads.end)
                 };
                 // Rows with equal numbers one after the other make the ends of their loops predictable.
-                let mut order: Vec<usize> = (0..rows.len()).collect();
-                order.sort_by_key(|&row| std::cmp::Reverse(inside(&rows[row]).len()));
+                let order = largest_first(rows.iter().map(|row| inside(row).len()));
                 for place in 0..BLOCK {
                     packed.bounds.push(packed.quads.len() as u32);
                     packed.order.push(order.get(place).map_or(0, |&row| row as u8));

@@ -8,6 +8,7 @@ use super::gather::BLOCK;
 use super::slab::SLAB;
 use super::tiles::Sums;
 use super::weights::{SparseRows, parts};
+use crate::order::largest_first;
 
 /// Outputs of a block.
 pub(super) const ROWS: usize = 4;
@@ -61,8 +62,7 @@ impl Packed4x1 {
                     at(part)..at(part + 1)
                 };
                 // Groups with equal numbers one after the other make the ends of their loops predictable.
-                let mut order: Vec<usize> = (0..groups.len()).collect();
-                order.sort_by_key(|&group| std::cmp::Reverse(inside(&groups[group]).len()));
+                let order = largest_first(groups.iter().map(|group| inside(group).len()));
                 for place in 0..GROUPS {
                     packed.bounds.push(packed.steps.len() as u32);
                     packed.order.push(order.get(place).map_or(0, |&group| (group * ROWS) as u8));

@@ -12,6 +12,7 @@ use super::{Job, Kernel};
 use crate::conv::ConvShape;
 use crate::error::ShapeError;
 use crate::gemm::driver::part;
+use crate::order::smallest_first;
 use crate::threads::Threads;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -117,8 +118,7 @@ impl PackedGather {
         };
         let mut bytes = Vec::new();
         for block in rows.rows.chunks(BLOCK) {
-            let mut order: Vec<usize> = (0..block.len()).collect();
-            order.sort_by_key(|&row| block[row].len());
+            let order = smallest_first(block.iter().map(|row| row.len()));
             packed.orders.push(Order::new(&order));
             let first_group = packed.groups.len();
             for (index, members) in order.chunks(kernel.lanes * MAX_SETS).enumerate() {

@@ -7,6 +7,7 @@ use super::nonzeros::{DEPTH, Nonzeros, Order};
 use super::slabs::Slabs;
 use crate::conv::{ConvShape, Window};
 use crate::error::ShapeError;
+use crate::order::largest_first;
 use std::ops::Range;
 
 /// Output channels of a part are a multiple of this, so that blocks of them can be transposed.
@@ -240,9 +241,9 @@ impl PackedSpmm {
             self.push_quads(rows, lines, is_end);
         } else {
             // Groups of equally many steps follow each other, so that the end of the loop is predicted.
-            let mut order: Vec<u16> =
-                (0..rows.len() as u16).filter(|&row| is_end || !rows[usize::from(row)].columns.is_empty()).collect();
-            order.sort_by_key(|&row| std::cmp::Reverse(rows[usize::from(row)].columns.len()));
+            let order = largest_first(rows.iter().map(|row| row.columns.len())).into_iter();
+            let order: Vec<u16> =
+                order.filter(|&row| is_end || !rows[row].columns.is_empty()).map(|row| row as u16).collect();
             for pair in order.chunks(2) {
                 self.push_pair(rows, pair, lines);
             }
@@ -279,9 +280,8 @@ impl PackedSpmm {
         };
         let mut all: Vec<(u32, usize, usize)> = rows.iter().enumerate().flat_map(of_row).collect();
         all.sort_unstable();
-        let mut groups: Vec<&[(u32, usize, usize)]> = all.chunk_by(|a, b| a.0 == b.0).collect();
-        groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
-        for group in groups {
+        let groups: Vec<&[(u32, usize, usize)]> = all.chunk_by(|a, b| a.0 == b.0).collect();
+        for group in largest_first(groups.iter().map(|group| group.len())).into_iter().map(|at| groups[at]) {
             for &(_, row, at) in group {
                 self.positions.push(row as u32);
                 self.weights.extend_from_slice(&rows[row].weights[at * DEPTH..(at + 1) * DEPTH]);
@@ -300,8 +300,8 @@ impl PackedSpmm {
                 quads.push((4 * index as u16, columns));
             }
         }
-        quads.sort_by_key(|(_, columns)| std::cmp::Reverse(columns.len()));
-        for (first, columns) in quads {
+        for (first, columns) in largest_first(quads.iter().map(|quad| quad.1.len())).into_iter().map(|at| &quads[at]) {
+            let first = *first;
             let start = self.weights.len();
             self.weights.resize(start + 4 * columns.len(), 0.0);
             self.positions.extend(columns.iter().map(|&at| u32::from(lines[at as usize])));

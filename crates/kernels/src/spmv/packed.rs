@@ -3,6 +3,7 @@
 use super::lanes::AHEAD;
 use super::{DEPTH, Kernel};
 use crate::error::ShapeError;
+use crate::order::largest_first;
 use std::ops::Range;
 
 /// Constant weights of a linear layer for few rows of input, only those that are not zero.
@@ -72,8 +73,9 @@ impl PackedSpmv {
             let of_row = (0..k).map(move |col| (col, weight[row * row_stride + col * col_stride]));
             of_row.filter(|&(_, w)| w != 0.0).collect::<Vec<_>>()
         };
-        let mut rows: Vec<(usize, Vec<(usize, f32)>)> = (0..n).map(|index| (index, row(index))).collect();
-        rows.sort_by_key(|(_, row)| std::cmp::Reverse(row.len()));
+        let rows: Vec<Vec<(usize, f32)>> = (0..n).map(row).collect();
+        let order = largest_first(rows.iter().map(Vec::len));
+        let rows: Vec<(usize, &[(usize, f32)])> = order.into_iter().map(|at| (at, rows[at].as_slice())).collect();
         let mut packed = Self {
             kernel,
             k,
@@ -88,8 +90,9 @@ impl PackedSpmv {
             picks: Vec::new(),
         };
         if kernel.depth > 1 {
-            let mut rows: Vec<_> = rows.iter().map(|(index, row)| (*index, in_quads(row))).collect();
-            rows.sort_by_key(|(_, quads)| std::cmp::Reverse(quads.len()));
+            let rows: Vec<_> = rows.iter().map(|(index, row)| (*index, in_quads(row))).collect();
+            let order = largest_first(rows.iter().map(|(_, quads)| quads.len()));
+            let rows: Vec<_> = order.into_iter().map(|at| (rows[at].0, rows[at].1.as_slice())).collect();
             rows.chunks(kernel.lanes).for_each(|group| packed.push_quads(group));
             return Ok(packed);
         }
@@ -101,7 +104,7 @@ impl PackedSpmv {
         Ok(packed)
     }
 
-    fn push(&mut self, group: &[(usize, Vec<(usize, f32)>)]) {
+    fn push(&mut self, group: &[(usize, &[(usize, f32)])]) {
         let (lanes, window) = (self.kernel.lanes, self.kernel.window);
         let first = self.starts.len();
         let mut rest: Vec<&[(usize, f32)]> = group.iter().map(|(_, row)| &row[..]).collect();
@@ -123,7 +126,7 @@ impl PackedSpmv {
         self.rows.extend(rows);
     }
 
-    fn push_quads(&mut self, group: &[(usize, Vec<Quad>)]) {
+    fn push_quads(&mut self, group: &[(usize, &[Quad])]) {
         let (lanes, first) = (self.kernel.lanes, self.rounds);
         self.rounds += group.iter().map(|(_, quads)| quads.len()).max().unwrap_or(0);
         for round in 0..self.rounds - first {

@@ -96,14 +96,19 @@ impl Threads {
     /// # Panics
     /// If a task panics.
     pub fn run(&self, n_tasks: usize, task: impl Fn(usize) + Sync) {
+        self.run_tasks(n_tasks, &task);
+    }
+
+    /// One for all tasks, so that the code of each is there once.
+    fn run_tasks(&self, n_tasks: usize, task: &(dyn Fn(usize) + Sync)) {
         let team = self.team.as_deref().filter(|_| n_tasks > 1);
         let Some((team, _caller)) = team.and_then(|team| Some((team, team.enter()?))) else {
             return (0..n_tasks).for_each(task);
         };
         match &team.members {
             // SAFETY: `_caller` is held by one thread at a time.
-            Members::Own(pool) => unsafe { pool.run(n_tasks, &task) },
-            Members::Callers(pool, _) => run_on(&**pool, n_tasks, &task),
+            Members::Own(pool) => unsafe { pool.run(n_tasks, task) },
+            Members::Callers(pool, _) => run_on(&**pool, n_tasks, task),
         }
     }
 

@@ -11,37 +11,49 @@ use crate::Place;
 
 /// Reads a whole table.
 pub(crate) fn read<T: DeserializeOwned>(node: &Node) -> Result<T, SettingsError> {
-    T::deserialize(NodeReader { node }).map_err(|error| SettingsError {
-        place: error.place.or_else(|| node.place.clone()),
-        key: error.path,
-        problem: error.problem,
+    T::deserialize(NodeReader { node }).map_err(|error| {
+        let Found { place, path, problem } = *error.at(node.place.as_ref()).0;
+        SettingsError { place, key: path, problem }
     })
 }
 
-/// An error on its way out: each level adds its part of the path; the innermost adds the place.
+/// An error on its way out: each level adds its part of the path; the innermost adds the place. In a box, for the readers of
+/// all settings hand it on, and moving it is most of what they would do.
 #[derive(Debug)]
-pub(crate) struct ReadError {
+pub(crate) struct ReadError(Box<Found>);
+
+#[derive(Debug)]
+struct Found {
     place: Option<Place>,
     path: String,
     problem: SettingsProblem,
 }
 
 impl ReadError {
-    fn new(problem: SettingsProblem) -> Self {
-        ReadError { place: None, path: String::new(), problem }
+    fn new(path: &str, problem: SettingsProblem) -> Self {
+        ReadError(Box::new(Found { place: None, path: path.to_owned(), problem }))
     }
 
+    #[inline(never)]
     fn inside(mut self, part: &str, place: Option<&Place>) -> Self {
-        let joint = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
-        self.path = format!("{part}{joint}{}", self.path);
-        self.place = self.place.or_else(|| place.cloned());
+        let found = &mut *self.0;
+        let joint = if found.path.is_empty() || found.path.starts_with('[') { "" } else { "." };
+        found.path = format!("{part}{joint}{}", found.path);
+        self.at(place)
+    }
+
+    #[inline(never)]
+    fn at(mut self, place: Option<&Place>) -> Self {
+        if self.0.place.is_none() {
+            self.0.place = place.cloned();
+        }
         self
     }
 }
 
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} at `{}`", self.problem, self.path)
+        write!(f, "{:?} at `{}`", self.0.problem, self.0.path)
     }
 }
 
@@ -68,13 +80,13 @@ fn owned(words: &[&str]) -> Vec<String> {
 
 impl de::Error for ReadError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        ReadError::new(SettingsProblem::WrongValue { reason: message.to_string() })
+        ReadError::new("", SettingsProblem::WrongValue { reason: message.to_string() })
     }
 
     fn invalid_type(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         let written = unexpected.to_string();
         let expected = plain_words(&expected.to_string());
-        ReadError::new(SettingsProblem::WrongType { written, expected })
+        ReadError::new("", SettingsProblem::WrongType { written, expected })
     }
 
     fn invalid_value(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
@@ -83,21 +95,20 @@ impl de::Error for ReadError {
 
     fn invalid_length(length: usize, expected: &dyn de::Expected) -> Self {
         let written = format!("{length} values");
-        ReadError::new(SettingsProblem::WrongType { written, expected: expected.to_string() })
+        ReadError::new("", SettingsProblem::WrongType { written, expected: expected.to_string() })
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
         let written = variant.to_string();
-        ReadError::new(SettingsProblem::UnknownWord { written, known: owned(expected) })
+        ReadError::new("", SettingsProblem::UnknownWord { written, known: owned(expected) })
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        let problem = SettingsProblem::UnknownKey { known: owned(expected) };
-        ReadError { path: field.to_string(), ..ReadError::new(problem) }
+        ReadError::new(field, SettingsProblem::UnknownKey { known: owned(expected) })
     }
 
     fn missing_field(field: &'static str) -> Self {
-        ReadError { path: field.to_string(), ..ReadError::new(SettingsProblem::MissingKey) }
+        ReadError::new(field, SettingsProblem::MissingKey)
     }
 }
 
@@ -108,15 +119,35 @@ struct NodeReader<'a> {
 
 impl NodeReader<'_> {
     /// Says what the person wrote rather than what serde calls it.
+    #[inline(never)]
     fn explain(self, mut error: ReadError) -> ReadError {
-        if error.path.is_empty()
-            && let SettingsProblem::WrongType { written, .. } = &mut error.problem
+        if error.0.path.is_empty()
+            && let SettingsProblem::WrongType { written, .. } = &mut error.0.problem
         {
             *written = self.node.describe();
         }
-        error.place = error.place.or_else(|| self.node.place.clone());
-        error
+        error.at(self.node.place.as_ref())
     }
+
+    /// The node is not what is expected.
+    #[inline(never)]
+    fn mistyped(self, expected: &dyn de::Expected) -> ReadError {
+        let expected = plain_words(&expected.to_string());
+        self.explain(ReadError::new("", SettingsProblem::WrongType { written: String::new(), expected }))
+    }
+}
+
+/// Who asks for one type meets no other: the code of a visitor for what it would refuse is left out.
+macro_rules! one_type {
+    ($($ask:ident: $($value:pat => $visited:expr),+;)*) => {$(
+        fn $ask<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+            let result = match &self.node.value {
+                $($value => $visited(visitor),)+
+                _ => return Err(self.mistyped(&visitor)),
+            };
+            result.map_err(|error| self.explain(error))
+        }
+    )*};
 }
 
 impl<'de> de::Deserializer<'de> for NodeReader<'_> {
@@ -132,6 +163,32 @@ impl<'de> de::Deserializer<'de> for NodeReader<'_> {
             Value::Table(entries) => visitor.visit_map(TableReader { entries, next: 0 }),
         };
         result.map_err(|error| self.explain(error))
+    }
+
+    one_type! {
+        deserialize_bool: Value::Bool(value) => |visitor: V| visitor.visit_bool(*value);
+        deserialize_i32: Value::Integer(value) => |visitor: V| visitor.visit_i64(*value);
+        deserialize_i64: Value::Integer(value) => |visitor: V| visitor.visit_i64(*value);
+        deserialize_u8: Value::Integer(value) => |visitor: V| visitor.visit_i64(*value);
+        deserialize_u32: Value::Integer(value) => |visitor: V| visitor.visit_i64(*value);
+        deserialize_u64: Value::Integer(value) => |visitor: V| visitor.visit_i64(*value);
+        deserialize_f32: Value::Integer(value) => |visitor: V| visitor.visit_i64(*value),
+            Value::Float(value) => |visitor: V| visitor.visit_f64(*value);
+        deserialize_f64: Value::Integer(value) => |visitor: V| visitor.visit_i64(*value),
+            Value::Float(value) => |visitor: V| visitor.visit_f64(*value);
+        deserialize_str: Value::Text(value) => |visitor: V| visitor.visit_str(value);
+        deserialize_string: Value::Text(value) => |visitor: V| visitor.visit_str(value);
+        deserialize_seq: Value::List(nodes) => |visitor: V| visitor.visit_seq(ListReader { nodes, next: 0 });
+        deserialize_map: Value::Table(entries) => |visitor: V| visitor.visit_map(TableReader { entries, next: 0 });
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
+        self.deserialize_map(visitor)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
@@ -164,15 +221,14 @@ impl<'de> de::Deserializer<'de> for NodeReader<'_> {
             }
             _ => {
                 let expected = format!("one of the words {}", variants.join(", "));
-                Err(ReadError::new(SettingsProblem::WrongType { written: String::new(), expected }))
+                Err(ReadError::new("", SettingsProblem::WrongType { written: String::new(), expected }))
             }
         };
         result.map_err(|error| self.explain(error))
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
-        unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+        i8 i16 i128 u16 u128 char bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any
     }
 }
 
@@ -190,11 +246,7 @@ impl<'de> de::MapAccess<'de> for TableReader<'_> {
         };
         let key: StrDeserializer<'_, ReadError> = entry.key.as_str().into_deserializer();
         // The error of an unknown key names the key itself, so only the place is added.
-        let with_place = |mut error: ReadError| {
-            error.place = error.place.or_else(|| entry.place.clone());
-            error
-        };
-        seed.deserialize(key).map(Some).map_err(with_place)
+        seed.deserialize(key).map(Some).map_err(|error| error.at(entry.place.as_ref()))
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {

@@ -3,6 +3,7 @@
 use lissom_tensor::Tensor;
 
 use super::{Passes, Trainer};
+use crate::runner::owned;
 use crate::{Named, Role, Runner, Step, TrainError};
 
 impl Trainer {
@@ -65,7 +66,7 @@ impl Trainer {
             let session = self.options.session();
             self.gradient = Some(Runner::new(Step::gradient(&self.forward, &self.options.step)?, &session)?);
         }
-        let mut given: Named = batch.iter().map(|(name, tensor)| ((*name).to_owned(), (*tensor).clone())).collect();
+        let mut given = owned(batch);
         self.add_random(&mut given)?;
         let runner = match (&self.passes, &self.gradient) {
             (Passes::Twice(twice), _) => &twice.gradient,

@@ -6,6 +6,7 @@ use lissom_tensor::{DType, Tensor};
 
 use super::carried_outputs;
 use crate::report::Report;
+use crate::runner::borrowed;
 use crate::{Detour, Named, Parameter, Role, Runner, Step, TrainError};
 
 /// The parts of such a step, and the room they work in.
@@ -71,8 +72,7 @@ impl Twice {
                 let mut outputs = counted(gradient, back, report);
                 outputs.extend(tensor_outputs(&gradient.step, &update.step, first));
                 gradient.run(&[given, &seen, front], &mut outputs)?;
-                let mut buffers: BTreeMap<&str, &mut Tensor> =
-                    weights.iter_mut().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+                let mut buffers = borrowed(weights);
                 let outputs = moved.step.outputs.tensors.iter();
                 let mut outputs: Vec<(&str, &mut Tensor)> = outputs
                     .filter_map(|(name, output)| Some((output.as_str(), buffers.remove(name.as_str())?)))
@@ -126,8 +126,7 @@ fn counted<'a>(gradient: &'a Runner, back: &'a mut Named, report: &'a mut Report
 
 /// The gradients a step gives, into the buffers of the update's inputs.
 fn tensor_outputs<'a>(gradient: &'a Step, update: &Step, buffers: &'a mut Named) -> Vec<(&'a str, &'a mut Tensor)> {
-    let mut buffers: BTreeMap<&str, &mut Tensor> =
-        buffers.iter_mut().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let mut buffers = borrowed(buffers);
     let inputs: BTreeMap<&str, &str> =
         update.gradients.iter().map(|(name, input)| (name.as_str(), input.as_str())).collect();
     let mut buffer = |name: &str| buffers.remove(*inputs.get(name)?);
