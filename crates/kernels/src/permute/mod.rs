@@ -1,16 +1,63 @@
-//! Transposition of axes. Memory-bound, so one plain version moves elements of any type in square blocks.
+//! Transposition of axes: f32 in squares of vectors, bytes one by one in square blocks.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod lanes;
 #[cfg(test)]
 mod tests;
 
 use crate::error::ShapeError;
 use crate::order::smallest_first;
 use crate::threads::{Shareable, Threads};
+use std::ops::Range;
+use std::sync::OnceLock;
 
 /// Side of the square moved at once: its lines of both sides fit in L1.
 const BLOCK: usize = 16;
 /// Elements worth a task.
 const TASK: usize = 16384;
+
+/// Writes columns of `x`, `[rows, cols]`, as rows of `[cols, rows]`.
+type Columns<T> = unsafe fn(x: &[T], size: [usize; 2], range: Range<usize>, out: *mut T);
+
+/// A variant of the transposition of f32.
+pub struct Kernel {
+    /// `permute_f32_{side of a square}_{isa}`.
+    pub name: &'static str,
+    /// Whether this CPU can run it.
+    pub is_supported: fn() -> bool,
+    columns: Columns<f32>,
+}
+
+/// All variants, fastest first. Dispatch and tests walk this list.
+pub static KERNELS: &[Kernel] = &[
+    #[cfg(target_arch = "x86_64")]
+    Kernel { name: "permute_f32_16_avx512", is_supported: crate::isa::has_avx512, columns: avx512::columns },
+    #[cfg(target_arch = "x86_64")]
+    Kernel { name: "permute_f32_8_avx2", is_supported: crate::isa::has_avx2, columns: avx2::columns },
+    Kernel { name: "permute_f32_1_scalar", is_supported: || true, columns: move_columns::<f32> },
+];
+
+impl Kernel {
+    /// The first supported variant.
+    pub fn best() -> &'static Self {
+        static BEST: OnceLock<&Kernel> = OnceLock::new();
+        BEST.get_or_init(|| {
+            KERNELS.iter().find(|kernel| (kernel.is_supported)()).unwrap_or(&KERNELS[KERNELS.len() - 1])
+        })
+    }
+
+    /// [`transpose`] with this variant.
+    ///
+    /// # Errors
+    /// As [`transpose`].
+    pub fn transpose(&self, threads: &Threads, x: &[f32], size: [usize; 3], out: &mut [f32]) -> Result<(), ShapeError> {
+        assert!((self.is_supported)(), "{} needs another CPU", self.name);
+        transpose_by(self.columns, threads, x, size, out)
+    }
+}
 
 /// What is moved: f32, u8 and i8. The loops are built here for each, so that a caller may be built for size.
 pub trait Element: Copy + Send + Sync + sealed::Sealed {
@@ -34,13 +81,13 @@ mod sealed {
 }
 
 macro_rules! elements {
-    ($($element:ty),*) => {$(
+    ($($element:ty: $columns:expr),*) => {$(
         impl sealed::Sealed for $element {}
 
         impl Element for $element {
             #[inline(never)]
             fn transpose(threads: &Threads, x: &[Self], size: [usize; 3], out: &mut [Self]) -> Result<(), ShapeError> {
-                transpose_any(threads, x, size, out)
+                transpose_by($columns, threads, x, size, out)
             }
 
             #[inline(never)]
@@ -51,13 +98,13 @@ macro_rules! elements {
                 axes: &[usize],
                 out: &mut [Self],
             ) -> Result<(), ShapeError> {
-                permute_any(threads, x, shape, axes, out)
+                permute_by($columns, threads, x, shape, axes, out)
             }
         }
     )*};
 }
 
-elements!(f32, u8, i8);
+elements!(f32: Kernel::best().columns, u8: move_columns, i8: move_columns);
 
 /// `out[b, c, r] = x[b, r, c]` for `x` of shape `[batch, rows, cols]`: NCHW to NHWC with `[n, c, h · w]`, and back with
 /// `[n, h · w, c]`.
@@ -68,7 +115,8 @@ pub fn transpose<T: Element>(threads: &Threads, x: &[T], size: [usize; 3], out: 
     T::transpose(threads, x, size, out)
 }
 
-fn transpose_any<T: Element>(
+fn transpose_by<T: Element>(
+    columns: Columns<T>,
     threads: &Threads,
     x: &[T],
     [batch, rows, cols]: [usize; 3],
@@ -92,14 +140,14 @@ fn transpose_any<T: Element>(
         let (matrix, first) = (task / bands, task % bands * band);
         let x = &x[matrix * rows * cols..][..rows * cols];
         // SAFETY: the matrix is inside `out`; columns `first .. first + band` of `x` are this task's alone.
-        unsafe { move_columns(x, [rows, cols], first..cols.min(first + band), to.at(matrix * rows * cols)) };
+        unsafe { columns(x, [rows, cols], first..cols.min(first + band), to.at(matrix * rows * cols)) };
     });
     Ok(())
 }
 
 /// # Safety
 /// `out` has room for `rows · cols`; nobody else touches rows `range` of it.
-unsafe fn move_columns<T: Copy>(x: &[T], [rows, cols]: [usize; 2], range: std::ops::Range<usize>, out: *mut T) {
+unsafe fn move_columns<T: Copy>(x: &[T], [rows, cols]: [usize; 2], range: Range<usize>, out: *mut T) {
     // SAFETY: the caller's.
     unsafe {
         match rows {
@@ -127,7 +175,7 @@ unsafe fn move_columns<T: Copy>(x: &[T], [rows, cols]: [usize; 2], range: std::o
 ///
 /// # Safety
 /// As [`move_columns`].
-unsafe fn move_few<T: Copy, const ROWS: usize>(x: &[T], cols: usize, range: std::ops::Range<usize>, out: *mut T) {
+unsafe fn move_few<T: Copy, const ROWS: usize>(x: &[T], cols: usize, range: Range<usize>, out: *mut T) {
     let rows: [&[T]; ROWS] = std::array::from_fn(|row| &x[row * cols..][range.clone()]);
     for at in 0..range.len() {
         for (row, x) in rows.iter().enumerate() {
@@ -151,7 +199,8 @@ pub fn permute<T: Element>(
     T::permute(threads, x, shape, axes, out)
 }
 
-fn permute_any<T: Element>(
+fn permute_by<T: Element>(
+    columns: Columns<T>,
     threads: &Threads,
     x: &[T],
     shape: &[usize],
@@ -171,8 +220,8 @@ fn permute_any<T: Element>(
     let (shape, axes) = merged(shape, axes);
     match axes[..] {
         [] | [0] => out.copy_from_slice(x),
-        [1, 0] => return transpose_any(threads, x, [1, shape[0], shape[1]], out),
-        [0, 2, 1] => return transpose_any(threads, x, [shape[0], shape[1], shape[2]], out),
+        [1, 0] => return transpose_by(columns, threads, x, [1, shape[0], shape[1]], out),
+        [0, 2, 1] => return transpose_by(columns, threads, x, [shape[0], shape[1], shape[2]], out),
         _ => move_any(threads, x, &shape, &axes, out),
     }
     Ok(())

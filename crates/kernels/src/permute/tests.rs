@@ -44,13 +44,28 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn every_kernel_transposes(batch in 1usize..3, rows in 1usize..70, cols in 1usize..70) {
+        let x: Vec<f32> = (0..batch * rows * cols).map(|at| at as f32).collect();
+        let expected = oracle(&x, &[batch, rows, cols], &[0, 2, 1]);
+        for kernel in KERNELS.iter().filter(|kernel| (kernel.is_supported)()) {
+            let mut out = vec![f32::NAN; x.len()];
+            kernel.transpose(&Threads::new(2), &x, [batch, rows, cols], &mut out).unwrap();
+            prop_assert_eq!(&out, &expected, "{}", kernel.name);
+        }
+    }
+}
+
 #[test]
 fn large_ones_are_split_without_a_seam() {
     let (rows, cols) = (300, 517);
     let x: Vec<f32> = (0..rows * cols).map(|at| at as f32).collect();
-    let mut out = vec![0.0; x.len()];
-    transpose(&Threads::new(3), &x, [1, rows, cols], &mut out).unwrap();
-    assert_eq!(out, oracle(&x, &[rows, cols], &[1, 0]));
+    for kernel in KERNELS.iter().filter(|kernel| (kernel.is_supported)()) {
+        let mut out = vec![0.0; x.len()];
+        kernel.transpose(&Threads::new(3), &x, [1, rows, cols], &mut out).unwrap();
+        assert_eq!(out, oracle(&x, &[rows, cols], &[1, 0]), "{}", kernel.name);
+    }
 }
 
 #[test]
