@@ -218,7 +218,7 @@ fn ways<'a>(
     let x = &memory.input[..images.h * images.w * shape.c_in];
     let len = pixels * shape.c_out;
     let bias = vec![0.1f32; shape.c_out];
-    let (dense, packed) = (PackedConv::new(shape, weight), PackedSpmm::conv(shape, weight));
+    let (dense, packed) = (PackedConv::new(shape, weight), PackedSpmm::conv(shape, weight, pixels));
     let (dense, packed) = (dense.expect("sizes fit"), packed.expect("sizes fit"));
     let mut works: Vec<Box<dyn FnMut() + 'a>> = vec![];
     let b = bias.clone();

@@ -162,7 +162,7 @@ mod tests {
         let originals = Originals::of(&mut graph);
         assert!(graph.constant(id).is_none() && originals.has(id));
         let pack = || {
-            let layer = FloatLayer { shape: point(K, N), order: Order::Columns, weight: &values };
+            let layer = FloatLayer { shape: point(K, N), order: Order::Columns, weight: &values, rows: 1 };
             Arc::new(PackedFloat { product: (FORMS[0].pack)(&layer).unwrap(), bias: None })
         };
         originals.let_go(id, is_packed.then(pack).as_ref(), nonzero_percent);

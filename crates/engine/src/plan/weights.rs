@@ -101,7 +101,7 @@ impl WeightCache {
         let values = std::cell::LazyCell::new(values);
         let pack = |pack: &crate::product::PackFloat| {
             let (weight, bias) = &*values;
-            let product = pack(&FloatLayer { shape: traits.shape, order, weight })?;
+            let product = pack(&FloatLayer { shape: traits.shape, order, weight, rows: traits.m() })?;
             Ok(PackedFloat { product, bias: bias.clone() })
         };
         let mut buffers: Option<(Vec<f32>, Vec<f32>)> = None;

@@ -112,6 +112,8 @@ pub(crate) struct FloatLayer<'a> {
     pub shape: ConvShape,
     pub order: Order,
     pub weight: &'a [f32],
+    /// Output pixels or rows of the plan it is packed for; other plans use it too.
+    pub rows: usize,
 }
 
 /// An integer weight to pack; `zero_points` are one for all, one an output channel, or none.

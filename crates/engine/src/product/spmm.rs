@@ -46,8 +46,8 @@ fn pack_blocks(layer: &FloatLayer<'_>) -> Result<Box<dyn FloatProduct>, ShapeErr
 fn pack(layer: &FloatLayer<'_>) -> Result<Box<dyn FloatProduct>, ShapeError> {
     let shape = layer.shape;
     Ok(Box::new(match layer.order {
-        Order::Filters => PackedSpmm::conv(shape, layer.weight)?,
-        Order::Columns => PackedSpmm::linear(layer.weight, shape.c_in, shape.c_out, false)?,
+        Order::Filters => PackedSpmm::conv(shape, layer.weight, layer.rows)?,
+        Order::Columns => PackedSpmm::linear(layer.weight, shape.c_in, shape.c_out, false, layer.rows)?,
     }))
 }
 

@@ -76,7 +76,7 @@ fn every_float_form_gives_what_the_dense_one_gives() {
         let mut dense: Option<Vec<f32>> = None;
         for form in FORMS.iter().filter(|form| (form.fits)(&traits)) {
             seen.insert(form.name);
-            let packed = (form.pack)(&FloatLayer { shape, order, weight: &weight }).unwrap();
+            let packed = (form.pack)(&FloatLayer { shape, order, weight: &weight, rows: traits.m() }).unwrap();
             assert!((form.cost)(&traits) > 0.0 && packed.size_bytes() > 0);
             let mut expected: Option<Vec<f32>> = None;
             for n_threads in [1, 2, 4] {

@@ -35,7 +35,7 @@ fn pack(layer: &IntegerLayer<'_>) -> Result<Box<dyn IntegerProduct>, ShapeError>
         Bytes::U8(codes) => codes.iter().enumerate().map(|(at, &code)| real(at, code.into())).collect(),
         Bytes::I8(codes) => codes.iter().enumerate().map(|(at, &code)| real(at, code.into())).collect(),
     };
-    let product = (FORMS[0].pack)(&FloatLayer { shape, order, weight: &weight })?;
+    let product = (FORMS[0].pack)(&FloatLayer { shape, order, weight: &weight, rows: 1 })?;
     Ok(Box::new(ViaF32 { product, c_in: shape.c_in, c_out: shape.c_out }))
 }
 

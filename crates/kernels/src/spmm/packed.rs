@@ -32,6 +32,8 @@ const BLOCK_FILL: f64 = 0.7;
 #[derive(Clone)]
 pub struct PackedSpmm {
     pub(super) kernel: &'static Kernel,
+    /// Inputs of a slab without bands.
+    k_block: usize,
     shape: ConvShape,
     nonzeros: usize,
     /// What is copied into slabs: columns, or channels as columns of the first tap if there are bands.
@@ -83,13 +85,14 @@ pub(super) struct Group {
 }
 
 impl PackedSpmm {
-    /// Packs `weight`, `[c_out, c_in, kh, kw]` as ONNX has it, for the fastest kernel of this CPU and of its pattern.
+    /// Packs `weight`, `[c_out, c_in, kh, kw]` as ONNX has it, for the fastest kernel of this CPU and of its pattern. `pixels`
+    /// says how many outputs it will mostly make at a time; it runs any number, with the same result.
     ///
     /// # Errors
     /// [`ShapeError`] if there is more than one group, a size is 0 or `weight` has another length.
-    pub fn conv(shape: ConvShape, weight: &[f32]) -> Result<Self, ShapeError> {
+    pub fn conv(shape: ConvShape, weight: &[f32], pixels: usize) -> Result<Self, ShapeError> {
         check(&shape, weight)?;
-        Ok(Self::pack(None, shape, weight, Order::Rows))
+        Ok(Self::pack(None, shape, weight, Order::Rows, pixels))
     }
 
     /// [`Self::conv`] for weights in blocks of 1x4: of four adjacent input channels at one tap, all or none are zero. A block
@@ -106,15 +109,16 @@ impl PackedSpmm {
     /// # Errors
     /// As [`Self::conv_1x4`].
     pub fn linear_1x4(weight: &[f32], k: usize, n: usize, is_transposed: bool) -> Result<Self, ShapeError> {
-        Self::linear_for(Some(Kernel::best(1, DEPTH)), weight, k, n, is_transposed)
+        Self::linear_for(Some(Kernel::best(1, DEPTH)), weight, k, n, is_transposed, usize::MAX)
     }
 
-    /// Packs the constant side of `[m, k] · [k, n]`, or `[n, k]` if it is transposed, as a convolution of one pixel.
+    /// Packs the constant side of `[m, k] · [k, n]`, or `[n, k]` if it is transposed, as a convolution of one pixel; `m` will
+    /// mostly be `pixels`.
     ///
     /// # Errors
     /// [`ShapeError`] if `weight` has another length.
-    pub fn linear(weight: &[f32], k: usize, n: usize, is_transposed: bool) -> Result<Self, ShapeError> {
-        Self::linear_for(None, weight, k, n, is_transposed)
+    pub fn linear(weight: &[f32], k: usize, n: usize, is_transposed: bool, pixels: usize) -> Result<Self, ShapeError> {
+        Self::linear_for(None, weight, k, n, is_transposed, pixels)
     }
 
     fn linear_for(
@@ -123,13 +127,14 @@ impl PackedSpmm {
         k: usize,
         n: usize,
         is_transposed: bool,
+        pixels: usize,
     ) -> Result<Self, ShapeError> {
         let shape = ConvShape { window: Window::POINT, c_in: k, c_out: n, groups: 1 };
         ShapeError::expect("weight", weight.len(), ShapeError::product("weight", &[k, n])?)?;
         check(&shape, weight)?;
         kernel.map_or(Ok(()), |kernel| check_depth(kernel, &shape))?;
         let order = if is_transposed { Order::Rows } else { Order::Columns };
-        Ok(Self::pack(kernel, shape, weight, order))
+        Ok(Self::pack(kernel, shape, weight, order, pixels))
     }
 
     /// Packs for one variant of [`KERNELS`](super::KERNELS).
@@ -143,20 +148,25 @@ impl PackedSpmm {
         assert!((kernel.is_supported)(), "{} needs another CPU", kernel.name);
         check(&shape, weight)?;
         check_depth(kernel, &shape)?;
-        Ok(Self::pack(Some(kernel), shape, weight, Order::Rows))
+        Ok(Self::pack(Some(kernel), shape, weight, Order::Rows, usize::MAX))
     }
 
     /// For `kernel` or the best for the pattern.
-    fn pack(kernel: Option<&'static Kernel>, shape: ConvShape, weight: &[f32], order: Order) -> Self {
+    fn pack(kernel: Option<&'static Kernel>, shape: ConvShape, weight: &[f32], order: Order, pixels: usize) -> Self {
         let channel_block = if shape.window.kernel[0] > 1 { bands::CHANNELS } else { CHANNEL_BLOCK };
         let nonzeros = Nonzeros::find(&shape, weight, order, channel_block);
         let best = || Kernel::best(if nonzeros.block_fill() >= BLOCK_FILL { 4 } else { 1 }, 1);
         let kernel = kernel.unwrap_or_else(best);
         let n_nonzeros = nonzeros.len();
         let nonzeros = &if kernel.depth > 1 { nonzeros.in_quads(shape.c_in) } else { nonzeros };
-        let slabs = Slabs::of(kernel, &shape, &nonzeros.columns);
+        // Blocks of half as many pixels, which is what two threads make of a whole one, leave room for twice the inputs in L1.
+        let vectors = pixels.div_ceil(kernel.lanes);
+        let is_narrow = kernel.depth == 1 && (vectors <= kernel.vectors / 2 || vectors == kernel.vectors);
+        let k_block = if is_narrow { 2 * kernel.k_block } else { kernel.k_block };
+        let slabs = Slabs::of(kernel, k_block, &shape, &nonzeros.columns);
         let mut packed = Self {
             kernel,
+            k_block,
             shape,
             nonzeros: n_nonzeros,
             columns: slabs.columns,
@@ -224,7 +234,7 @@ impl PackedSpmm {
 
     /// Line of zeros after the slab.
     pub(super) fn zeros(&self) -> usize {
-        self.bands.as_ref().map_or(self.kernel.k_block, Bands::size)
+        self.bands.as_ref().map_or(self.k_block, Bands::size)
     }
 
     /// Floats from one input of a block to the next, in blocks of `width` pixels.

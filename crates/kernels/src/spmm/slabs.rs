@@ -18,13 +18,13 @@ pub(super) struct Slabs {
 }
 
 impl Slabs {
-    pub fn of(kernel: &Kernel, shape: &ConvShape, columns: &[Column]) -> Self {
+    pub fn of(kernel: &Kernel, k_block: usize, shape: &ConvShape, columns: &[Column]) -> Self {
         let bands = || Bands::of(&shape.window, shape.c_in, kernel.vectors, kernel.k_block * kernel.vectors);
         // Channels that are read twice have one place in a band.
         let can_share = shape.c_in.is_multiple_of(kernel.depth);
         match kernel.run_on_bands.filter(|_| can_share).and_then(|_| bands()) {
             Some(bands) => Self::of_channels(bands, columns, kernel.depth),
-            None => Self::of_columns(kernel.k_block, columns, kernel.depth),
+            None => Self::of_columns(k_block, columns, kernel.depth),
         }
     }
 

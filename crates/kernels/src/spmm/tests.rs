@@ -220,7 +220,7 @@ fn nan_does_not_stay_in_memory() {
 #[test]
 fn the_pattern_chooses_the_form() {
     let shape = ConvShape { window: Window::POINT, c_in: 64, c_out: 64, groups: 1 };
-    let name = |block| PackedSpmm::conv(shape, &sparse(&shape, 0.1, [block, 1], 1)).unwrap().kernel_name();
+    let name = |block| PackedSpmm::conv(shape, &sparse(&shape, 0.1, [block, 1], 1), 1).unwrap().kernel_name();
     assert!(name(1).starts_with("spmm_f32_1x1_"), "{}", name(1));
     assert!(name(4).starts_with("spmm_f32_4x1_"), "{}", name(4));
 }
@@ -228,7 +228,7 @@ fn the_pattern_chooses_the_form() {
 #[test]
 fn linear_reads_both_orders() {
     // Outputs are brought together 16 at a time.
-    for (k, n) in [(5, 3), (1, 17), (17, 1), (40, 16), (110, 37)] {
+    for (k, n) in [(5, 3), (1, 17), (17, 1), (40, 16), (110, 37), (300, 20)] {
         let weight: Vec<f32> = (0..k * n).map(|i| (i % 4) as f32).collect();
         let rows: Vec<f32> = (0..k * n).map(|i| weight[i % k * n + i / k]).collect();
         let x = noise(2 * k, 1);
@@ -239,8 +239,12 @@ fn linear_reads_both_orders() {
             spmm(&Threads::single(), &x, images, from, &packed, &Epilogue::default(), to, &mut out).unwrap();
             out
         };
-        let out = run(PackedSpmm::linear(&weight, k, n, false).unwrap());
-        assert_eq!(out, run(PackedSpmm::linear(&rows, k, n, true).unwrap()));
+        let out = run(PackedSpmm::linear(&weight, k, n, false, 1).unwrap());
+        assert_eq!(
+            out,
+            run(PackedSpmm::linear(&rows, k, n, true, usize::MAX).unwrap()),
+            "packed for other numbers of pixels"
+        );
         if k >= 4 {
             let out = run(PackedSpmm::linear_1x4(&weight, k, n, false).unwrap());
             assert_eq!(out, run(PackedSpmm::linear_1x4(&rows, k, n, true).unwrap()));
@@ -264,11 +268,11 @@ fn narrow_maps_are_gathered_in_pieces() {
 #[test]
 fn what_does_not_fit_is_an_error() {
     let shape = ConvShape { window: Window::POINT, c_in: 4, c_out: 6, groups: 1 };
-    let packed = PackedSpmm::conv(shape, &[1.0; 24]).unwrap();
+    let packed = PackedSpmm::conv(shape, &[1.0; 24], 1).unwrap();
     assert_eq!(packed.nonzeros(), 24);
-    assert!(PackedSpmm::conv(shape, &[1.0; 23]).is_err());
-    assert!(PackedSpmm::conv(ConvShape { groups: 2, ..shape }, &[1.0; 12]).is_err());
-    assert!(PackedSpmm::linear(&[1.0; 23], 4, 6, true).is_err());
+    assert!(PackedSpmm::conv(shape, &[1.0; 23], 1).is_err());
+    assert!(PackedSpmm::conv(ConvShape { groups: 2, ..shape }, &[1.0; 12], 1).is_err());
+    assert!(PackedSpmm::linear(&[1.0; 23], 4, 6, true, 1).is_err());
     let run = |input: usize, out: usize, bias: usize| {
         let (bias, images) = (vec![0.0; bias], Images { n: 1, h: 1, w: 2 });
         let epilogue = Epilogue { bias: Some(&bias), ..Epilogue::default() };
