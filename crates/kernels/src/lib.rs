@@ -51,7 +51,7 @@
 //! | a step of SGD or AdamW | [`optimizer::sgd`], [`optimizer::adamw`] |
 //! | max and average pooling | [`pool::pool`], [`pool::max_pool_bytes`]; [`pool::max_gradient`], [`pool::average_gradient`]; global: [`rows::reduce`] with `[n, h·w, c]` |
 //! | what quantization leaves of f32, in training, and its gradients | [`step_quantize::quantize`], [`step_quantize::gradient`] |
-//! | NCHW to NHWC and back, any `Transpose` | [`permute::transpose`], [`permute::permute`] |
+//! | NCHW to NHWC and back, any `Transpose` | [`permute::transpose`], [`permute::permute`], and both of bytes |
 //!
 //! 1-D convolutions and pools are images with `h = 1`. An [`Activation::Curve`] in an epilogue runs any
 //! [`elementwise::Unary`] on the output while it is in cache.

@@ -4,11 +4,11 @@ use lissom_graph::{Inputs, OpError};
 use lissom_kernels::attention;
 use lissom_kernels::elementwise::{self, Operand};
 use lissom_kernels::gemm::{self, Batch};
-use lissom_kernels::pool::{self, PoolShape};
+use lissom_kernels::pool;
 use lissom_kernels::qgemm::Dequantize;
-use lissom_kernels::quantize::{self, Bytes, BytesMut};
+use lissom_kernels::quantize::{self, Bytes};
 use lissom_kernels::rows::{self, Mask};
-use lissom_kernels::{Epilogue, ShapeError, Threads, conv, permute};
+use lissom_kernels::{Epilogue, ShapeError, Threads, permute};
 use lissom_tensor::{Storage, Tensor, ValuesMut, ViewMut};
 
 use super::binding::Slot;
@@ -148,19 +148,17 @@ fn run_kernel(operands: &Operands<'_>, words: &mut [f32], len: usize, threads: &
     let done: Result<(), ShapeError> = match &step.kind {
         Kind::Transpose { size, elem } => match elem {
             Elem::F32 => permute::transpose(threads, x(0)?, *size, words),
-            elem => match (operands.bytes(0, *elem)?, bytes_mut(words, len, *elem)) {
-                (Bytes::U8(x), BytesMut::U8(out)) => permute::transpose(threads, x, *size, out),
-                (Bytes::I8(x), BytesMut::I8(out)) => permute::transpose(threads, x, *size, out),
-                _ => Ok(()),
-            },
+            elem => {
+                let mut out = bytes_mut(words, len, *elem);
+                permute::transpose_bytes(threads, operands.bytes(0, *elem)?, *size, &mut out)
+            }
         },
         Kind::Permute { shape, perm, elem } => match elem {
             Elem::F32 => permute::permute(threads, x(0)?, shape, perm, words),
-            elem => match (operands.bytes(0, *elem)?, bytes_mut(words, len, *elem)) {
-                (Bytes::U8(x), BytesMut::U8(out)) => permute::permute(threads, x, shape, perm, out),
-                (Bytes::I8(x), BytesMut::I8(out)) => permute::permute(threads, x, shape, perm, out),
-                _ => Ok(()),
-            },
+            elem => {
+                let mut out = bytes_mut(words, len, *elem);
+                permute::permute_bytes(threads, operands.bytes(0, *elem)?, shape, perm, &mut out)
+            }
         },
         Kind::Move { fill, parts, elem } => return movement::moves(operands, parts, *fill, *elem, words, len),
         Kind::Product { packed, images, from, to, activation } => {
@@ -223,7 +221,10 @@ fn run_kernel(operands: &Operands<'_>, words: &mut [f32], len: usize, threads: &
             }
         }
         Kind::Pool { shape, images, elem: Elem::F32 } => pool::pool(threads, x(0)?, *images, shape, words),
-        Kind::Pool { shape, images, elem } => pool_bytes(operands, shape, *images, *elem, words, len, threads),
+        Kind::Pool { shape, images, elem } => {
+            let mut out = bytes_mut(words, len, *elem);
+            pool::max_pool_bytes(threads, operands.bytes(0, *elem)?, *images, shape, &mut out)
+        }
         Kind::Reduce { op, shape } => rows::reduce(threads, *op, x(0)?, *shape, words),
         Kind::Gather { outer, length, inner } => {
             return movement::gather(operands, [*outer, *length, *inner], words, threads);
@@ -251,23 +252,6 @@ fn run_kernel(operands: &Operands<'_>, words: &mut [f32], len: usize, threads: &
         Kind::Store { .. } | Kind::Evaluate { .. } => return Ok(()),
     };
     done.map_err(|source| operands.kernel_error(source))
-}
-
-fn pool_bytes(
-    operands: &Operands<'_>,
-    shape: &PoolShape,
-    images: conv::Images,
-    elem: Elem,
-    words: &mut [f32],
-    len: usize,
-    threads: &Threads,
-) -> Result<(), ShapeError> {
-    let Ok(input) = operands.bytes(0, elem) else { return Ok(()) };
-    match (input, bytes_mut(words, len, elem)) {
-        (Bytes::U8(x), BytesMut::U8(out)) => pool::max_pool_bytes(threads, x, images, shape, out),
-        (Bytes::I8(x), BytesMut::I8(out)) => pool::max_pool_bytes(threads, x, images, shape, out),
-        _ => Ok(()),
-    }
 }
 
 fn run_binary(

@@ -10,6 +10,7 @@ mod tests;
 
 use crate::error::ShapeError;
 use crate::order::smallest_first;
+use crate::quantize::{Bytes, BytesMut};
 use crate::threads::{Shareable, Threads};
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -59,63 +60,29 @@ impl Kernel {
     }
 }
 
-/// What is moved: f32, u8 and i8. The loops are built here for each, so that a caller may be built for size.
-pub trait Element: Copy + Send + Sync + sealed::Sealed {
-    /// [`transpose`].
-    #[doc(hidden)]
-    fn transpose(threads: &Threads, x: &[Self], size: [usize; 3], out: &mut [Self]) -> Result<(), ShapeError>;
-
-    /// [`permute`].
-    #[doc(hidden)]
-    fn permute(
-        threads: &Threads,
-        x: &[Self],
-        shape: &[usize],
-        axes: &[usize],
-        out: &mut [Self],
-    ) -> Result<(), ShapeError>;
-}
-
-mod sealed {
-    pub trait Sealed {}
-}
-
-macro_rules! elements {
-    ($($element:ty: $columns:expr),*) => {$(
-        impl sealed::Sealed for $element {}
-
-        impl Element for $element {
-            #[inline(never)]
-            fn transpose(threads: &Threads, x: &[Self], size: [usize; 3], out: &mut [Self]) -> Result<(), ShapeError> {
-                transpose_by($columns, threads, x, size, out)
-            }
-
-            #[inline(never)]
-            fn permute(
-                threads: &Threads,
-                x: &[Self],
-                shape: &[usize],
-                axes: &[usize],
-                out: &mut [Self],
-            ) -> Result<(), ShapeError> {
-                permute_by($columns, threads, x, shape, axes, out)
-            }
-        }
-    )*};
-}
-
-elements!(f32: Kernel::best().columns, u8: move_columns, i8: move_columns);
-
 /// `out[b, c, r] = x[b, r, c]` for `x` of shape `[batch, rows, cols]`: NCHW to NHWC with `[n, c, h · w]`, and back with
 /// `[n, h · w, c]`.
 ///
 /// # Errors
 /// [`ShapeError`] if a length differs.
-pub fn transpose<T: Element>(threads: &Threads, x: &[T], size: [usize; 3], out: &mut [T]) -> Result<(), ShapeError> {
-    T::transpose(threads, x, size, out)
+pub fn transpose(threads: &Threads, x: &[f32], size: [usize; 3], out: &mut [f32]) -> Result<(), ShapeError> {
+    Kernel::best().transpose(threads, x, size, out)
 }
 
-fn transpose_by<T: Element>(
+/// [`transpose`] of bytes, whatever their sign.
+///
+/// # Errors
+/// As [`transpose`].
+pub fn transpose_bytes(
+    threads: &Threads,
+    x: Bytes<'_>,
+    size: [usize; 3],
+    out: &mut BytesMut<'_>,
+) -> Result<(), ShapeError> {
+    transpose_by(move_columns, threads, x.raw(), size, out.raw_mut())
+}
+
+fn transpose_by<T: Copy + Send + Sync>(
     columns: Columns<T>,
     threads: &Threads,
     x: &[T],
@@ -189,17 +156,31 @@ unsafe fn move_few<T: Copy, const ROWS: usize>(x: &[T], cols: usize, range: Rang
 ///
 /// # Errors
 /// [`ShapeError`] if `axes` is no permutation of the axes or a length differs.
-pub fn permute<T: Element>(
+pub fn permute(
     threads: &Threads,
-    x: &[T],
+    x: &[f32],
     shape: &[usize],
     axes: &[usize],
-    out: &mut [T],
+    out: &mut [f32],
 ) -> Result<(), ShapeError> {
-    T::permute(threads, x, shape, axes, out)
+    permute_by(Kernel::best().columns, threads, x, shape, axes, out)
 }
 
-fn permute_by<T: Element>(
+/// [`permute`] of bytes, whatever their sign.
+///
+/// # Errors
+/// As [`permute`].
+pub fn permute_bytes(
+    threads: &Threads,
+    x: Bytes<'_>,
+    shape: &[usize],
+    axes: &[usize],
+    out: &mut BytesMut<'_>,
+) -> Result<(), ShapeError> {
+    permute_by(move_columns, threads, x.raw(), shape, axes, out.raw_mut())
+}
+
+fn permute_by<T: Copy + Send + Sync>(
     columns: Columns<T>,
     threads: &Threads,
     x: &[T],

@@ -30,7 +30,7 @@ proptest! {
         prop_assert_eq!(out, oracle(&x, &shape, &axes));
         let x: Vec<i8> = (0..size).map(|at| (at % 251) as i8).collect();
         let mut out = vec![0; size];
-        permute(&Threads::new(2), &x, &shape, &axes, &mut out).unwrap();
+        permute_bytes(&Threads::new(2), Bytes::I8(&x), &shape, &axes, &mut BytesMut::I8(&mut out)).unwrap();
         prop_assert_eq!(out, oracle(&x, &shape, &axes));
     }
 
@@ -38,8 +38,9 @@ proptest! {
     fn transposing_twice_is_the_identity(batch in 0usize..3, rows in 0usize..50, cols in 0usize..50) {
         let x: Vec<u8> = (0..batch * rows * cols).map(|i| i as u8).collect();
         let (mut once, mut twice) = (x.clone(), vec![0; x.len()]);
-        transpose(&Threads::new(2), &x, [batch, rows, cols], &mut once).unwrap();
-        transpose(&Threads::new(2), &once, [batch, cols, rows], &mut twice).unwrap();
+        let threads = Threads::new(2);
+        transpose_bytes(&threads, Bytes::U8(&x), [batch, rows, cols], &mut BytesMut::U8(&mut once)).unwrap();
+        transpose_bytes(&threads, Bytes::U8(&once), [batch, cols, rows], &mut BytesMut::U8(&mut twice)).unwrap();
         prop_assert_eq!(x, twice);
     }
 }
@@ -71,9 +72,9 @@ fn large_ones_are_split_without_a_seam() {
 #[test]
 fn bad_axes_and_lengths_are_errors() {
     let threads = Threads::single();
-    assert!(permute(&threads, &[0u8; 6], &[2, 3], &[0, 0], &mut [0u8; 6]).is_err());
-    assert!(permute(&threads, &[0u8; 6], &[2, 3], &[0], &mut [0u8; 6]).is_err());
-    assert!(permute(&threads, &[0u8; 6], &[2, 3], &[1, 2], &mut [0u8; 6]).is_err());
-    assert!(permute(&threads, &[0u8; 6], &[2, 3], &[1, 0], &mut [0u8; 5]).is_err());
-    assert!(transpose(&threads, &[0u8; 5], [1, 2, 3], &mut [0u8; 6]).is_err());
+    assert!(permute(&threads, &[0.0; 6], &[2, 3], &[0, 0], &mut [0.0; 6]).is_err());
+    assert!(permute(&threads, &[0.0; 6], &[2, 3], &[0], &mut [0.0; 6]).is_err());
+    assert!(permute(&threads, &[0.0; 6], &[2, 3], &[1, 2], &mut [0.0; 6]).is_err());
+    assert!(permute(&threads, &[0.0; 6], &[2, 3], &[1, 0], &mut [0.0; 5]).is_err());
+    assert!(transpose(&threads, &[0.0; 5], [1, 2, 3], &mut [0.0; 6]).is_err());
 }

@@ -14,6 +14,7 @@ pub use gradient::{Forward, average_gradient, global_average_gradient, max_gradi
 
 use crate::conv::{Images, Window};
 use crate::error::ShapeError;
+use crate::quantize::{Bytes, BytesMut};
 use crate::threads::{Shareable, Threads};
 
 /// What a window becomes.
@@ -155,18 +156,23 @@ pub fn pool(
 ///
 /// # Errors
 /// As [`pool`].
-pub fn max_pool_bytes<T: Byte>(
+pub fn max_pool_bytes(
     threads: &Threads,
-    input: &[T],
+    input: Bytes<'_>,
     images: Images,
     shape: &PoolShape,
-    out: &mut [T],
+    out: &mut BytesMut<'_>,
 ) -> Result<(), ShapeError> {
-    T::max_pool(threads, input, images, shape, out)
+    match (input, out) {
+        (Bytes::U8(input), BytesMut::U8(out)) => max_pool(threads, u8::MIN, input, images, shape, out),
+        (Bytes::I8(input), BytesMut::I8(out)) => max_pool(threads, i8::MIN, input, images, shape, out),
+        _ => ShapeError::require(false, "the number of element types", 2, "one for input and output"),
+    }
 }
 
-fn max_pool_any<T: Byte>(
+fn max_pool<T: Copy + Ord + Send + Sync>(
     threads: &Threads,
+    smallest: T,
     input: &[T],
     images: Images,
     shape: &PoolShape,
@@ -179,7 +185,7 @@ fn max_pool_any<T: Byte>(
     threads.run_chunks(out, row_len, |index, out| {
         let (image, y) = (index / out_h, index % out_h);
         for (x, out) in out.chunks_exact_mut(channels).enumerate() {
-            out.fill(T::SMALLEST);
+            out.fill(smallest);
             for tap_y in window.inside(0, y, h) {
                 let row = y * window.stride[0] + tap_y * window.dilation[0] - window.pads[0];
                 for tap_x in window.inside(1, x, w) {
@@ -194,46 +200,3 @@ fn max_pool_any<T: Byte>(
     });
     Ok(())
 }
-
-/// A quantized element: `u8` or `i8`. The loops are built here for each, so that a caller may be built for size.
-pub trait Byte: Copy + Ord + Send + Sync + sealed::Sealed {
-    /// The smallest value.
-    const SMALLEST: Self;
-
-    /// [`max_pool_bytes`].
-    #[doc(hidden)]
-    fn max_pool(
-        threads: &Threads,
-        input: &[Self],
-        images: Images,
-        shape: &PoolShape,
-        out: &mut [Self],
-    ) -> Result<(), ShapeError>;
-}
-
-mod sealed {
-    pub trait Sealed {}
-}
-
-macro_rules! bytes {
-    ($($byte:ty),*) => {$(
-        impl sealed::Sealed for $byte {}
-
-        impl Byte for $byte {
-            const SMALLEST: Self = <$byte>::MIN;
-
-            #[inline(never)]
-            fn max_pool(
-                threads: &Threads,
-                input: &[Self],
-                images: Images,
-                shape: &PoolShape,
-                out: &mut [Self],
-            ) -> Result<(), ShapeError> {
-                max_pool_any(threads, input, images, shape, out)
-            }
-        }
-    )*};
-}
-
-bytes!(u8, i8);

@@ -56,10 +56,10 @@ proptest! {
         if op == Pool::Max {
             let signed: Vec<i8> = input.iter().map(|&x| x as i8).collect();
             let mut out = vec![0i8; expected.len()];
-            max_pool_bytes(&Threads::new(2), &signed, images, &shape, &mut out).unwrap();
+            max_pool_bytes(&Threads::new(2), Bytes::I8(&signed), images, &shape, &mut BytesMut::I8(&mut out)).unwrap();
             prop_assert!(out.iter().zip(&expected).all(|(&x, &y)| x == y as i8));
             let mut out = vec![0u8; expected.len()];
-            max_pool_bytes(&Threads::new(2), &bytes, images, &shape, &mut out).unwrap();
+            max_pool_bytes(&Threads::new(2), Bytes::U8(&bytes), images, &shape, &mut BytesMut::U8(&mut out)).unwrap();
             prop_assert!(out.iter().zip(&expected).all(|(&x, &y)| x == (y + 128.0) as u8));
         }
     }

@@ -114,6 +114,15 @@ impl<'a> Bytes<'a> {
 }
 
 impl BytesMut<'_> {
+    /// The bits, without their sign.
+    pub(crate) fn raw_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::U8(x) => x,
+            // SAFETY: i8 and u8 have the same size and alignment, and every bit pattern is valid in both.
+            Self::I8(x) => unsafe { std::slice::from_raw_parts_mut(x.as_mut_ptr().cast(), x.len()) },
+        }
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         match self {
@@ -136,10 +145,7 @@ impl BytesMut<'_> {
     }
 
     pub(crate) fn as_mut_ptr(&mut self) -> *mut u8 {
-        match self {
-            Self::U8(x) => x.as_mut_ptr(),
-            Self::I8(x) => x.as_mut_ptr().cast(),
-        }
+        self.raw_mut().as_mut_ptr()
     }
 }
 
